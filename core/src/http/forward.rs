@@ -1,0 +1,183 @@
+//! Requests as they are handed to an application.
+//!
+//! Owns the canonical form of a request. Must not know pools, slots, or the client's connection.
+
+use super::fields::{Fate, NamedByConnection, request_fate};
+use super::head::RequestHead;
+use super::syntax::{push_decimal, push_field, push_number_field};
+
+/// The client-facing or worker-facing facts that the edge adds to a forwarded request.
+#[derive(Clone, Copy, Debug)]
+pub struct Forwarded<'a> {
+    /// The client's IP address, as text.
+    pub peer_ip: &'a str,
+    /// The client's port.
+    pub peer_port: u16,
+    /// The local address and port that the client connected to, as text.
+    pub local: &'a str,
+    /// `http` or `https`.
+    pub scheme: &'a str,
+    /// The request's id.
+    pub request_id: &'a str,
+}
+
+/// Appends the canonical form of a request's head, without its end: request line, `Host` first,
+/// the client's fields less those that must not pass, `X-Forwarded-For`, `X-Forwarded-Proto`,
+/// `X-Request-Id` and the reserved `Forebay-*` facts. Whoever dispatches it appends
+/// [`finish_request`]. Returns how many fields were left out because of `_` or `.` in their name.
+///
+/// An HTTP/1.0 request without host gets the local address as its `Host`.
+pub fn write_request(
+    out: &mut Vec<u8>,
+    head: &RequestHead<'_, '_>,
+    clean_target: &str,
+    facts: &Forwarded<'_>,
+) -> usize {
+    out.reserve(head.len + clean_target.len() + ADDED_BYTES);
+    out.extend_from_slice(head.method.as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(clean_target.as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    let host = if head.host.is_empty() { facts.local } else { head.host };
+    push_field(out, "Host", host.as_bytes());
+    let ambiguous = write_passing_fields(out, head);
+    write_facts(out, facts);
+    ambiguous
+}
+
+/// Appends what is known only at dispatch: `Content-Length` (also 0 where the method or the
+/// client implied content, see [`RequestHead::forwarded_length`]), `Forebay-Deadline-Ms`, and the
+/// empty line.
+pub fn finish_request(out: &mut Vec<u8>, content_length: Option<u64>, deadline_ms: u64) {
+    if let Some(length) = content_length {
+        push_number_field(out, "Content-Length", length);
+    }
+    push_number_field(out, "Forebay-Deadline-Ms", deadline_ms);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_passing_fields(out: &mut Vec<u8>, head: &RequestHead<'_, '_>) -> usize {
+    let named = NamedByConnection::of(head.fields);
+    let mut ambiguous = 0;
+    for field in head.fields {
+        match request_fate(field.name) {
+            Fate::Pass if !named.contains(field.name) => push_field(out, field.name, field.value),
+            Fate::Pass | Fate::Strip => {}
+            Fate::Ambiguous => ambiguous += 1,
+        }
+    }
+    ambiguous
+}
+
+fn write_facts(out: &mut Vec<u8>, facts: &Forwarded<'_>) {
+    push_field(out, "X-Forwarded-For", facts.peer_ip.as_bytes());
+    push_field(out, "X-Forwarded-Proto", facts.scheme.as_bytes());
+    push_field(out, "X-Request-Id", facts.request_id.as_bytes());
+    out.extend_from_slice(b"Forebay-Peer: ");
+    write_address(out, facts.peer_ip, facts.peer_port);
+    out.extend_from_slice(b"\r\n");
+    push_field(out, "Forebay-Local", facts.local.as_bytes());
+    push_field(out, "Forebay-Scheme", facts.scheme.as_bytes());
+    push_field(out, "Forebay-Request-Id", facts.request_id.as_bytes());
+}
+
+/// `IP:PORT`, IPv6 in brackets.
+fn write_address(out: &mut Vec<u8>, ip: &str, port: u16) {
+    let is_v6 = ip.contains(':');
+    if is_v6 {
+        out.push(b'[');
+    }
+    out.extend_from_slice(ip.as_bytes());
+    if is_v6 {
+        out.push(b']');
+    }
+    out.push(b':');
+    push_decimal(out, u64::from(port));
+}
+
+/// About what the added fields take, those of [`finish_request`] included.
+const ADDED_BYTES: usize = 384;
+
+#[cfg(test)]
+mod tests {
+    use super::super::{HeadLimits, SLOTS, clean_target, parse_request};
+    use super::*;
+    use std::mem::MaybeUninit;
+
+    const LIMITS: HeadLimits = HeadLimits { bytes: 4096, fields: 64, target_bytes: 1024 };
+    const FACTS: Forwarded<'_> = Forwarded {
+        peer_ip: "192.0.2.1",
+        peer_port: 4711,
+        local: "127.0.0.1:8080",
+        scheme: "http",
+        request_id: "r1",
+    };
+    const ADDED: &str = "X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\n\
+        X-Request-Id: r1\r\nForebay-Peer: 192.0.2.1:4711\r\nForebay-Local: 127.0.0.1:8080\r\n\
+        Forebay-Scheme: http\r\nForebay-Request-Id: r1\r\n";
+
+    fn forwarded(head: &str, facts: &Forwarded<'_>) -> (String, usize) {
+        let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
+        let head = parse_request(head.as_bytes(), &mut slots, &LIMITS).unwrap().unwrap();
+        let mut out = Vec::new();
+        let ambiguous = write_request(&mut out, &head, &clean_target(head.target).unwrap(), facts);
+        finish_request(&mut out, head.forwarded_length(0), 60_000);
+        (String::from_utf8(out).unwrap(), ambiguous)
+    }
+
+    #[test]
+    fn the_canonical_form() {
+        let (out, ambiguous) = forwarded(
+            "GET http://x/a/../b?c HTTP/1.1\r\nAccept:  */* \r\nhost: X\r\nCOOKIE: d=e\r\n\r\n",
+            &FACTS,
+        );
+        let expected = format!(
+            "GET /b?c HTTP/1.1\r\nHost: x\r\nAccept: */*\r\nCOOKIE: d=e\r\n{ADDED}\
+             Forebay-Deadline-Ms: 60000\r\n\r\n"
+        );
+        assert_eq!((out, ambiguous), (expected, 0));
+    }
+
+    #[test]
+    fn nothing_passes_that_clients_must_not_say() {
+        let (out, ambiguous) = forwarded(
+            "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\
+             Connection: close, X-Foo, Cookie\r\nConnection: x-bar\r\nX-Foo: 1\r\nX-Bar: 2\r\n\
+             Cookie: c\r\nTE: trailers\r\nTrailer: a\r\nUpgrade: h2c\r\nHTTP2-Settings: a\r\n\
+             Keep-Alive: 5\r\nProxy-Authorization: a\r\nForebay-Peer: 6\r\nforebay-fd: 7\r\n\
+             X-Forwarded-For: 8\r\nx-forwarded-host: 9\r\nForwarded: for=1\r\nX-Real-IP: 1\r\n\
+             X-Request-ID: 1\r\nProxy: evil\r\nX-Accel-Redirect: /x\r\nX_Forwarded_For: 1\r\n\
+             Content_Length: 7\r\nA.B: 1\r\nKept: yes\r\n\r\n",
+            &FACTS,
+        );
+        let expected = format!(
+            "POST / HTTP/1.1\r\nHost: x\r\nCookie: c\r\nKept: yes\r\n{ADDED}\
+             Content-Length: 0\r\nForebay-Deadline-Ms: 60000\r\n\r\n"
+        );
+        assert_eq!((out, ambiguous), (expected, 3));
+    }
+
+    #[test]
+    fn an_old_request_without_host_gets_the_local_address() {
+        let (out, _) = forwarded("GET / HTTP/1.0\r\n\r\n", &FACTS);
+        assert!(out.starts_with("GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nX-Forwarded-For"));
+    }
+
+    #[test]
+    fn ipv6_peers_are_in_brackets_with_their_port() {
+        let facts = Forwarded { peer_ip: "2001:db8::1", local: "[::1]:80", ..FACTS };
+        let (out, _) = forwarded("GET / HTTP/1.1\r\nHost: x\r\n\r\n", &facts);
+        assert!(out.contains("X-Forwarded-For: 2001:db8::1\r\n"));
+        assert!(out.contains("Forebay-Peer: [2001:db8::1]:4711\r\n"));
+    }
+
+    #[test]
+    fn what_is_written_is_parsed_again() {
+        let (out, _) = forwarded("POST //a HTTP/1.1\r\nHost: x\r\nA:\r\n\r\n", &FACTS);
+        let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
+        let head = parse_request(out.as_bytes(), &mut slots, &LIMITS).unwrap().unwrap();
+        assert_eq!((head.len, head.target, head.host), (out.len(), "//a", "x"));
+        assert_eq!(head.field("a"), Some(&b""[..]));
+        assert_eq!(head.field("forebay-deadline-ms"), Some(&b"60000"[..]));
+    }
+}

@@ -1,0 +1,37 @@
+//! HTTP/1.1 without input and output (RFC 9110, RFC 9112): bytes in, decisions and bytes out.
+//!
+//! Owns syntax, framing and the wire form of messages. Must not know descriptors, clocks,
+//! threads, or any other module of this crate; the worker side uses the same code.
+//!
+//! Parsing is strict: what RFC 9112 lets a recipient either repair or refuse is refused. What
+//! passes is written again from the parsed form, never copied through, so that no two readers can
+//! see different messages in it.
+
+mod answer;
+mod chunked;
+mod date;
+mod fields;
+mod forward;
+mod framing;
+mod head;
+mod path;
+mod reject;
+mod response;
+mod search;
+mod status;
+mod syntax;
+mod target;
+
+pub use answer::{write_own_response, write_response};
+pub use chunked::{CHUNK_END, ChunkedDecoder, Compacted, LAST_CHUNK, Piece, write_chunk_head};
+pub use date::DateCache;
+pub use fields::is_hop_by_hop;
+pub use forward::{Forwarded, finish_request, write_request};
+pub use framing::Framing;
+pub use head::{RequestHead, SLOTS, Slots, Version, is_idempotent, parse_request};
+pub use path::{NotAFile, clean_target, decode_path_for_files};
+pub use reject::Reject;
+pub use response::{BadResponse, ResponseHead, parse_response};
+pub use search::{HeadLimits, HeadSearch};
+pub use status::reason_phrase;
+pub use syntax::{is_field_value, is_token};

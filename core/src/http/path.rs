@@ -1,0 +1,236 @@
+//! Paths in normal form, and as names of files (RFC 3986 §5.2.4, §6.2.2).
+//!
+//! Owns what two spellings of one path have in common. Must not know routes or file systems.
+
+use super::Reject;
+use super::syntax::{TARGET, UNRESERVED, all, hex_value, is};
+use std::borrow::Cow;
+
+/// The path is not one that a file can have, whatever files there are: answer 404.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAFile;
+
+/// The target with its path in normal form: percent-encoded unreserved characters decoded, then
+/// dot segments resolved; the hexadecimal digits of what stays encoded in upper case. `//` and
+/// `%2F` stay, and so does the query. `*` stays as it is. Borrows if nothing changes.
+///
+/// # Errors
+/// 400: a malformed percent-encoding in the path, `..` above the root, or a character that no
+/// target has, a fragment's `#` among them.
+pub fn clean_target(target: &str) -> Result<Cow<'_, str>, Reject> {
+    if !all(target.as_bytes(), TARGET) {
+        return Err(Reject::BadTarget);
+    }
+    let end = memchr::memchr(b'?', target.as_bytes()).unwrap_or(target.len());
+    let (path, query) = target.split_at(end);
+    if path == "*" && query.is_empty() {
+        return Ok(Cow::Borrowed(target));
+    }
+    if path.is_empty() {
+        return Ok(Cow::Owned(format!("/{query}")));
+    }
+    if !path.starts_with('/') {
+        return Err(Reject::BadTarget);
+    }
+    let decoded = decode_unreserved(path)?;
+    if matches!(decoded, Cow::Borrowed(_)) && !has_dot_segment(&decoded) {
+        return Ok(Cow::Borrowed(target));
+    }
+    let mut clean = String::with_capacity(target.len());
+    resolve_dot_segments(&decoded, &mut clean)?;
+    clean.push_str(query);
+    Ok(Cow::Owned(clean))
+}
+
+/// The bytes of a file's name relative to a root: percent-decoded, exactly once.
+///
+/// # Errors
+/// A malformed percent-encoding, NUL and other control characters, `\`, an encoded `/`, and dot
+/// segments, which [`clean_target`] leaves none of.
+pub fn decode_path_for_files(path: &str) -> Result<Vec<u8>, NotAFile> {
+    let mut name = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let [byte, tail @ ..] = rest {
+        let (byte, tail) = match byte {
+            b'%' => (encoded(tail).filter(|&b| b != b'/').ok_or(NotAFile)?, &tail[2..]),
+            _ => (*byte, tail),
+        };
+        if byte.is_ascii_control() || byte == b'\\' {
+            return Err(NotAFile);
+        }
+        name.push(byte);
+        rest = tail;
+    }
+    if name.split(|&b| b == b'/').any(|segment| segment == b"." || segment == b"..") {
+        return Err(NotAFile);
+    }
+    Ok(name)
+}
+
+fn decode_unreserved(path: &str) -> Result<Cow<'_, str>, Reject> {
+    let mut decoded = String::new();
+    let mut rest = path;
+    let mut changed = false;
+    // What lies before `rest` is in `decoded` only once something has changed.
+    while let Some(at) = memchr::memchr(b'%', rest.as_bytes()) {
+        let digits = &rest.as_bytes()[at + 1..];
+        let byte = encoded(digits).ok_or(Reject::BadPercentEncoding)?;
+        let is_lower = digits[..2].iter().any(u8::is_ascii_lowercase);
+        if !changed && (is(byte, UNRESERVED) || is_lower) {
+            changed = true;
+            decoded.reserve(path.len());
+            decoded.push_str(&path[..path.len() - rest.len()]);
+        }
+        if changed {
+            decoded.push_str(&rest[..at]);
+            push_normal(&mut decoded, byte);
+        }
+        rest = &rest[at + 3..];
+    }
+    if !changed {
+        return Ok(Cow::Borrowed(path));
+    }
+    decoded.push_str(rest);
+    Ok(Cow::Owned(decoded))
+}
+
+/// The byte that the two hexadecimal digits at the start stand for.
+fn encoded(digits: &[u8]) -> Option<u8> {
+    let [high, low, ..] = digits else { return None };
+    Some(hex_value(*high)? << 4 | hex_value(*low)?)
+}
+
+fn push_normal(out: &mut String, byte: u8) {
+    if is(byte, UNRESERVED) {
+        out.push(char::from(byte));
+    } else {
+        out.push('%');
+        out.push(char::from(HEX[usize::from(byte >> 4)]));
+        out.push(char::from(HEX[usize::from(byte & 15)]));
+    }
+}
+
+fn has_dot_segment(path: &str) -> bool {
+    path.split('/').any(|segment| segment == "." || segment == "..")
+}
+
+/// RFC 3986 §5.2.4, but `..` above the root is an error and not ignored.
+fn resolve_dot_segments(path: &str, out: &mut String) -> Result<(), Reject> {
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        let is_last = segments.peek().is_none();
+        match segment {
+            "." if is_last => out.push('/'),
+            "." => {}
+            ".." => {
+                let parent = out.rfind('/').ok_or(Reject::ParentEscape)?;
+                out.truncate(parent);
+                if is_last {
+                    out.push('/');
+                }
+            }
+            _ => {
+                out.push('/');
+                out.push_str(segment);
+            }
+        }
+    }
+    Ok(())
+}
+
+const HEX: &[u8; 16] = b"0123456789ABCDEF";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn clean(target: &str) -> Result<String, Reject> {
+        clean_target(target).map(Cow::into_owned)
+    }
+
+    #[test]
+    fn clean_targets_are_borrowed() {
+        for target in ["/", "/a", "//a//", "/a.b/..c/.d/...", "/%2F", "/a%C3%A4?x=%zz/../%2e", "*"]
+        {
+            assert!(
+                matches!(clean_target(target), Ok(Cow::Borrowed(t)) if t == target),
+                "{target}"
+            );
+        }
+    }
+
+    #[test]
+    fn dot_segments_are_resolved_rfc_3986_5_2_4() {
+        for (target, expected) in [
+            ("/a/b/c/./../../g", "/a/g"),
+            ("/./a", "/a"),
+            ("/a/.", "/a/"),
+            ("/a/..", "/"),
+            ("/.", "/"),
+            ("/a/b/..", "/a/"),
+            ("/a/./b/", "/a/b/"),
+            ("/a//../b", "/a/b"),
+            ("//..", "/"),
+            ("/a/../b?c/../d", "/b?c/../d"),
+            ("?q", "/?q"),
+        ] {
+            assert_eq!(clean(target).as_deref(), Ok(expected), "{target}");
+        }
+    }
+
+    #[test]
+    fn unreserved_characters_are_decoded_first_rfc_3986_6_2_2() {
+        for (target, expected) in [
+            ("/%61%2D%7e", "/a-~"),
+            ("/a/%2e%2E/b", "/b"),
+            ("/a/.%2e", "/"),
+            ("/%c3%a4", "/%C3%A4"),
+            ("/%C3%a4/x%2f%61", "/%C3%A4/x%2Fa"),
+            ("/a/..%2fb", "/a/..%2Fb"),
+            ("/%252e%252e/", "/%252e%252e/"),
+            ("/%25%32%65", "/%252e"),
+            ("/a;/..;/b", "/a;/..;/b"),
+        ] {
+            assert_eq!(clean(target).as_deref(), Ok(expected), "{target}");
+        }
+    }
+
+    #[test]
+    fn bad_targets_are_refused() {
+        for target in ["/%", "/%4", "/%4g", "/%g4", "/a%", "/%%41", "/%+1"] {
+            assert_eq!(clean(target), Err(Reject::BadPercentEncoding), "{target}");
+        }
+        for target in ["/..", "/../a", "/a/../..", "/a/../../b", "/%2e%2e/x", "/./..", "/.%2E/"] {
+            assert_eq!(clean(target), Err(Reject::ParentEscape), "{target}");
+        }
+        for target in ["/a#b", "/a?b#c", "a", "/\u{e4}", "/ ", "/\0", "*?q", "*a"] {
+            assert_eq!(clean(target), Err(Reject::BadTarget), "{target}");
+        }
+    }
+
+    #[test]
+    fn file_names_are_decoded_once_rfc_9110_17_3() {
+        assert_eq!(decode_path_for_files("a%20b/%C3%A4.txt"), Ok("a b/ä.txt".into()));
+        assert_eq!(decode_path_for_files("%252e%252e"), Ok(b"%2e%2e".to_vec()));
+        assert_eq!(decode_path_for_files("a//b/"), Ok(b"a//b/".to_vec()));
+        assert_eq!(decode_path_for_files("%c0%ae%c0%ae"), Ok(b"\xc0\xae\xc0\xae".to_vec()));
+        for path in [
+            "%00", "a%2Fb", "a%2fb", "a%5Cb", "a\\b", "%0d%0a", "%7f", "%1f", "%", "%4", "%zz",
+            "..", "a/../b", "%2e%2e/a", "./a", "a/%2e",
+        ] {
+            assert_eq!(decode_path_for_files(path), Err(NotAFile), "{path}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn cleaning_twice_changes_nothing(path in "/(%2[eEfF]|%6[1-4]|[./a%c3?]){0,20}") {
+            if let Ok(once) = clean(&path) {
+                prop_assert_eq!(clean(&once), Ok(once.clone()));
+                let path = once.split('?').next().unwrap();
+                prop_assert!(path.starts_with('/') && !has_dot_segment(path));
+            }
+        }
+    }
+}
