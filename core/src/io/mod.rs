@@ -1,0 +1,325 @@
+//! The kernel seam: operations and completions as plain data, and the trait that performs them.
+//!
+//! Owns every system call on the data path and nearly all `unsafe`. Must not know HTTP.
+//!
+//! **Invariant: an operation owns the memory and the files that the kernel may touch.** They move
+//! into [`Op`], stay with the backend while the operation is in flight, and come back in
+//! [`Done`]. A connection that is gone by then cannot have freed them; whoever receives the
+//! completion disposes of what it carries.
+//!
+//! Operations that Linux performs without waiting (`shutdown`, `sendfile`, opening a cached name)
+//! are operations like the others, completed by the same call to [`Backend::turn`]. So the
+//! simulator sees every one of them, and state machines have one way in and one way out.
+
+mod outgoing;
+mod shared_file;
+#[cfg(any(test, feature = "bench"))]
+#[cfg_attr(not(test), allow(dead_code, unused_imports))]
+pub(crate) mod sim;
+mod sys;
+mod transit;
+mod uring;
+
+use std::ffi::CStr;
+use std::fmt;
+use std::net::SocketAddr;
+use std::os::fd::RawFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(crate) use outgoing::{Body, Outgoing};
+pub(crate) use shared_file::{Graveyard, SharedFile};
+pub use uring::{SetupError, probe};
+pub(crate) use uring::{Uring, UringOptions};
+
+/// A file descriptor: a number the kernel (or the simulator) knows. Whoever holds the table entry
+/// that it belongs to closes it, by [`Op::Close`].
+pub(crate) type Fd = RawFd;
+
+/// A moment on the monotonic clock, in nanoseconds since an arbitrary start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Time(pub(crate) u64);
+
+impl Time {
+    /// The moment `after` from here; saturates.
+    pub(crate) fn after(self, after: Duration) -> Time {
+        Time(self.0.saturating_add(after.as_nanos().min(u128::from(u64::MAX)) as u64))
+    }
+
+    /// Time passed since `earlier`; zero if that is in the future.
+    pub(crate) fn since(self, earlier: Time) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// Names the receiver of a completion: which table (`kind`), which entry (`index`), and which
+/// life of that entry (`generation`, 24 bits). A completion whose generation is not the entry's
+/// current one is stale.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Token(u64);
+
+impl Token {
+    /// Generations wrap here.
+    pub(crate) const GENERATIONS: u32 = 1 << 24;
+
+    /// For operations that have no answer.
+    pub(crate) const NOBODY: Token = Token(u64::MAX);
+
+    pub(crate) const fn new(kind: u8, index: u32, generation: u32) -> Token {
+        debug_assert!(generation < Token::GENERATIONS);
+        Token((generation as u64) << 40 | (kind as u64) << 32 | index as u64)
+    }
+
+    pub(crate) const fn kind(self) -> u8 {
+        (self.0 >> 32) as u8
+    }
+
+    pub(crate) const fn index(self) -> u32 {
+        self.0 as u32
+    }
+
+    pub(crate) const fn generation(self) -> u32 {
+        (self.0 >> 40) as u32
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}#{}", self.kind(), self.index(), self.generation())
+    }
+}
+
+/// A positive Linux error number, as in errno(3).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Errno(pub(crate) i32);
+
+impl Errno {
+    /// Descriptors or memory have run out; later it may go.
+    pub(crate) fn is_exhaustion(self) -> bool {
+        matches!(self.0, libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS)
+    }
+}
+
+impl fmt::Debug for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", std::io::Error::from_raw_os_error(self.0))
+    }
+}
+
+impl fmt::Display for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+impl From<Errno> for std::io::Error {
+    fn from(errno: Errno) -> Self {
+        std::io::Error::from_raw_os_error(errno.0)
+    }
+}
+
+/// A received piece in a buffer of the reactor's transit pool. Read it with
+/// [`Backend::transit`], then give it back with [`Backend::recycle`], within the same turn:
+/// transit buffers never store anything.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Transit {
+    pub(crate) buffer: u16,
+    pub(crate) len: u32,
+}
+
+/// Which event [`Op::Poll`] waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interest {
+    /// The peer hung up or the socket was shut down (`POLLRDHUP`, `POLLHUP`, `POLLERR`). Never
+    /// input, so nothing is stolen from a receive elsewhere.
+    Hangup,
+    /// The connection is gone: reset, or shut down in both directions (`POLLHUP`, `POLLERR`). Not
+    /// when the peer only sends no more.
+    Gone,
+}
+
+/// Which direction [`Op::Shutdown`] ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// We send no more: the peer sees end of file.
+    Write,
+    /// Neither direction; operations in flight on the socket end.
+    Both,
+}
+
+/// What kind of file a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileKind {
+    Regular,
+    Directory,
+    /// Device, FIFO, socket: never served.
+    Other,
+}
+
+/// What fstat(2) says of a file, as far as we use it. Two equal values mean an unchanged file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stat {
+    pub(crate) kind: FileKind,
+    pub(crate) size: u64,
+    /// Modification time: seconds and nanoseconds since 1970.
+    pub(crate) mtime: (i64, u32),
+    /// Change time, likewise.
+    pub(crate) ctime: (i64, u32),
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+}
+
+/// What a reactor asks of the kernel. See [`Done`] for the answers.
+#[derive(Debug)]
+pub(crate) enum Op {
+    /// Accept connections until cancelled or failed (multishot): one [`Done::Accept`] each.
+    /// Accepted sockets are non-blocking and close-on-exec.
+    Accept { listener: Fd },
+    /// Accept one connection that already waits, else `EAGAIN`. For draining a listener.
+    AcceptNow { listener: Fd },
+    /// Receive once into a transit buffer. `poll_first` skips the first try, for a socket that is
+    /// surely empty. Answers `ENOBUFS` when the pool is empty: try again after a recycle.
+    Recv { fd: Fd, poll_first: bool },
+    /// Receive once into the spare capacity of `buf`, which must not be zero.
+    Fill { fd: Fd, buf: Vec<u8> },
+    /// Send what remains of `out`; may end short. At most one in flight per socket. `more`: the
+    /// kernel may wait for what follows (`MSG_MORE`).
+    Send { fd: Fd, out: Outgoing, more: bool },
+    /// Like `Send`, for a peer that must be silent now: answers [`Done::Send`] with `EBUSY`, and
+    /// sends nothing, if it has sent something that was not received.
+    SendIfSilent { fd: Fd, out: Outgoing },
+    /// sendfile(2) of at most `len` bytes at `offset`; waits for the socket to be writable, not
+    /// for more than one window. May end short; 0 bytes means that the file has become shorter.
+    SendFile { fd: Fd, file: Rc<SharedFile>, offset: u64, len: u32 },
+    /// Wait for an event on a descriptor, once.
+    Poll { fd: Fd, interest: Interest },
+    /// Open a file for reading beneath the directory `root` (openat2 with `RESOLVE_BENEATH`,
+    /// `RESOLVE_NO_MAGICLINKS`; never blocks on a FIFO) and fstat it. An empty path is an error.
+    OpenFile { root: Rc<SharedFile>, path: Rc<CStr> },
+    /// Like `OpenFile`, but says only what is there. For revalidation.
+    StatFile { root: Rc<SharedFile>, path: Rc<CStr> },
+    /// Read at `offset` into the spare capacity of `buf`; may end short.
+    ReadFile { file: Rc<SharedFile>, buf: Vec<u8>, offset: u64 },
+    /// fstat(2) an open file.
+    StatOpen { file: Rc<SharedFile> },
+    /// shutdown(2), performed at once. No answer; errors mean that the connection has ended
+    /// already.
+    Shutdown { fd: Fd, direction: Direction },
+    /// Close a descriptor on which nothing is in flight. No answer.
+    Close { fd: Fd },
+    /// Cancel every operation in flight that was submitted with `target`. No answer; the
+    /// operations themselves complete, usually with `ECANCELED`.
+    Cancel { target: Token },
+}
+
+/// The end of an operation; carries back everything that the operation owned.
+#[derive(Debug)]
+pub(crate) enum Done {
+    /// `armed`: more may follow from the same [`Op::Accept`].
+    Accept {
+        result: Result<Fd, Errno>,
+        armed: bool,
+    },
+    /// `Ok(None)` is end of file.
+    Recv {
+        result: Result<Option<Transit>, Errno>,
+    },
+    /// Bytes received are appended to `buf`; 0 is end of file.
+    Fill {
+        buf: Vec<u8>,
+        result: Result<usize, Errno>,
+    },
+    /// `out` has been advanced by the bytes sent.
+    Send {
+        out: Outgoing,
+        result: Result<usize, Errno>,
+    },
+    SendFile {
+        #[allow(dead_code)] // Held until here, not read.
+        file: Rc<SharedFile>,
+        result: Result<usize, Errno>,
+    },
+    /// False: the peer has said that it sends no more, which ends every poll, and that was not
+    /// the event waited for. Another poll would say the same.
+    Poll {
+        result: Result<bool, Errno>,
+    },
+    OpenFile {
+        result: Result<(Fd, Stat), Errno>,
+    },
+    StatFile {
+        result: Result<Stat, Errno>,
+    },
+    /// Bytes read are appended to `buf`; 0 is end of file.
+    ReadFile {
+        buf: Vec<u8>,
+        result: Result<usize, Errno>,
+    },
+    StatOpen {
+        result: Result<Stat, Errno>,
+    },
+}
+
+/// A [`Done`] and whom it is for.
+#[derive(Debug)]
+pub(crate) struct Completion {
+    pub(crate) token: Token,
+    pub(crate) done: Done,
+}
+
+/// How long [`Backend::turn`] may wait for the first completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// Not at all.
+    Poll,
+    /// Until this moment.
+    Until(Time),
+    /// Until something happens.
+    Forever,
+}
+
+/// Ends the wait of one reactor's [`Backend::turn`], from any thread.
+pub(crate) trait Wake: Send + Sync {
+    fn wake(&self);
+}
+
+/// The kernel, as one reactor sees it.
+///
+/// Implemented by `Uring` and by the simulator; reactors are generic over it.
+pub(crate) trait Backend {
+    /// Queues an operation; it reaches the kernel at the latest in the next [`Backend::turn`].
+    /// What needs no waiting may act at once, so before operations that were queued earlier:
+    /// shut a connection down only after the end of its last send.
+    fn submit(&mut self, token: Token, op: Op);
+
+    /// Submits everything queued, waits for at least one completion or a wake-up or the end of
+    /// `wait`, and appends at most 512 completions to `done`. Errors are fatal for the reactor.
+    fn turn(&mut self, wait: Wait, done: &mut Vec<Completion>) -> Result<(), Errno>;
+
+    /// The addresses of a TCP connection just accepted: the peer's, and ours.
+    fn addresses(&self, fd: Fd) -> Result<(SocketAddr, SocketAddr), Errno>;
+
+    /// The process at the other end of a Unix socket, as it was when it connected
+    /// (`SO_PEERCRED`); 0 if the kernel does not say.
+    fn peer_process(&self, fd: Fd) -> u32;
+
+    /// The bytes of a received piece.
+    fn transit(&self, piece: &Transit) -> &[u8];
+
+    /// Gives a transit buffer back to the pool.
+    fn recycle(&mut self, piece: Transit);
+
+    /// The monotonic clock.
+    fn now(&mut self) -> Time;
+
+    /// Seconds since 1970, for `Date` and log lines.
+    fn unix_seconds(&mut self) -> u64;
+
+    /// Operations submitted whose completion has not been returned yet. A multishot accept counts
+    /// until its last completion.
+    fn in_flight(&self) -> usize;
+
+    /// What other threads use to end this reactor's wait.
+    fn waker(&self) -> Arc<dyn Wake>;
+}

@@ -1,0 +1,79 @@
+//! Bytes on their way out: what one send operation owns.
+//!
+//! Owns the position within them. Must not know sockets.
+
+use bytes::Bytes;
+use std::ops::Range;
+
+/// The second part of an [`Outgoing`].
+#[derive(Debug, Default)]
+pub(crate) enum Body {
+    #[default]
+    None,
+    /// A pooled buffer and the part of it that is to be sent.
+    Owned(Vec<u8>, Range<usize>),
+    /// Content shared with a cache or an application.
+    Shared(Bytes),
+}
+
+/// Up to two pieces sent with one system call: usually a head (and small content copied behind
+/// it), then content that is not worth copying.
+#[derive(Debug, Default)]
+pub(crate) struct Outgoing {
+    pub(crate) head: Vec<u8>,
+    pub(crate) body: Body,
+    sent: usize,
+}
+
+impl Outgoing {
+    pub(crate) fn new(head: Vec<u8>, body: Body) -> Outgoing {
+        Outgoing { head, body, sent: 0 }
+    }
+
+    /// Bytes not sent yet.
+    pub(crate) fn remaining(&self) -> usize {
+        self.head.len() + self.body_bytes().len() - self.sent
+    }
+
+    /// The bytes not sent yet, in order; either part may be empty.
+    pub(crate) fn slices(&self) -> [&[u8]; 2] {
+        let body = self.body_bytes();
+        match self.sent.checked_sub(self.head.len()) {
+            None => [&self.head[self.sent..], body],
+            Some(of_body) => [&[], &body[of_body..]],
+        }
+    }
+
+    /// Marks `count` bytes as sent.
+    pub(crate) fn advance(&mut self, count: usize) {
+        assert!(count <= self.remaining(), "more sent than there was");
+        self.sent += count;
+    }
+
+    fn body_bytes(&self) -> &[u8] {
+        match &self.body {
+            Body::None => &[],
+            Body::Owned(buf, range) => &buf[range.clone()],
+            Body::Shared(bytes) => bytes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advances_across_the_parts() {
+        let body = Body::Owned(b"xworldx".to_vec(), 1..6);
+        let mut out = Outgoing::new(b"hello ".to_vec(), body);
+        let mut seen = Vec::new();
+        while out.remaining() > 0 {
+            let [first, second] = out.slices();
+            seen.push(*first.first().or(second.first()).unwrap());
+            out.advance(1);
+        }
+        assert_eq!(seen, b"hello world");
+        assert_eq!(out.slices(), [b"", b""]);
+    }
+}

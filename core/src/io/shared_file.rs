@@ -1,0 +1,58 @@
+//! An open file with several users in one reactor: cache entries and operations in flight.
+//!
+//! Owns the descriptor until the last user lets go; then it joins the reactor's [`Graveyard`],
+//! from which the loop closes it through the backend.
+
+use super::Fd;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// Descriptors whose last user is gone, to be closed by the loop.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Graveyard(Rc<RefCell<Vec<Fd>>>);
+
+impl Graveyard {
+    /// A descriptor to close, if there is one.
+    pub(crate) fn pop(&self) -> Option<Fd> {
+        self.0.borrow_mut().pop()
+    }
+}
+
+/// A descriptor that is closed after the last `Rc` of it is gone.
+#[derive(Debug)]
+pub(crate) struct SharedFile {
+    fd: Fd,
+    graveyard: Graveyard,
+}
+
+impl SharedFile {
+    pub(crate) fn new(fd: Fd, graveyard: &Graveyard) -> Rc<SharedFile> {
+        Rc::new(SharedFile { fd, graveyard: graveyard.clone() })
+    }
+
+    pub(crate) fn fd(&self) -> Fd {
+        self.fd
+    }
+}
+
+impl Drop for SharedFile {
+    fn drop(&mut self) {
+        self.graveyard.0.borrow_mut().push(self.fd);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_closed_after_the_last_user() {
+        let graveyard = Graveyard::default();
+        let cached = SharedFile::new(7, &graveyard);
+        let in_flight = Rc::clone(&cached);
+        drop(cached);
+        assert_eq!(graveyard.pop(), None);
+        drop(in_flight);
+        assert_eq!(graveyard.pop(), Some(7));
+    }
+}

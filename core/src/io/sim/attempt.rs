@@ -1,0 +1,378 @@
+//! How the simulated kernel performs operations.
+//!
+//! Owns the step from an operation to its outcome, and waking who waits for one. Must not know
+//! when completions are delivered.
+
+use super::super::{Direction, Done, Fd, Interest, Op, Outgoing, Stat, Transit};
+use super::descriptors::{Descriptors, Object};
+use super::files::{self, Inode};
+use super::operation::{self, Stage};
+use super::ring::{Ring, Waiter};
+use super::stream::Stream;
+use super::transit::TransitPool;
+use super::{Errno, Faults, Kernel, Random};
+use std::ffi::CStr;
+use std::mem;
+use std::rc::Rc;
+
+impl Kernel {
+    /// Performs a pending operation, or lets it wait.
+    pub(super) fn attempt(&mut self, ring: usize, index: usize, pool: &mut TransitPool) {
+        let op = &self.rings[ring].operations[index].op;
+        if let Op::Accept { listener } = *op {
+            return self.accept_all(ring, index, listener);
+        }
+        let accepts = matches!(op, Op::AcceptNow { .. });
+        if !accepts && self.random.chance(self.faults.no_memory) {
+            return self.fail(ring, index, Errno(libc::ENOMEM));
+        }
+        self.maybe_sever(ring, index);
+        match self.perform(ring, index, pool) {
+            Some(done) => {
+                let delay = self.cold_turns(&done);
+                self.complete(ring, index, done, delay);
+            }
+            None => self.wait_for_event(ring, index),
+        }
+    }
+
+    /// Ends an operation by an error.
+    pub(super) fn fail(&mut self, ring: usize, index: usize, errno: Errno) {
+        let operation = &mut self.rings[ring].operations[index];
+        if let Op::Accept { .. } = operation.op {
+            return self.accepted(ring, index, Err(errno), false);
+        }
+        let done = operation::failure(&mut operation.op, errno);
+        self.complete(ring, index, done, 0);
+    }
+
+    pub(super) fn shutdown(&mut self, fd: Fd, direction: Direction) {
+        match *self.descriptors.object(fd) {
+            Object::Stream(stream) => {
+                self.streams[stream].shutdown(direction);
+                self.wake(stream, Event::End);
+            }
+            Object::Listener(listener) => {
+                self.listeners[listener].shut = true;
+                wake_all(&mut self.listeners[listener].waiters, &mut self.rings);
+            }
+            Object::File(_) => panic!("simulator: Shutdown on descriptor {fd}, which is a file"),
+        }
+    }
+
+    pub(super) fn close(&mut self, fd: Fd) {
+        match self.descriptors.close(fd) {
+            Object::Stream(stream) => self.close_stream(stream),
+            Object::Listener(listener) => {
+                let listener = self.listeners.remove(listener);
+                for stream in listener.backlog {
+                    self.streams[stream].refuse();
+                    self.drop_stream_if_gone(stream);
+                }
+            }
+            Object::File(_) => {}
+        }
+    }
+
+    pub(super) fn drop_stream_if_gone(&mut self, stream: usize) {
+        if self.streams[stream].is_gone() {
+            self.streams.remove(stream);
+        }
+    }
+
+    /// Something has happened to the stream: who waits for it is tried again.
+    pub(super) fn wake(&mut self, stream: usize, event: Event) {
+        let stream = &mut self.streams[stream];
+        if event != Event::Room {
+            wake_all(&mut stream.receivers, &mut self.rings);
+            wake_all(&mut stream.pollers, &mut self.rings);
+        }
+        if event != Event::Data {
+            wake_all(&mut stream.senders, &mut self.rings);
+        }
+    }
+
+    fn close_stream(&mut self, stream: usize) {
+        self.streams[stream].close();
+        self.drop_stream_if_gone(stream);
+    }
+
+    /// The fault "reset": on any occasion to send or receive.
+    fn maybe_sever(&mut self, ring: usize, index: usize) {
+        let op = &self.rings[ring].operations[index].op;
+        let (Op::Recv { fd, .. }
+        | Op::Fill { fd, .. }
+        | Op::Send { fd, .. }
+        | Op::SendIfSilent { fd, .. }
+        | Op::SendFile { fd, .. }) = *op
+        else {
+            return;
+        };
+        if !self.random.chance(self.faults.reset) {
+            return;
+        }
+        let stream = stream_index(&self.descriptors, fd);
+        if self.streams[stream].is_severable() {
+            self.streams[stream].sever();
+            self.wake(stream, Event::End);
+        }
+    }
+
+    /// Turns that the answer takes because the file was not in memory.
+    fn cold_turns(&mut self, done: &Done) -> usize {
+        let touches_files =
+            matches!(done, Done::OpenFile { .. } | Done::StatFile { .. } | Done::ReadFile { .. });
+        if touches_files && self.random.chance(self.faults.cold) {
+            return self.random.within(Faults::COLD);
+        }
+        0
+    }
+
+    fn accept_all(&mut self, ring: usize, index: usize, listener: Fd) {
+        let Object::Listener(key) = *self.descriptors.object(listener) else {
+            unreachable!("checked when submitted");
+        };
+        loop {
+            if self.listeners[key].shut {
+                return self.accepted(ring, index, Err(Errno(libc::EINVAL)), false);
+            }
+            if self.listeners[key].backlog.is_empty() {
+                return self.wait_for_event(ring, index);
+            }
+            if self.random.chance(self.faults.no_descriptors) {
+                return self.accepted(ring, index, Err(Errno(libc::EMFILE)), false);
+            }
+            let stream = self.listeners[key].backlog.pop_front().expect("not empty");
+            let fd = self.descriptors.open(Object::Stream(stream));
+            let armed = !self.random.chance(self.faults.accept_end);
+            self.accepted(ring, index, Ok(fd), armed);
+            if !armed {
+                return;
+            }
+        }
+    }
+
+    fn accepted(&mut self, ring: usize, index: usize, result: Result<Fd, Errno>, armed: bool) {
+        let operation = &mut self.rings[ring].operations[index];
+        operation.accepted.push_back((result, armed));
+        if !armed {
+            operation.stage = Stage::Ended;
+        }
+        self.queue_completion(ring, index, 0);
+    }
+
+    /// `None`: it has to wait.
+    fn perform(&mut self, ring: usize, index: usize, pool: &mut TransitPool) -> Option<Done> {
+        let Kernel { rings, streams, descriptors, random, faults, .. } = self;
+        let op = &mut rings[ring].operations[index].op;
+        Some(match op {
+            Op::Accept { .. } => unreachable!("is multishot"),
+            Op::AcceptNow { listener } => {
+                let fd = *listener;
+                return Some(Done::Accept { result: self.accept_now(fd), armed: false });
+            }
+            Op::Recv { fd, poll_first } => {
+                let stream = &mut streams[stream_index(descriptors, *fd)];
+                Done::Recv { result: recv(stream, pool, *poll_first, random, faults)? }
+            }
+            Op::Fill { fd, buf } => {
+                let stream = &mut streams[stream_index(descriptors, *fd)];
+                let result = fill(stream, buf, random, faults)?;
+                Done::Fill { buf: mem::take(buf), result }
+            }
+            Op::Send { fd, out, .. } => {
+                let stream = &mut streams[stream_index(descriptors, *fd)];
+                let result = send(stream, out, random, faults)?;
+                Done::Send { out: mem::take(out), result }
+            }
+            Op::SendIfSilent { fd, out } => {
+                let stream = &mut streams[stream_index(descriptors, *fd)];
+                let result = match stream.unread() {
+                    0 => send(stream, out, random, faults)?,
+                    _ => Err(Errno(libc::EBUSY)),
+                };
+                Done::Send { out: mem::take(out), result }
+            }
+            Op::SendFile { fd, file, offset, len } => {
+                let stream = &mut streams[stream_index(descriptors, *fd)];
+                let inode = inode(descriptors, file.fd());
+                let most = random.maybe_part(faults.short_sendfile, *len as usize);
+                let result = send_file(stream, inode, *offset, most)?;
+                Done::SendFile { file: Rc::clone(file), result }
+            }
+            Op::Poll { fd, interest } => {
+                let stream = &streams[stream_index(descriptors, *fd)];
+                let wanted = *interest == Interest::Hangup || stream.gone();
+                stream.hung_up().then_some(Done::Poll { result: Ok(wanted) })?
+            }
+            Op::OpenFile { root, path } => {
+                let found = look_up(descriptors, root.fd(), path);
+                let opened = |(inode, stat)| (descriptors.open(Object::File(inode)), stat);
+                Done::OpenFile { result: found.map(opened) }
+            }
+            Op::StatFile { root, path } => {
+                let found = look_up(descriptors, root.fd(), path);
+                Done::StatFile { result: found.map(|(_, stat)| stat) }
+            }
+            Op::ReadFile { file, buf, offset } => {
+                let inode = inode(descriptors, file.fd());
+                let spare = buf.capacity() - buf.len();
+                let most = random.maybe_part(faults.short_receive, spare);
+                let result = inode.read(*offset, most, |bytes| {
+                    buf.extend_from_slice(bytes);
+                    bytes.len()
+                });
+                Done::ReadFile { buf: mem::take(buf), result }
+            }
+            Op::StatOpen { file } => {
+                Done::StatOpen { result: Ok(inode(descriptors, file.fd()).stat()) }
+            }
+            Op::Shutdown { .. } | Op::Close { .. } | Op::Cancel { .. } => {
+                unreachable!("performed when submitted")
+            }
+        })
+    }
+
+    fn accept_now(&mut self, listener: Fd) -> Result<Fd, Errno> {
+        let Object::Listener(key) = *self.descriptors.object(listener) else {
+            unreachable!("checked when submitted");
+        };
+        let stream = self.listeners[key].backlog.pop_front().ok_or(Errno(libc::EAGAIN))?;
+        Ok(self.descriptors.open(Object::Stream(stream)))
+    }
+
+    fn wait_for_event(&mut self, ring: usize, index: usize) {
+        let operation = &mut self.rings[ring].operations[index];
+        operation.stage = Stage::Waiting;
+        let waiter = Waiter { ring, operation: index };
+        let fd = operation.fds[0].expect("only operations on descriptors wait");
+        match *self.descriptors.object(fd) {
+            Object::Listener(listener) => self.listeners[listener].waiters.push(waiter),
+            Object::Stream(stream) => {
+                let stream = &mut self.streams[stream];
+                let list = match operation.op {
+                    Op::Recv { .. } | Op::Fill { .. } => &mut stream.receivers,
+                    Op::Send { .. } | Op::SendIfSilent { .. } | Op::SendFile { .. } => {
+                        &mut stream.senders
+                    }
+                    _ => &mut stream.pollers,
+                };
+                list.push(waiter);
+            }
+            Object::File(_) => unreachable!("files never let anybody wait"),
+        }
+    }
+}
+
+/// What may end a wait on a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    /// Bytes to receive.
+    Data,
+    /// Room to send.
+    Room,
+    /// One direction or both have ended.
+    End,
+}
+
+pub(super) fn wake_all(waiters: &mut Vec<Waiter>, rings: &mut [Ring]) {
+    for waiter in waiters.drain(..) {
+        let ring = &mut rings[waiter.ring];
+        ring.operations[waiter.operation].stage = Stage::Pending;
+        ring.candidates.push_back(waiter.operation);
+    }
+}
+
+fn stream_index(descriptors: &Descriptors, fd: Fd) -> usize {
+    match descriptors.object(fd) {
+        Object::Stream(stream) => *stream,
+        other => unreachable!("{other:?} was checked when submitted"),
+    }
+}
+
+fn inode(descriptors: &Descriptors, fd: Fd) -> &Rc<Inode> {
+    match descriptors.object(fd) {
+        Object::File(inode) => inode,
+        other => unreachable!("{other:?} was checked when submitted"),
+    }
+}
+
+fn look_up(descriptors: &Descriptors, root: Fd, path: &CStr) -> Result<(Rc<Inode>, Stat), Errno> {
+    let inode = files::resolve(inode(descriptors, root), path.to_bytes())?;
+    let stat = inode.stat();
+    Ok((inode, stat))
+}
+
+fn recv(
+    stream: &mut Stream,
+    pool: &mut TransitPool,
+    poll_first: bool,
+    random: &mut Random,
+    faults: &Faults,
+) -> Option<Result<Option<Transit>, Errno>> {
+    let readable = stream.readable();
+    // Linux chooses the buffer before it looks for data, unless it polls first.
+    if !readable && (poll_first || !pool.is_empty()) {
+        return None;
+    }
+    if pool.is_empty() || random.chance(faults.no_buffers) {
+        return Some(Err(Errno(libc::ENOBUFS)));
+    }
+    let most = random.maybe_part(faults.short_receive, pool.bytes());
+    Some(pool.fill(|buf| {
+        let mut rest = buf;
+        stream.receive(most, |piece| {
+            let (start, end) = mem::take(&mut rest).split_at_mut(piece.len());
+            start.copy_from_slice(piece);
+            rest = end;
+        })
+    }))
+}
+
+fn fill(
+    stream: &mut Stream,
+    buf: &mut Vec<u8>,
+    random: &mut Random,
+    faults: &Faults,
+) -> Option<Result<usize, Errno>> {
+    if !stream.readable() {
+        return None;
+    }
+    let most = random.maybe_part(faults.short_receive, buf.capacity() - buf.len());
+    Some(stream.receive(most, |piece| buf.extend_from_slice(piece)))
+}
+
+fn send(
+    stream: &mut Stream,
+    out: &mut Outgoing,
+    random: &mut Random,
+    faults: &Faults,
+) -> Option<Result<usize, Errno>> {
+    if out.remaining() == 0 {
+        return Some(Ok(0));
+    }
+    if !stream.writable() {
+        return None;
+    }
+    let most = random.maybe_part(faults.short_send, out.remaining().min(stream.room()));
+    let result = stream.send(out.slices(), most);
+    if let Ok(count) = result {
+        out.advance(count);
+    }
+    Some(result)
+}
+
+fn send_file(
+    stream: &mut Stream,
+    inode: &Inode,
+    offset: u64,
+    most: usize,
+) -> Option<Result<usize, Errno>> {
+    let moved = inode.read(offset, most, |bytes| match bytes {
+        [] => Some(Ok(0)),
+        _ if !stream.writable() => None,
+        _ => Some(stream.send([bytes, &[]], bytes.len())),
+    });
+    // sendfile(2) says EINVAL of what it cannot read.
+    moved.unwrap_or(Some(Err(Errno(libc::EINVAL))))
+}

@@ -1,0 +1,404 @@
+//! A simulated stream connection: two bounded pipes, and how its ends end.
+//!
+//! Owns the semantics of Linux's TCP and Unix stream sockets, seen from our end ("local") and
+//! from the test's ("peer"). Must not know operations; it only keeps who waits.
+
+use super::super::{Direction, Errno};
+use super::pipe::Pipe;
+use super::ring::Waiter;
+
+/// What the two socket families do differently when a connection is aborted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StreamKind {
+    /// A reset discards what is queued; data for a closed socket is answered by a reset.
+    Tcp,
+    /// What is queued can be read before a reset shows; sending to a closed socket is `EPIPE`.
+    Unix,
+}
+
+#[derive(Debug)]
+pub(super) struct Stream {
+    kind: StreamKind,
+    /// From the peer to us.
+    inbound: Pipe,
+    /// From us to the peer.
+    outbound: Pipe,
+    /// Reported once, like `sk_err`.
+    error: Option<Errno>,
+    /// We receive no more.
+    read_shut: bool,
+    /// Nothing passes any more.
+    dead: bool,
+    peer_reset: bool,
+    peer_open: bool,
+    local_open: bool,
+    /// The test still has its handle.
+    pub(super) peer_held: bool,
+    pub(super) receivers: Vec<Waiter>,
+    pub(super) senders: Vec<Waiter>,
+    pub(super) pollers: Vec<Waiter>,
+}
+
+impl Stream {
+    pub(super) fn new(kind: StreamKind, capacity: usize) -> Stream {
+        let pipe = || Pipe::new(capacity);
+        Stream {
+            kind,
+            inbound: pipe(),
+            outbound: pipe(),
+            error: None,
+            read_shut: false,
+            dead: false,
+            peer_reset: false,
+            peer_open: true,
+            local_open: true,
+            peer_held: true,
+            receivers: Vec::new(),
+            senders: Vec::new(),
+            pollers: Vec::new(),
+        }
+    }
+
+    /// A receive would not wait.
+    pub(super) fn readable(&self) -> bool {
+        !self.inbound.bytes.is_empty() || self.hung_up()
+    }
+
+    /// `POLLRDHUP`, `POLLHUP` or `POLLERR`.
+    pub(super) fn hung_up(&self) -> bool {
+        self.inbound.finished || self.read_shut || self.dead || self.error.is_some()
+    }
+
+    /// `POLLHUP` or `POLLERR`: no direction is left.
+    pub(super) fn gone(&self) -> bool {
+        self.dead || self.error.is_some() || (self.read_shut && self.outbound.finished)
+    }
+
+    /// A send would not wait.
+    pub(super) fn writable(&self) -> bool {
+        self.outbound.free() > 0 || self.outbound.finished || self.dead || !self.peer_open
+    }
+
+    /// Receives at most `most` bytes, in pieces; 0 is end of file. Only if readable.
+    pub(super) fn receive(&mut self, most: usize, sink: impl FnMut(&[u8])) -> Result<usize, Errno> {
+        if !self.inbound.bytes.is_empty() {
+            return Ok(self.inbound.read(most, sink));
+        }
+        // A socket that had seen the FIN says EPIPE to senders and end of file to receivers.
+        match self.error.take_if(|error| error.0 == libc::ECONNRESET) {
+            Some(error) => Err(error),
+            None => Ok(0),
+        }
+    }
+
+    /// Sends at most `most` bytes of `pieces`. Only if writable.
+    pub(super) fn send(&mut self, pieces: [&[u8]; 2], most: usize) -> Result<usize, Errno> {
+        self.check_sendable()?;
+        if !self.peer_open {
+            return Ok(self.send_to_nobody(pieces[0].len() + pieces[1].len()));
+        }
+        let first = self.outbound.write(pieces[0], most);
+        Ok(first + self.outbound.write(pieces[1], most - first))
+    }
+
+    /// Bytes that a send would take now.
+    pub(super) fn room(&self) -> usize {
+        if self.peer_open { self.outbound.free() } else { usize::MAX }
+    }
+
+    /// The errors of tcp_sendmsg and unix_stream_sendmsg, in their order.
+    fn check_sendable(&mut self) -> Result<(), Errno> {
+        let gone = match self.kind {
+            StreamKind::Tcp => {
+                if let Some(error) = self.error.take() {
+                    return Err(error);
+                }
+                self.dead
+            }
+            StreamKind::Unix => self.dead || !self.peer_open,
+        };
+        if gone || self.outbound.finished { Err(Errno(libc::EPIPE)) } else { Ok(()) }
+    }
+
+    /// TCP accepts data for a peer that has closed; the peer's answer is a reset.
+    fn send_to_nobody(&mut self, count: usize) -> usize {
+        self.fail_local();
+        count
+    }
+
+    /// shutdown(2) at our end.
+    pub(super) fn shutdown(&mut self, direction: Direction) {
+        self.outbound.finished = true;
+        self.read_shut |= direction == Direction::Both;
+    }
+
+    /// close(2) at our end. Unread data resets the connection.
+    pub(super) fn close(&mut self) {
+        self.local_open = false;
+        if self.inbound.bytes.is_empty() {
+            self.outbound.finished = true;
+        } else {
+            self.fail_peer();
+        }
+        self.inbound.bytes.clear();
+    }
+
+    /// The listener was closed before the connection was accepted.
+    pub(super) fn refuse(&mut self) {
+        self.local_open = false;
+        self.inbound.bytes.clear();
+        self.fail_peer();
+    }
+
+    /// Neither end needs it any more.
+    pub(super) fn is_gone(&self) -> bool {
+        !self.local_open && !self.peer_held
+    }
+
+    fn fail_local(&mut self) {
+        let had_fin = self.kind == StreamKind::Tcp && self.inbound.finished;
+        self.error = Some(Errno(if had_fin { libc::EPIPE } else { libc::ECONNRESET }));
+        self.dead = true;
+        self.inbound.finished = true;
+        self.outbound.bytes.clear();
+        if self.kind == StreamKind::Tcp {
+            self.inbound.bytes.clear();
+        }
+    }
+
+    fn fail_peer(&mut self) {
+        self.peer_reset = true;
+        self.outbound.finished = true;
+        if self.kind == StreamKind::Tcp {
+            self.outbound.bytes.clear();
+        }
+    }
+}
+
+/// The peer's end.
+impl Stream {
+    /// Bytes taken: fewer if there is no room, none if the connection has ended.
+    pub(super) fn peer_send(&mut self, bytes: &[u8]) -> usize {
+        if !self.peer_open || self.dead || self.peer_reset {
+            return 0;
+        }
+        assert!(!self.inbound.finished, "simulator: the peer sends after its finish()");
+        if self.local_open && !self.read_shut {
+            return self.inbound.write(bytes, usize::MAX);
+        }
+        if self.kind == StreamKind::Unix || bytes.is_empty() {
+            return 0;
+        }
+        // Nobody will read this: Linux answers with a reset (RFC 1122, section 4.2.2.13).
+        self.fail_peer();
+        if self.local_open {
+            self.fail_local();
+        }
+        bytes.len()
+    }
+
+    pub(super) fn peer_receive(&mut self, most: usize, sink: impl FnMut(&[u8])) -> usize {
+        if self.peer_open { self.outbound.read(most, sink) } else { 0 }
+    }
+
+    pub(super) fn peer_peek(&self) -> Vec<u8> {
+        if self.peer_open { self.outbound.bytes.iter().copied().collect() } else { Vec::new() }
+    }
+
+    pub(super) fn peer_finish(&mut self) {
+        self.inbound.finished = true;
+    }
+
+    /// An abort, whatever is queued.
+    pub(super) fn peer_abort(&mut self) {
+        if std::mem::replace(&mut self.peer_open, false) && self.local_open && !self.dead {
+            self.fail_local();
+        }
+        self.outbound.bytes.clear();
+    }
+
+    /// Like close(2): unread data makes it a reset.
+    pub(super) fn peer_close(&mut self) {
+        if !self.peer_open {
+            return;
+        }
+        if self.outbound.bytes.is_empty() {
+            self.inbound.finished = true;
+            self.peer_open = false;
+        } else {
+            self.peer_abort();
+        }
+    }
+
+    /// The connection breaks by itself: the network's reset, or the death of the process that
+    /// has the other end of a Unix socket.
+    pub(super) fn sever(&mut self) {
+        match self.kind {
+            StreamKind::Tcp => self.peer_abort(),
+            StreamKind::Unix => self.peer_close(),
+        }
+        self.peer_reset = true;
+    }
+
+    pub(super) fn is_severable(&self) -> bool {
+        self.peer_open && !self.dead
+    }
+
+    /// The peer has seen our end of file, and everything before.
+    pub(super) fn peer_at_end(&self) -> bool {
+        self.outbound.finished && self.outbound.bytes.is_empty() && !self.peer_reset
+    }
+
+    pub(super) fn peer_was_reset(&self) -> bool {
+        self.peer_reset && self.outbound.bytes.is_empty()
+    }
+
+    /// Bytes that the peer has sent and we have not received.
+    pub(super) fn unread(&self) -> usize {
+        self.inbound.bytes.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RESET: Result<usize, Errno> = Err(Errno(libc::ECONNRESET));
+    const BROKEN: Result<usize, Errno> = Err(Errno(libc::EPIPE));
+
+    fn receive(stream: &mut Stream) -> Option<Result<Vec<u8>, Errno>> {
+        let mut bytes = Vec::new();
+        let result = stream
+            .readable()
+            .then(|| stream.receive(usize::MAX, |piece| bytes.extend_from_slice(piece)))?;
+        Some(result.map(|_| bytes))
+    }
+
+    fn send(stream: &mut Stream, bytes: &[u8]) -> Result<usize, Errno> {
+        stream.send([bytes, &[]], usize::MAX)
+    }
+
+    fn peer_receive(stream: &mut Stream) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        stream.peer_receive(usize::MAX, |piece| bytes.extend_from_slice(piece));
+        bytes
+    }
+
+    #[test]
+    fn bytes_arrive_in_order_and_within_the_bounds() {
+        let mut stream = Stream::new(StreamKind::Tcp, 8);
+        assert_eq!(receive(&mut stream), None);
+        assert_eq!(stream.peer_send(b"0123456789"), 8);
+        assert_eq!(stream.peer_send(b"x"), 0);
+        assert_eq!(receive(&mut stream), Some(Ok(b"01234567".to_vec())));
+        assert_eq!(stream.send([b"abcde", b"fghij"], usize::MAX), Ok(8));
+        assert!(!stream.writable());
+        assert_eq!(peer_receive(&mut stream), b"abcdefgh");
+        assert!(stream.writable());
+    }
+
+    #[test]
+    fn half_closed_peer_can_be_answered() {
+        let mut stream = Stream::new(StreamKind::Tcp, 8);
+        stream.peer_send(b"a");
+        stream.peer_finish();
+        assert!(stream.hung_up());
+        assert_eq!(receive(&mut stream), Some(Ok(b"a".to_vec())));
+        assert_eq!(receive(&mut stream), Some(Ok(vec![])));
+        assert_eq!(send(&mut stream, b"b"), Ok(1));
+        stream.close();
+        assert!(!stream.peer_at_end());
+        assert_eq!(peer_receive(&mut stream), b"b");
+        assert!(stream.peer_at_end() && !stream.peer_was_reset());
+    }
+
+    #[test]
+    fn reset_is_reported_once_and_discards_on_tcp() {
+        let mut stream = Stream::new(StreamKind::Tcp, 8);
+        stream.peer_send(b"a");
+        stream.peer_abort();
+        assert_eq!(receive(&mut stream).unwrap().map(|_| 0), RESET);
+        assert_eq!(receive(&mut stream), Some(Ok(vec![])));
+        assert_eq!(send(&mut stream, b"b"), BROKEN);
+
+        let mut stream = Stream::new(StreamKind::Tcp, 8);
+        stream.peer_abort();
+        assert_eq!(send(&mut stream, b"b"), RESET);
+        assert_eq!(send(&mut stream, b"b"), BROKEN);
+        assert_eq!(receive(&mut stream), Some(Ok(vec![])));
+    }
+
+    #[test]
+    fn reset_comes_after_the_data_on_unix() {
+        let mut stream = Stream::new(StreamKind::Unix, 8);
+        send(&mut stream, b"request").unwrap();
+        stream.peer_send(b"a");
+        stream.peer_close();
+        assert_eq!(send(&mut stream, b"b"), BROKEN);
+        assert_eq!(receive(&mut stream), Some(Ok(b"a".to_vec())));
+        assert_eq!(receive(&mut stream).unwrap().map(|_| 0), RESET);
+        assert_eq!(receive(&mut stream), Some(Ok(vec![])));
+    }
+
+    #[test]
+    fn peer_that_has_read_everything_ends_with_end_of_file() {
+        for kind in [StreamKind::Tcp, StreamKind::Unix] {
+            let mut stream = Stream::new(kind, 8);
+            send(&mut stream, b"request").unwrap();
+            assert_eq!(peer_receive(&mut stream), b"request");
+            stream.peer_close();
+            assert_eq!(receive(&mut stream), Some(Ok(vec![])));
+        }
+    }
+
+    #[test]
+    fn tcp_notices_a_closed_peer_only_after_the_next_send() {
+        let mut stream = Stream::new(StreamKind::Tcp, 8);
+        stream.peer_close();
+        assert_eq!(send(&mut stream, b"into the void"), Ok(13));
+        assert_eq!(send(&mut stream, b"b"), BROKEN);
+        assert_eq!(receive(&mut stream), Some(Ok(vec![])));
+    }
+
+    #[test]
+    fn closing_with_unread_data_eats_the_answer() {
+        for (kind, seen) in [(StreamKind::Tcp, &b""[..]), (StreamKind::Unix, b"answer")] {
+            let mut stream = Stream::new(kind, 8);
+            stream.peer_send(b"more");
+            send(&mut stream, b"answer").unwrap();
+            stream.close();
+            assert_eq!(peer_receive(&mut stream), seen);
+            assert!(stream.peer_was_reset() && !stream.peer_at_end());
+        }
+    }
+
+    #[test]
+    fn data_for_a_closed_socket_is_answered_by_a_reset() {
+        let mut stream = Stream::new(StreamKind::Tcp, 8);
+        send(&mut stream, b"answer").unwrap();
+        stream.close();
+        assert_eq!(stream.peer_send(b"more"), 4);
+        assert_eq!(peer_receive(&mut stream), b"");
+        assert!(stream.peer_was_reset());
+
+        let mut stream = Stream::new(StreamKind::Unix, 8);
+        send(&mut stream, b"answer").unwrap();
+        stream.close();
+        assert_eq!(stream.peer_send(b"more"), 0);
+        assert_eq!(peer_receive(&mut stream), b"answer");
+        assert!(stream.peer_at_end());
+    }
+
+    #[test]
+    fn shutdown_ends_our_directions() {
+        let mut stream = Stream::new(StreamKind::Tcp, 8);
+        stream.shutdown(Direction::Write);
+        assert!(stream.peer_at_end() && !stream.hung_up());
+        assert_eq!(send(&mut stream, b"b"), BROKEN);
+        stream.peer_send(b"late");
+        assert_eq!(receive(&mut stream), Some(Ok(b"late".to_vec())));
+        stream.shutdown(Direction::Both);
+        assert!(stream.hung_up());
+        assert_eq!(receive(&mut stream), Some(Ok(vec![])));
+    }
+}

@@ -1,0 +1,187 @@
+//! The few system calls that Linux performs without waiting, as safe functions.
+//!
+//! Owns the conversion of their results. Must not know rings, nor decide anything.
+
+#![allow(unsafe_code)]
+
+use super::{Direction, Errno, Fd, FileKind, Stat, Time};
+use io_uring::types::OpenHow;
+use std::ffi::CStr;
+use std::mem;
+use std::net::SocketAddr;
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
+
+/// sendfile(2). An end that the peer has closed raises `SIGPIPE` besides `EPIPE`, and there is no
+/// flag against it; Rust's runtime ignores that signal.
+pub(super) fn sendfile(socket: Fd, file: Fd, offset: u64, len: u32) -> Result<usize, Errno> {
+    let mut position = offset.min(i64::MAX as u64) as libc::off64_t;
+    // SAFETY: `position` outlives the call; no other memory is passed.
+    retried(|| unsafe { libc::sendfile64(socket, file, &mut position, len as usize) as i64 })
+        .map(|sent| sent as usize)
+}
+
+/// openat2(2).
+pub(super) fn openat2(directory: Fd, path: &CStr, how: &OpenHow) -> Result<Fd, Errno> {
+    // SAFETY: `path` ends with a zero byte, `how` is laid out as struct open_how of the size that
+    // we pass, and both outlive the call.
+    retried(|| unsafe {
+        libc::syscall(
+            libc::SYS_openat2,
+            directory,
+            path.as_ptr(),
+            how as *const OpenHow,
+            mem::size_of::<OpenHow>(),
+        )
+    })
+    .map(|fd| fd as Fd)
+}
+
+/// fstat(2).
+pub(super) fn fstat(fd: Fd) -> Result<Stat, Errno> {
+    // SAFETY: struct stat consists of integers, for which zero is a value.
+    let mut stat: libc::stat = unsafe { mem::zeroed() };
+    // SAFETY: `stat` may be written for the whole call.
+    retried(|| i64::from(unsafe { libc::fstat(fd, &mut stat) }))?;
+    let kind = match stat.st_mode & libc::S_IFMT {
+        libc::S_IFREG => FileKind::Regular,
+        libc::S_IFDIR => FileKind::Directory,
+        _ => FileKind::Other,
+    };
+    Ok(Stat {
+        kind,
+        size: stat.st_size.max(0) as u64,
+        mtime: (stat.st_mtime, stat.st_mtime_nsec as u32),
+        ctime: (stat.st_ctime, stat.st_ctime_nsec as u32),
+        device: stat.st_dev,
+        inode: stat.st_ino,
+    })
+}
+
+/// accept4(2) that never waits. The listener stays non-blocking from then on.
+pub(super) fn accept(listener: Fd) -> Result<Fd, Errno> {
+    // SAFETY: fcntl(2) with F_GETFL and F_SETFL, and accept4(2) without addresses, pass no memory.
+    unsafe {
+        let flags = retried(|| i64::from(libc::fcntl(listener, libc::F_GETFL)))? as libc::c_int;
+        if flags & libc::O_NONBLOCK == 0 {
+            let flags = flags | libc::O_NONBLOCK;
+            retried(|| i64::from(libc::fcntl(listener, libc::F_SETFL, flags)))?;
+        }
+        let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+        let (address, len) = (std::ptr::null_mut(), std::ptr::null_mut());
+        retried(|| i64::from(libc::accept4(listener, address, len, flags))).map(|fd| fd as Fd)
+    }
+}
+
+/// getpeername(2) and getsockname(2) of a TCP socket.
+pub(super) fn addresses(fd: Fd) -> Result<(SocketAddr, SocketAddr), Errno> {
+    // SAFETY: the caller holds the descriptor open for the whole call.
+    let socket = unsafe { BorrowedFd::borrow_raw(fd) };
+    let socket = socket2::SockRef::from(&socket);
+    let known = |address: std::io::Result<socket2::SockAddr>| {
+        let address = address.map_err(|e| Errno(e.raw_os_error().unwrap_or(libc::EINVAL)))?;
+        address.as_socket().ok_or(Errno(libc::EAFNOSUPPORT))
+    };
+    Ok((known(socket.peer_addr())?, known(socket.local_addr())?))
+}
+
+/// The process that connected a Unix socket (`SO_PEERCRED`, unix(7)), or 0.
+pub(super) fn peer_process(socket: Fd) -> u32 {
+    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut len = size_of::<libc::ucred>() as libc::socklen_t;
+    let (level, name) = (libc::SOL_SOCKET, libc::SO_PEERCRED);
+    // SAFETY: `len` bytes may be written to `peer`, and both outlive the call.
+    unsafe { libc::getsockopt(socket, level, name, (&raw mut peer).cast(), &mut len) };
+    peer.pid.max(0) as u32
+}
+
+/// Whether something has arrived that was not received. An end of file is nothing.
+pub(super) fn has_input(socket: Fd) -> bool {
+    let mut byte = 0u8;
+    // SAFETY: one byte is written to `byte`, which outlives the call.
+    let received = unsafe {
+        libc::recv(socket, (&raw mut byte).cast(), 1, libc::MSG_PEEK | libc::MSG_DONTWAIT)
+    };
+    received > 0
+}
+
+/// shutdown(2); its errors mean that the connection has ended already.
+pub(super) fn shutdown(fd: Fd, direction: Direction) {
+    let how = match direction {
+        Direction::Write => libc::SHUT_WR,
+        Direction::Both => libc::SHUT_RDWR,
+    };
+    // SAFETY: no memory is passed.
+    unsafe { libc::shutdown(fd, how) };
+}
+
+/// close(2). Whatever it answers, the descriptor is gone.
+pub(super) fn close(fd: Fd) {
+    // SAFETY: no memory is passed; the caller gives up the descriptor.
+    unsafe { libc::close(fd) };
+}
+
+/// eventfd(2), blocking: a ring must be able to wait for it.
+pub(super) fn eventfd() -> Result<OwnedFd, Errno> {
+    // SAFETY: no memory is passed.
+    let fd = retried(|| i64::from(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) }))? as Fd;
+    // SAFETY: the descriptor is new and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Adds one to an eventfd.
+pub(super) fn signal(eventfd: Fd) {
+    let one = 1u64;
+    // SAFETY: eight bytes are read from `one`, which outlives the call.
+    let write = || unsafe { libc::write(eventfd, (&raw const one).cast(), 8) as i64 };
+    // The counter would overflow after 2^64 signals that nobody read: it cannot fail.
+    let _ = retried(write);
+}
+
+/// The monotonic clock.
+pub(super) fn monotonic() -> Time {
+    let now = clock(libc::CLOCK_MONOTONIC);
+    Time(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
+}
+
+/// Seconds since 1970. A coarse clock is exact enough, and cheaper.
+pub(super) fn unix_seconds() -> u64 {
+    clock(libc::CLOCK_REALTIME_COARSE).tv_sec.max(0) as u64
+}
+
+/// The running kernel's release, as uname(2) says it.
+pub(super) fn kernel_release() -> String {
+    // SAFETY: struct utsname consists of bytes, for which zero is a value.
+    let mut name: libc::utsname = unsafe { mem::zeroed() };
+    // SAFETY: `name` may be written for the whole call.
+    unsafe { libc::uname(&mut name) };
+    let release = name.release.iter().map(|&byte| byte as u8).take_while(|&byte| byte != 0);
+    String::from_utf8_lossy(&release.collect::<Vec<u8>>()).into_owned()
+}
+
+fn clock(clock: libc::clockid_t) -> libc::timespec {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` may be written for the whole call. With these clocks it cannot fail.
+    unsafe { libc::clock_gettime(clock, &mut now) };
+    now
+}
+
+fn retried(mut call: impl FnMut() -> i64) -> Result<i64, Errno> {
+    loop {
+        match call() {
+            -1 => match last_errno() {
+                Errno(libc::EINTR) => continue,
+                errno => return Err(errno),
+            },
+            value => return Ok(value),
+        }
+    }
+}
+
+fn last_errno() -> Errno {
+    errno_of(&std::io::Error::last_os_error())
+}
+
+/// The error number of an error that a system call has answered.
+pub(super) fn errno_of(error: &std::io::Error) -> Errno {
+    Errno(error.raw_os_error().unwrap_or(libc::EIO))
+}

@@ -1,0 +1,118 @@
+//! The operations that the kernel is working on.
+//!
+//! Owns what they own, until they end. An entry's key is its `user_data`; it is free again only
+//! after the entry's last completion, so a stale key cannot occur. Must not know the ring.
+
+use crate::io::{Op, Token};
+use slab::Slab;
+
+/// Operations in flight, by key and by token.
+#[derive(Debug, Default)]
+pub(super) struct InFlight {
+    entries: Slab<Entry>,
+    /// For each kind and index of a token, the key of its latest operation: the head of a list,
+    /// so that cancelling need not look at every operation. Indices are those of tables, so dense.
+    heads: Vec<Vec<u32>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) token: Token,
+    pub(super) op: Op,
+    /// Not to be issued again when it ends without a result.
+    pub(super) cancelled: bool,
+    next: u32,
+    previous: u32,
+}
+
+impl InFlight {
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn insert(&mut self, token: Token, op: Op) -> u32 {
+        let next = *self.head(token);
+        let entry = Entry { token, op, cancelled: false, next, previous: NONE };
+        let key = self.entries.insert(entry) as u32;
+        if next != NONE {
+            self.entries[next as usize].previous = key;
+        }
+        *self.head(token) = key;
+        key
+    }
+
+    pub(super) fn get_mut(&mut self, key: u32) -> Option<&mut Entry> {
+        self.entries.get_mut(key as usize)
+    }
+
+    pub(super) fn remove(&mut self, key: u32) -> (Token, Op) {
+        let Entry { token, op, next, previous, .. } = self.entries.remove(key as usize);
+        match previous {
+            NONE => *self.head(token) = next,
+            previous => self.entries[previous as usize].next = next,
+        }
+        if next != NONE {
+            self.entries[next as usize].previous = previous;
+        }
+        (token, op)
+    }
+
+    /// The key of one operation of `target` that is not cancelled yet; it is from now on.
+    pub(super) fn cancel_next(&mut self, target: Token) -> Option<u32> {
+        let mut key = *self.head(target);
+        while key != NONE {
+            let entry = &mut self.entries[key as usize];
+            if entry.token == target && !entry.cancelled {
+                entry.cancelled = true;
+                return Some(key);
+            }
+            key = entry.next;
+        }
+        None
+    }
+
+    /// Marks everything as cancelled.
+    pub(super) fn cancel_all(&mut self) {
+        self.entries.iter_mut().for_each(|(_, entry)| entry.cancelled = true);
+    }
+
+    fn head(&mut self, token: Token) -> &mut u32 {
+        let (kind, index) = (usize::from(token.kind()), token.index() as usize);
+        if self.heads.len() <= kind {
+            self.heads.resize_with(kind + 1, Vec::new);
+        }
+        let heads = &mut self.heads[kind];
+        if heads.len() <= index {
+            heads.resize(index + 1, NONE);
+        }
+        &mut heads[index]
+    }
+}
+
+const NONE: u32 = u32::MAX;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn op() -> Op {
+        Op::Recv { fd: 0, poll_first: false }
+    }
+
+    #[test]
+    fn finds_exactly_the_operations_of_a_token() {
+        let mut in_flight = InFlight::default();
+        let (old, new, other) = (Token::new(1, 5, 1), Token::new(1, 5, 2), Token::new(2, 5, 1));
+        let keys = [old, new, new, other].map(|token| in_flight.insert(token, op()));
+        in_flight.remove(keys[1]);
+        assert_eq!(in_flight.cancel_next(new), Some(keys[2]));
+        assert_eq!(in_flight.cancel_next(new), None);
+        assert_eq!(in_flight.cancel_next(old), Some(keys[0]));
+        assert_eq!(in_flight.cancel_next(Token::new(9, 9, 9)), None);
+        for key in [keys[2], keys[0], keys[3]] {
+            in_flight.remove(key);
+        }
+        assert_eq!(in_flight.len(), 0);
+        assert!(in_flight.heads.iter().flatten().all(|&head| head == NONE));
+    }
+}

@@ -1,0 +1,409 @@
+//! The kernel, through io_uring: the [`Backend`] of production.
+//!
+//! Owns one ring, its transit pool, and everything in flight. Must not know HTTP or connections.
+//! Needs Linux 6.1; every call must come from the thread that made it.
+
+#![allow(unsafe_code)]
+
+mod in_flight;
+mod operation;
+mod probe;
+mod ring;
+mod setup_error;
+#[cfg(test)]
+mod tests;
+
+use super::transit::TransitPool;
+use super::{Backend, Completion, Done, Errno, Fd, Op, Time, Token, Transit, Wait, Wake, sys};
+use in_flight::InFlight;
+use io_uring::{cqueue, opcode, squeue, types};
+use ring::Ring;
+use std::collections::VecDeque;
+use std::mem;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use probe::probe;
+pub use setup_error::SetupError;
+
+/// Sizes of a [`Uring`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct UringOptions {
+    /// Places in the submission queue. Default: 1024.
+    pub(crate) submissions: u32,
+    /// Places in the completion queue; more than completions that may come at once. Default: 8192.
+    pub(crate) completions: u32,
+    /// Buffers of the transit pool, a power of two: few, so that they stay in the cache.
+    /// Default: 256.
+    pub(crate) transit_count: u16,
+    /// Bytes of each. Default: 4096.
+    pub(crate) transit_size: u32,
+    /// Kernel threads for what may block on a file. Default: 4.
+    pub(crate) bounded_workers: u32,
+    /// Kernel threads for what may block otherwise. Default: 2.
+    pub(crate) unbounded_workers: u32,
+}
+
+impl Default for UringOptions {
+    fn default() -> Self {
+        UringOptions {
+            submissions: 1024,
+            completions: 8192,
+            transit_count: 256,
+            transit_size: 4096,
+            bounded_workers: 4,
+            unbounded_workers: 2,
+        }
+    }
+}
+
+/// A [`Backend`] on io_uring.
+pub(crate) struct Uring {
+    // First, so that the ring is gone before the memory that it was given.
+    ring: Ring,
+    transit: TransitPool,
+    in_flight: InFlight,
+    /// Where the wake-up descriptor is read to.
+    wake_count: Box<u64>,
+    waker: Arc<Waker>,
+    /// A wake-up that no call to `turn` has ended by yet.
+    woken: bool,
+    /// Answers to operations that needed no waiting.
+    local: VecDeque<Completion>,
+    /// Entries in the ring that no operation stands for: wake-up, closes, cancellations.
+    internal: usize,
+    closing: bool,
+}
+
+impl Uring {
+    /// Makes a ring for the calling thread.
+    pub(crate) fn new(options: UringOptions) -> Result<Uring, SetupError> {
+        let ring = Ring::new(&options)?;
+        let transit = TransitPool::new(options.transit_count, options.transit_size)
+            .map_err(|error| SetupError::from_errno(sys::errno_of(&error)))?;
+        // SAFETY: both move into the same value, from which the pool is dropped after the ring.
+        unsafe { ring.register(&transit)? };
+        let waker = Arc::new(Waker(sys::eventfd().map_err(SetupError::from_errno)?));
+        let mut uring = Uring {
+            ring,
+            transit,
+            in_flight: InFlight::default(),
+            wake_count: Box::new(0),
+            waker,
+            woken: false,
+            local: VecDeque::with_capacity(TURN_LIMIT),
+            internal: 0,
+            closing: false,
+        };
+        uring.arm_wake().map_err(SetupError::from_errno)?;
+        Ok(uring)
+    }
+
+    /// Hands an operation to the ring.
+    fn start(&mut self, token: Token, op: Op) {
+        let key = self.in_flight.insert(token, op);
+        self.issue(key);
+    }
+
+    fn issue(&mut self, key: u32) {
+        let op = &mut self.in_flight.get_mut(key).expect("issued by its key").op;
+        match self.ring.reserve() {
+            Ok(message) => {
+                let entry = operation::entry(op, message, self.transit.size());
+                // SAFETY: the entry points to heap memory of the operation, which `in_flight`
+                // keeps unchanged until the last completion, to statics, and to the message
+                // header of its place.
+                unsafe { self.ring.push(&entry.user_data(u64::from(key))) };
+            }
+            Err(errno) => {
+                let (token, op) = self.in_flight.remove(key);
+                self.conclude(token, op, Err(errno));
+            }
+        }
+    }
+
+    /// Answers an operation that needed no waiting.
+    fn conclude(&mut self, token: Token, op: Op, result: Result<usize, Errno>) {
+        let done = operation::answer(op, result, None, &mut self.transit);
+        self.local.push_back(Completion { token, done });
+    }
+
+    /// Answers with `result` unless that says that waiting is needed.
+    fn conclude_or_start(&mut self, token: Token, op: Op, result: Result<usize, Errno>) {
+        match result {
+            Err(Errno(libc::EAGAIN)) => self.start(token, op),
+            result => self.conclude(token, op, result),
+        }
+    }
+
+    fn push_internal(&mut self, entry: squeue::Entry, user_data: u64) -> Result<(), Errno> {
+        self.ring.reserve()?;
+        // SAFETY: closes and cancellations point to no memory; the wake-up's eight bytes are kept
+        // until nothing is in flight.
+        unsafe { self.ring.push(&entry.user_data(user_data)) };
+        self.internal += 1;
+        Ok(())
+    }
+
+    fn arm_wake(&mut self) -> Result<(), Errno> {
+        let fd = types::Fd(self.waker.0.as_raw_fd());
+        let target: *mut u64 = &mut *self.wake_count;
+        self.push_internal(opcode::Read::new(fd, target.cast(), 8).build(), WAKE)
+    }
+
+    fn close(&mut self, fd: Fd) {
+        if self.push_internal(opcode::Close::new(types::Fd(fd)).build(), CLOSE).is_err() {
+            sys::close(fd);
+        }
+    }
+
+    fn cancel(&mut self, target: Token) {
+        while let Some(key) = self.in_flight.cancel_next(target) {
+            let entry = opcode::AsyncCancel::new(u64::from(key)).build();
+            if let Err(errno) = self.push_internal(entry, CANCEL) {
+                tracing::error!(%errno, "cannot cancel an operation");
+                return;
+            }
+        }
+    }
+
+    fn drain_local(&mut self, limit: usize, done: &mut Vec<Completion>) {
+        let room = limit.saturating_sub(done.len()).min(self.local.len());
+        done.extend(self.local.drain(..room));
+    }
+
+    fn reap(&mut self, limit: usize, done: &mut Vec<Completion>) -> Result<(), Errno> {
+        while done.len() < limit {
+            let Some(completion) = self.ring.next() else { break };
+            done.extend(self.completed(&completion)?);
+        }
+        Ok(())
+    }
+
+    fn completed(&mut self, completion: &cqueue::Entry) -> Result<Option<Completion>, Errno> {
+        let result = match completion.result() {
+            errno if errno < 0 => Err(Errno(-errno)),
+            value => Ok(value as usize),
+        };
+        match completion.user_data() {
+            WAKE => self.completed_wake(result).map(|()| None),
+            CLOSE | CANCEL => {
+                self.internal -= 1;
+                if let (CLOSE, Err(errno)) = (completion.user_data(), result) {
+                    tracing::debug!(%errno, "close failed");
+                }
+                Ok(None)
+            }
+            key => Ok(self.completed_operation(key as u32, result, completion.flags())),
+        }
+    }
+
+    fn completed_wake(&mut self, result: Result<usize, Errno>) -> Result<(), Errno> {
+        self.internal -= 1;
+        self.woken = true;
+        match result {
+            _ if self.closing => Ok(()),
+            Ok(_) | Err(Errno(libc::EINTR | libc::EAGAIN | libc::ECANCELED)) => self.arm_wake(),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    fn completed_operation(
+        &mut self,
+        key: u32,
+        result: Result<usize, Errno>,
+        flags: u32,
+    ) -> Option<Completion> {
+        let Some(entry) = self.in_flight.get_mut(key) else {
+            tracing::error!(key, "completion of an unknown operation");
+            return None;
+        };
+        let token = entry.token;
+        let result = match entry.op {
+            Op::Accept { .. } if cqueue::more(flags) => {
+                let done = Done::Accept { result: result.map(|fd| fd as Fd), armed: true };
+                return Some(Completion { token, done });
+            }
+            Op::SendFile { .. } if entry.cancelled => Err(Errno(libc::ECANCELED)),
+            Op::SendFile { fd, ref file, offset, len } => {
+                let sent = result.and_then(|_| sys::sendfile(fd, file.fd(), offset, len));
+                if sent == Err(Errno(libc::EAGAIN)) {
+                    self.issue(key);
+                    return None;
+                }
+                sent
+            }
+            _ => result,
+        };
+        let (token, op) = self.in_flight.remove(key);
+        let buffer = cqueue::buffer_select(flags);
+        let done = operation::answer(op, result, buffer, &mut self.transit);
+        Some(Completion { token, done })
+    }
+
+    /// Ends everything in flight. Whether that succeeded.
+    fn quiesce(&mut self) -> bool {
+        self.closing = true;
+        self.in_flight.cancel_all();
+        let mut ended = Vec::new();
+        for _ in 0..QUIESCE_ATTEMPTS {
+            if self.in_flight.len() + self.internal == 0 {
+                break;
+            }
+            let entered = self.ring.enter(0, None).and_then(|()| {
+                self.ring.cancel_all();
+                self.ring.enter(1, Some(QUIESCE_WAIT))
+            });
+            if entered.and_then(|()| self.reap(usize::MAX, &mut ended)).is_err() {
+                break;
+            }
+        }
+        ended.extend(self.local.drain(..));
+        ended.into_iter().for_each(discard);
+        self.in_flight.len() + self.internal == 0
+    }
+}
+
+impl Backend for Uring {
+    fn submit(&mut self, token: Token, op: Op) {
+        match op {
+            Op::Shutdown { fd, direction } => sys::shutdown(fd, direction),
+            Op::Close { fd } => self.close(fd),
+            Op::Cancel { target } => self.cancel(target),
+            Op::AcceptNow { listener } => {
+                let accepted = sys::accept(listener).map(|fd| fd as usize);
+                self.conclude(token, op, accepted);
+            }
+            Op::StatOpen { .. } => self.conclude(token, op, Ok(0)),
+            Op::Send { ref out, .. } if out.remaining() == 0 => self.conclude(token, op, Ok(0)),
+            Op::SendIfSilent { fd, out } => {
+                let op = Op::Send { fd, out, more: false };
+                match sys::has_input(fd) {
+                    true => self.conclude(token, op, Err(Errno(libc::EBUSY))),
+                    false => self.start(token, op),
+                }
+            }
+            Op::SendFile { fd, ref file, offset, len } => {
+                let sent = sys::sendfile(fd, file.fd(), offset, len);
+                self.conclude_or_start(token, op, sent);
+            }
+            Op::OpenFile { ref root, ref path } => {
+                let opened = operation::open_cached(root, path);
+                self.conclude_or_start(token, op, opened);
+            }
+            Op::StatFile { ref root, ref path } => {
+                let opened = operation::open_path_cached(root, path);
+                self.conclude_or_start(token, op, opened);
+            }
+            op => self.start(token, op),
+        }
+    }
+
+    fn turn(&mut self, wait: Wait, done: &mut Vec<Completion>) -> Result<(), Errno> {
+        let before = done.len();
+        let limit = before + TURN_LIMIT;
+        loop {
+            let timeout = match wait {
+                Wait::Poll => Some(Duration::ZERO),
+                Wait::Until(end) => Some(end.since(self.now())),
+                Wait::Forever => None,
+            };
+            let waits = timeout != Some(Duration::ZERO)
+                && !self.woken
+                && self.local.is_empty()
+                && !self.ring.has_completions();
+            if waits {
+                self.ring.enter(1, timeout)?;
+            } else if self.ring.has_work() {
+                self.ring.enter(0, None)?;
+            }
+            // Half of the room each, so that neither side starves the other.
+            self.drain_local(before + TURN_LIMIT / 2, done);
+            self.reap(limit, done)?;
+            self.drain_local(limit, done);
+            let woken = mem::take(&mut self.woken);
+            if done.len() > before || woken || timeout == Some(Duration::ZERO) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn addresses(&self, fd: Fd) -> Result<(SocketAddr, SocketAddr), Errno> {
+        sys::addresses(fd)
+    }
+
+    fn peer_process(&self, fd: Fd) -> u32 {
+        sys::peer_process(fd)
+    }
+
+    fn transit(&self, piece: &Transit) -> &[u8] {
+        self.transit.bytes(piece)
+    }
+
+    fn recycle(&mut self, piece: Transit) {
+        self.transit.recycle(piece.buffer);
+    }
+
+    fn now(&mut self) -> Time {
+        sys::monotonic()
+    }
+
+    fn unix_seconds(&mut self) -> u64 {
+        sys::unix_seconds()
+    }
+
+    fn in_flight(&self) -> usize {
+        self.in_flight.len() + self.local.len()
+    }
+
+    fn waker(&self) -> Arc<dyn Wake> {
+        self.waker.clone()
+    }
+}
+
+impl Drop for Uring {
+    fn drop(&mut self) {
+        if !self.quiesce() {
+            tracing::error!(
+                operations = self.in_flight.len(),
+                "operations do not end; leaking the memory that the kernel may still write"
+            );
+            mem::forget(mem::take(&mut self.in_flight));
+            mem::forget(mem::take(&mut self.wake_count));
+            self.transit.leak();
+        }
+    }
+}
+
+/// The eventfd behind [`Backend::waker`]; the last owner closes it.
+struct Waker(OwnedFd);
+
+impl Wake for Waker {
+    fn wake(&self) {
+        sys::signal(self.0.as_raw_fd());
+    }
+}
+
+/// Closes what a completion brings that nobody awaits any more.
+fn discard(completion: Completion) {
+    match completion.done {
+        Done::Accept { result: Ok(fd), .. } | Done::OpenFile { result: Ok((fd, _)) } => {
+            sys::close(fd);
+        }
+        _ => {}
+    }
+}
+
+/// Completions returned by one turn.
+const TURN_LIMIT: usize = 512;
+
+/// Together two seconds.
+const QUIESCE_ATTEMPTS: usize = 200;
+const QUIESCE_WAIT: Duration = Duration::from_millis(10);
+
+// `user_data` of entries that stand for no operation; keys of operations are below 2^32.
+const WAKE: u64 = u64::MAX;
+const CLOSE: u64 = u64::MAX - 1;
+const CANCEL: u64 = u64::MAX - 2;

@@ -1,0 +1,188 @@
+//! Operations as ring entries, and the results of ring entries as answers.
+//!
+//! Owns the translation, both ways side by side. Must not know when it happens.
+
+use super::ring::{Message, TRANSIT_GROUP};
+use crate::io::transit::TransitPool;
+use crate::io::{Done, Errno, Fd, Interest, Op, Outgoing, SharedFile, Stat, Transit, sys};
+use io_uring::types::{self, OpenHow};
+use io_uring::{opcode, squeue};
+use std::ffi::CStr;
+
+/// The entry that performs an operation. It points into `op`'s heap memory and to `message`.
+pub(super) fn entry(op: &mut Op, message: &mut Message, transit_size: u32) -> squeue::Entry {
+    match op {
+        Op::Accept { listener } => opcode::AcceptMulti::new(types::Fd(*listener))
+            .flags(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)
+            .build(),
+        Op::Recv { fd, poll_first } => {
+            opcode::Recv::new(types::Fd(*fd), std::ptr::null_mut(), transit_size)
+                .buf_group(TRANSIT_GROUP)
+                .ioprio(if *poll_first { IORING_RECVSEND_POLL_FIRST } else { 0 })
+                .build()
+                .flags(squeue::Flags::BUFFER_SELECT)
+        }
+        Op::Fill { fd, buf } => {
+            let (start, len) = spare(buf);
+            opcode::Recv::new(types::Fd(*fd), start, len).build()
+        }
+        Op::Send { fd, out, more } => send(*fd, out, *more, message),
+        Op::SendFile { fd, .. } => poll(*fd, libc::POLLOUT),
+        Op::Poll { fd, interest: Interest::Hangup } => {
+            poll(*fd, libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR)
+        }
+        Op::Poll { fd, interest: Interest::Gone } => poll(*fd, libc::POLLHUP | libc::POLLERR),
+        Op::OpenFile { root, path } => open(root, path, &OPEN_FILE),
+        Op::StatFile { root, path } => open(root, path, &OPEN_PATH),
+        Op::ReadFile { file, buf, offset } => {
+            let (start, len) = spare(buf);
+            opcode::Read::new(types::Fd(file.fd()), start, len).offset(*offset).build()
+        }
+        Op::AcceptNow { .. }
+        | Op::SendIfSilent { .. }
+        | Op::StatOpen { .. }
+        | Op::Shutdown { .. }
+        | Op::Close { .. }
+        | Op::Cancel { .. } => unreachable!("never in flight"),
+    }
+}
+
+/// The answer to an operation that has ended. `buffer` is the transit buffer that came along.
+pub(super) fn answer(
+    op: Op,
+    result: Result<usize, Errno>,
+    buffer: Option<u16>,
+    transit: &mut TransitPool,
+) -> Done {
+    match op {
+        Op::Accept { .. } | Op::AcceptNow { .. } => {
+            Done::Accept { result: result.map(|fd| fd as Fd), armed: false }
+        }
+        Op::Recv { .. } => Done::Recv { result: received(result, buffer, transit) },
+        Op::Fill { mut buf, .. } => {
+            append(&mut buf, result);
+            Done::Fill { buf, result }
+        }
+        Op::Send { mut out, .. } | Op::SendIfSilent { mut out, .. } => {
+            out.advance(result.unwrap_or(0));
+            Done::Send { out, result }
+        }
+        Op::SendFile { file, .. } => Done::SendFile { file, result },
+        // The kernel adds POLLRDHUP to every poll; the events are in the result.
+        Op::Poll { interest, .. } => {
+            let wanted = match interest {
+                Interest::Hangup => POLLRDHUP | POLLGONE,
+                Interest::Gone => POLLGONE,
+            };
+            Done::Poll { result: result.map(|events| events & wanted != 0) }
+        }
+        Op::OpenFile { .. } => Done::OpenFile { result: result.and_then(|fd| opened(fd as Fd)) },
+        Op::StatFile { .. } => Done::StatFile { result: result.and_then(|fd| stat_once(fd as Fd)) },
+        Op::ReadFile { mut buf, .. } => {
+            append(&mut buf, result);
+            Done::ReadFile { buf, result }
+        }
+        Op::StatOpen { file } => Done::StatOpen { result: sys::fstat(file.fd()) },
+        Op::Shutdown { .. } | Op::Close { .. } | Op::Cancel { .. } => {
+            unreachable!("has no answer")
+        }
+    }
+}
+
+/// Opens for [`Op::OpenFile`] as far as that needs no waiting; else `EAGAIN`.
+pub(super) fn open_cached(root: &SharedFile, path: &CStr) -> Result<usize, Errno> {
+    sys::openat2(root.fd(), path, &OPEN_FILE_CACHED).map(|fd| fd as usize)
+}
+
+/// Opens for [`Op::StatFile`], likewise.
+pub(super) fn open_path_cached(root: &SharedFile, path: &CStr) -> Result<usize, Errno> {
+    sys::openat2(root.fd(), path, &OPEN_PATH_CACHED).map(|fd| fd as usize)
+}
+
+fn send(fd: Fd, out: &Outgoing, more: bool, message: &mut Message) -> squeue::Entry {
+    let flags = libc::MSG_NOSIGNAL | if more { libc::MSG_MORE } else { 0 };
+    let pieces = out.slices();
+    let piece = match pieces {
+        [piece, []] | [[], piece] => piece,
+        both => {
+            return opcode::SendMsg::new(types::Fd(fd), message.describe(both))
+                .flags(flags as u32)
+                .build();
+        }
+    };
+    opcode::Send::new(types::Fd(fd), piece.as_ptr(), length(piece.len())).flags(flags).build()
+}
+
+const POLLRDHUP: usize = libc::POLLRDHUP as usize;
+const POLLGONE: usize = (libc::POLLHUP | libc::POLLERR) as usize;
+
+fn poll(fd: Fd, events: libc::c_short) -> squeue::Entry {
+    opcode::PollAdd::new(types::Fd(fd), events as u32).build()
+}
+
+fn open(root: &SharedFile, path: &CStr, how: &'static OpenHow) -> squeue::Entry {
+    opcode::OpenAt2::new(types::Fd(root.fd()), path.as_ptr(), how).build()
+}
+
+fn spare(buf: &mut Vec<u8>) -> (*mut u8, u32) {
+    let spare = buf.spare_capacity_mut();
+    assert!(!spare.is_empty(), "no room to receive into");
+    (spare.as_mut_ptr().cast(), length(spare.len()))
+}
+
+fn append(buf: &mut Vec<u8>, result: Result<usize, Errno>) {
+    let count = result.unwrap_or(0);
+    assert!(count <= buf.capacity() - buf.len(), "the kernel wrote more than it was given");
+    // SAFETY: the kernel has written `count` bytes at the start of the spare capacity, which the
+    // buffer has had all along: it is moved, never reallocated, while in flight.
+    unsafe { buf.set_len(buf.len() + count) };
+}
+
+fn received(
+    result: Result<usize, Errno>,
+    buffer: Option<u16>,
+    transit: &mut TransitPool,
+) -> Result<Option<Transit>, Errno> {
+    match (result, buffer) {
+        (Ok(len), Some(buffer)) if len > 0 => Ok(Some(Transit { buffer, len: len as u32 })),
+        (result, buffer) => {
+            if let Some(buffer) = buffer {
+                transit.recycle(buffer);
+            }
+            result.map(|_| None)
+        }
+    }
+}
+
+fn opened(fd: Fd) -> Result<(Fd, Stat), Errno> {
+    let stat = sys::fstat(fd).inspect_err(|_| sys::close(fd))?;
+    Ok((fd, stat))
+}
+
+fn stat_once(fd: Fd) -> Result<Stat, Errno> {
+    let result = sys::fstat(fd);
+    sys::close(fd);
+    result
+}
+
+/// A length for an entry; one operation may end short anyway.
+fn length(len: usize) -> u32 {
+    len.min(1 << 30) as u32
+}
+
+const fn beneath(flags: i32, resolve: u64) -> OpenHow {
+    let resolve = resolve | libc::RESOLVE_BENEATH | libc::RESOLVE_NO_MAGICLINKS;
+    OpenHow::new().flags(flags as u64).resolve(resolve)
+}
+
+// O_NONBLOCK: opening a FIFO must not wait for a writer. Reading a regular file ignores it.
+const READ: i32 = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
+const LOOK: i32 = libc::O_PATH | libc::O_CLOEXEC;
+
+static OPEN_FILE: OpenHow = beneath(READ, 0);
+static OPEN_FILE_CACHED: OpenHow = beneath(READ, libc::RESOLVE_CACHED);
+static OPEN_PATH: OpenHow = beneath(LOOK, 0);
+static OPEN_PATH_CACHED: OpenHow = beneath(LOOK, libc::RESOLVE_CACHED);
+
+/// From `<linux/io_uring.h>`: do not try before the socket is ready.
+const IORING_RECVSEND_POLL_FIRST: u16 = 1;

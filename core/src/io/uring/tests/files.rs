@@ -1,0 +1,127 @@
+//! Opening, reading, and sending files.
+
+use super::*;
+
+#[test]
+fn sendfile_waits_for_a_slow_reader_and_notices_a_shorter_file() {
+    let mut bench = Bench::new();
+    let (server, client) = tcp_pair();
+    let mut reader = SlowReader::new(client);
+    let content = pattern(1 << 20);
+    let mut temporary = tempfile::NamedTempFile::new().unwrap();
+    temporary.write_all(&content).unwrap();
+    let file = shared(File::open(temporary.path()).unwrap());
+    let mut offset = 0;
+    let mut waited = false;
+    let sent_in_full = 768 << 10;
+    loop {
+        let fd = server.as_raw_fd();
+        bench.submit(1, Op::SendFile { fd, file: file.clone(), offset, len: 256 << 10 });
+        let done = bench.answer_while(1, || {
+            waited = true;
+            reader.read_some();
+        });
+        let Done::SendFile { result: Ok(sent), .. } = done else { panic!("{done:?}") };
+        offset += sent as u64;
+        if offset >= sent_in_full {
+            temporary.as_file().set_len(sent_in_full).unwrap();
+        }
+        if sent == 0 {
+            break;
+        }
+    }
+    assert!(waited || offset < 1 << 20);
+    reader.read_to(offset as usize);
+    assert!(reader.seen == content[..offset as usize]);
+}
+
+#[test]
+fn a_waiting_sendfile_can_be_cancelled() {
+    let mut bench = Bench::new();
+    let (server, _client) = tcp_pair();
+    let temporary = tempfile::tempfile().unwrap();
+    temporary.set_len(1 << 30).unwrap();
+    let file = shared(temporary);
+    let fd = server.as_raw_fd();
+    loop {
+        bench.submit(1, Op::SendFile { fd, file: file.clone(), offset: 0, len: 1 << 20 });
+        bench.poll();
+        if bench.take(1).is_none() {
+            break;
+        }
+    }
+    bench.submit(2, Op::Cancel { target: token(1) });
+    let done = bench.answer(1);
+    assert!(matches!(done, Done::SendFile { result: Err(Errno(libc::ECANCELED)), .. }));
+    assert_eq!(bench.uring.in_flight(), 0);
+}
+
+#[test]
+fn opens_only_beneath_the_root() {
+    let (_outer, root) = tree();
+    let mut bench = Bench::new();
+    let cases = [
+        ("file", Ok(FileKind::Regular)),
+        ("sub/relative", Ok(FileKind::Regular)),
+        ("sub", Ok(FileKind::Directory)),
+        ("fifo", Ok(FileKind::Other)),
+        ("../secret", Err(Errno(libc::EXDEV))),
+        ("/etc/passwd", Err(Errno(libc::EXDEV))),
+        ("absolute", Err(Errno(libc::EXDEV))),
+        ("outward", Err(Errno(libc::EXDEV))),
+        ("missing", Err(Errno(libc::ENOENT))),
+        ("file/", Err(Errno(libc::ENOTDIR))),
+        ("", Err(Errno(libc::ENOENT))),
+    ];
+    for (name, expected) in cases {
+        // Inline as far as the kernel has it cached, and through the ring.
+        for through_ring in [false, true] {
+            let open = Op::OpenFile { root: root.clone(), path: path(name) };
+            let stat = Op::StatFile { root: root.clone(), path: path(name) };
+            if through_ring {
+                bench.uring.start(token(1), open);
+                bench.uring.start(token(2), stat);
+            } else {
+                bench.submit(1, open);
+                bench.submit(2, stat);
+            }
+            let Done::OpenFile { result: opened } = bench.answer(1) else { panic!() };
+            let Done::StatFile { result: stat } = bench.answer(2) else { panic!() };
+            assert_eq!(opened.map(|(_, stat)| stat), stat, "{name}");
+            assert_eq!(stat.map(|stat| stat.kind), expected, "{name}");
+            if let Ok((fd, _)) = opened {
+                bench.submit(3, Op::Close { fd });
+            }
+        }
+    }
+}
+
+#[test]
+fn reads_and_stats_an_open_file() {
+    let (outer, root) = tree();
+    let mut bench = Bench::new();
+    let opened = bench.perform(1, Op::OpenFile { root, path: path("file") });
+    let Done::OpenFile { result: Ok((fd, stat)) } = opened else { panic!("{opened:?}") };
+    let file = SharedFile::new(fd, &Graveyard::default());
+    assert_eq!((stat.kind, stat.size), (FileKind::Regular, 7));
+
+    // Out of the cache if possible, so that the read has to wait.
+    // SAFETY: posix_fadvise(2) passes no memory.
+    unsafe { libc::posix_fadvise(fd, 0, 0, libc::POSIX_FADV_DONTNEED) };
+    let mut buf = Vec::with_capacity(100);
+    buf.push(b'>');
+    for (offset, expected) in [(3, Ok(4)), (7, Ok(0))] {
+        let done = bench.perform(1, Op::ReadFile { file: file.clone(), buf, offset });
+        let Done::ReadFile { buf: filled, result } = done else { panic!("{done:?}") };
+        assert_eq!(result, expected);
+        buf = filled;
+    }
+    assert_eq!(buf, b">tent");
+
+    fs::write(outer.path().join("root/file"), "longer content").unwrap();
+    let Done::StatOpen { result: Ok(new) } = bench.perform(1, Op::StatOpen { file }) else {
+        panic!()
+    };
+    assert_eq!((new.size, new.inode, new.device), (14, stat.inode, stat.device));
+    assert_ne!(new, stat);
+}
