@@ -1,0 +1,359 @@
+//! Random operations on a pool, against an oracle that keeps lists and searches them.
+//!
+//! The oracle knows requests and slots by when they came and when they were used, and nothing of
+//! how the pool finds them. Each step is checked in full, so that a failure is at its cause.
+
+use std::time::Duration;
+
+use super::{
+    Admission, AfterRelease, Assignment, PoolCore, PoolCounts, PoolLimits, ReactorId, SlotId,
+    Ticket, TicketId,
+};
+use crate::io::{Fd, Time, Token};
+
+const SEEDS: u64 = 32;
+const STEPS: u32 = 3_000;
+
+#[test]
+fn no_request_is_lost_overtaken_or_served_twice() {
+    for seed in 0..SEEDS {
+        let _print = PrintOnPanic(seed);
+        let mut world = World::new(seed);
+        for _ in 0..STEPS {
+            world.step();
+            world.check();
+        }
+        world.drain();
+    }
+}
+
+/// The pool under test, the oracle's lists, and what has happened.
+struct World {
+    random: Random,
+    limits: PoolLimits,
+    pool: PoolCore,
+    now: Time,
+    requests: Vec<Request>,
+    slots: Vec<Slot>,
+    /// Where the next request stands that returns to the head, and that comes new.
+    head: i64,
+    tail: i64,
+}
+
+struct Request {
+    reactor: ReactorId,
+    token: Token,
+    place: i64,
+    state: RequestState,
+    /// As the pool said, once it waited.
+    ticket: Option<Ticket>,
+    last_id: Option<TicketId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RequestState {
+    Waiting,
+    Running,
+    Refused,
+    Cancelled,
+    Finished,
+}
+
+struct Slot {
+    id: SlotId,
+    fd: Fd,
+    warden: ReactorId,
+    warden_token: Token,
+    used_at: i64,
+    state: SlotState,
+    hung_up: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SlotState {
+    Idle,
+    Busy(usize),
+    Closed,
+}
+
+impl World {
+    fn new(seed: u64) -> World {
+        let mut random = Random(seed);
+        let limits = PoolLimits {
+            queue: [0, 1, 5, 40][random.below(4)],
+            queue_timeout: Duration::from_secs(10),
+            boot_grace: Duration::from_secs([3, 30][random.below(2)]),
+            ..PoolLimits::default()
+        };
+        World {
+            random,
+            limits,
+            pool: PoolCore::new(limits),
+            now: Time(0),
+            requests: Vec::new(),
+            slots: Vec::new(),
+            head: -1,
+            tail: 0,
+        }
+    }
+
+    fn step(&mut self) {
+        self.now = self.now.after(Duration::from_millis(self.random.below(50) as u64));
+        // Some hundred steps many workers are there, then few, so that both ends are reached.
+        let plenty = (self.requests.len() / 256).is_multiple_of(2);
+        match self.random.below(100) {
+            0..3 => self.join(),
+            3..6 if plenty => self.join(),
+            3..45 => self.request(),
+            45..75 => self.end_exchange(),
+            75..85 => self.cancel(),
+            85..91 => self.hang_up(),
+            _ => self.use_stale_ids(),
+        }
+    }
+
+    fn join(&mut self) {
+        let number = self.slots.len();
+        let (fd, warden) = (number as Fd + 100, self.random.below(4) as ReactorId);
+        let warden_token = Token::new(7, number as u32, 0);
+        let expected = self.oldest_waiting();
+        let (id, assignment) = self.pool.join(fd, warden, warden_token, number as u32);
+        assert!(self.slots.iter().all(|slot| slot.id != id), "{id:?} names two slots");
+        assert_eq!(self.pool.process(id), Some(number as u32));
+        let state = SlotState::Idle;
+        let used_at = self.tick();
+        self.slots.push(Slot { id, fd, warden, warden_token, used_at, state, hung_up: false });
+        self.check_assignment(number, expected, assignment);
+    }
+
+    fn request(&mut self) {
+        let number = self.requests.len();
+        let (reactor, token) = (self.random.below(4) as ReactorId, Token::new(3, number as u32, 1));
+        let place = self.tick();
+        let state = RequestState::Refused;
+        let request = Request { reactor, token, place, state, ticket: None, last_id: None };
+        self.requests.push(request);
+        let (idle, waiting) = (self.idle_used_last(), self.waiting());
+        match self.pool.request(reactor, token, self.now) {
+            Admission::Assigned { slot, fd } => self.check_assigned(number, idle, slot, fd),
+            Admission::Queued(id, give_up_at) => {
+                assert!(waiting < self.limits.queue, "the queue exceeds its bound");
+                let worker_is_there = self.slots.iter().any(Slot::usable);
+                let grace = self.limits.boot_grace.min(self.limits.queue_timeout);
+                let patience = if worker_is_there { self.limits.queue_timeout } else { grace };
+                assert_eq!(give_up_at, self.now.after(patience));
+                self.requests[number].ticket = Some(Ticket { reactor, token, give_up_at });
+                self.queued(number, idle, id);
+            }
+            Admission::Full => {
+                assert_eq!(idle, None, "refused while a slot is idle");
+                assert!(waiting >= self.limits.queue, "refused while there is room");
+            }
+        }
+    }
+
+    /// An exchange ends: well, with a slot that cannot be used again, or before it was started.
+    fn end_exchange(&mut self) {
+        let busy = |slot: &Slot| matches!(slot.state, SlotState::Busy(_));
+        let Some(slot) = self.any_slot(busy) else { return };
+        let SlotState::Busy(request) = self.slots[slot].state else { unreachable!() };
+        let reusable = self.random.below(10) > 0;
+        let not_started = !reusable && self.random.below(2) == 0;
+        self.release(slot, reusable);
+        match self.requests[request].ticket {
+            Some(ticket) if not_started => self.request_again(request, ticket),
+            _ => self.requests[request].state = RequestState::Finished,
+        }
+    }
+
+    fn release(&mut self, slot: usize, reusable: bool) {
+        let expected = self.oldest_waiting();
+        let used_at = self.tick();
+        let entry = &mut self.slots[slot];
+        let SlotState::Busy(request) = entry.state else { unreachable!() };
+        assert_eq!(self.pool.is_hung_up(entry.id), entry.hung_up);
+        let after = self.pool.release(entry.id, reusable);
+        assert_eq!(self.requests[request].state, RequestState::Running);
+        if entry.hung_up || !reusable {
+            let Slot { id: slot, fd, warden, warden_token, .. } = *entry;
+            assert_eq!(after, AfterRelease::Close { warden, slot, fd, warden_token });
+            entry.state = SlotState::Closed;
+        } else {
+            entry.state = SlotState::Idle;
+            entry.used_at = used_at;
+            let assignment = match after {
+                AfterRelease::None => None,
+                AfterRelease::Assign(assignment) => Some(assignment),
+                AfterRelease::Close { .. } => panic!("closed in the middle of its life"),
+            };
+            self.check_assignment(slot, expected, assignment);
+        }
+    }
+
+    fn request_again(&mut self, number: usize, ticket: Ticket) {
+        let idle = self.idle_used_last();
+        self.requests[number].place = self.head;
+        self.head -= 1;
+        match self.pool.request_again(ticket) {
+            Admission::Assigned { slot, fd } => self.check_assigned(number, idle, slot, fd),
+            Admission::Queued(id, give_up_at) => {
+                assert_eq!(give_up_at, ticket.give_up_at, "a request that returns gets no time");
+                self.queued(number, idle, id);
+            }
+            Admission::Full => panic!("a request that returns is refused"),
+        }
+    }
+
+    /// Of a waiting request, or of one that has a slot already.
+    fn cancel(&mut self) {
+        let candidates: Vec<_> = self.requests.iter().enumerate().rev().take(100).collect();
+        if candidates.is_empty() {
+            return;
+        }
+        let (number, request) = candidates[self.random.below(candidates.len())];
+        let (state, Some(id)) = (request.state, request.last_id) else { return };
+        assert_eq!(self.pool.cancel(id), state == RequestState::Waiting);
+        if state == RequestState::Waiting {
+            self.requests[number].state = RequestState::Cancelled;
+        }
+    }
+
+    fn hang_up(&mut self) {
+        let Some(slot) = self.any_slot(|slot| slot.state != SlotState::Closed) else { return };
+        let entry = &mut self.slots[slot];
+        let close = self.pool.hang_up(entry.id);
+        let busy = matches!(entry.state, SlotState::Busy(_));
+        assert_eq!(close, !busy, "closed while used, or not closed while unused");
+        entry.hung_up = true;
+        if close {
+            entry.state = SlotState::Closed;
+        }
+    }
+
+    fn use_stale_ids(&mut self) {
+        let Some(slot) = self.any_slot(|slot| slot.state == SlotState::Closed) else { return };
+        let id = self.slots[slot].id;
+        assert!(!self.pool.hang_up(id), "closed twice");
+        assert_eq!(self.pool.release(id, true), AfterRelease::None);
+        assert!(self.pool.is_hung_up(id));
+        assert_eq!(self.pool.process(id), None);
+    }
+
+    /// What holds after every step.
+    fn check(&self) {
+        let idle = self.slots.iter().filter(|slot| slot.state == SlotState::Idle).count();
+        let queued = self.waiting();
+        assert!(idle == 0 || queued == 0, "{queued} requests wait while {idle} slots are idle");
+        let slots = self.slots.iter().filter(|slot| slot.usable()).count();
+        assert_eq!(self.pool.counts(), PoolCounts { slots, idle, queued });
+    }
+
+    /// Requests end, workers come while somebody waits, then all leave: nothing may be left over.
+    fn drain(&mut self) {
+        while self.waiting() > 0 {
+            self.join();
+            self.end_exchange();
+            self.check();
+        }
+        while self.slots.iter().any(|slot| slot.state != SlotState::Closed) {
+            self.hang_up();
+            self.end_exchange();
+            while self.waiting() > 0 {
+                self.join();
+            }
+            self.check();
+        }
+        assert_eq!(self.pool.counts(), PoolCounts::default());
+        let over = |state| !matches!(state, RequestState::Waiting | RequestState::Running);
+        assert!(self.requests.iter().all(|request| over(request.state)));
+    }
+
+    /// The slot has become free: the oldest waiting request must have it, and only that.
+    fn check_assignment(
+        &mut self,
+        slot: usize,
+        oldest: Option<usize>,
+        assignment: Option<Assignment>,
+    ) {
+        let Some(number) = oldest else {
+            return assert_eq!(assignment, None, "a request that does not wait got a slot");
+        };
+        let assignment = assignment.expect("a request waits, and the slot is free");
+        let request = &self.requests[number];
+        assert_eq!(Some(assignment.ticket), request.ticket, "overtaken");
+        assert_eq!(Some(assignment.id), request.last_id);
+        self.check_assigned(number, Some(slot), assignment.slot, assignment.fd);
+    }
+
+    fn check_assigned(&mut self, number: usize, expected: Option<usize>, slot: SlotId, fd: Fd) {
+        let index = expected.expect("assigned while no slot is idle");
+        let entry = &mut self.slots[index];
+        assert_eq!((slot, fd), (entry.id, entry.fd), "not the idle slot used last");
+        assert_eq!(entry.state, SlotState::Idle);
+        entry.state = SlotState::Busy(number);
+        let request = &mut self.requests[number];
+        request.state = RequestState::Running;
+        // So that a request that never waited can return as well.
+        let Request { reactor, token, .. } = *request;
+        request.ticket.get_or_insert(Ticket { reactor, token, give_up_at: self.now });
+    }
+
+    fn queued(&mut self, number: usize, idle: Option<usize>, id: TicketId) {
+        assert_eq!(idle, None, "queued while a slot is idle");
+        self.requests[number].last_id = Some(id);
+        self.requests[number].state = RequestState::Waiting;
+    }
+
+    fn oldest_waiting(&self) -> Option<usize> {
+        let waiting = |&n: &usize| self.requests[n].state == RequestState::Waiting;
+        (0..self.requests.len()).filter(waiting).min_by_key(|&n| self.requests[n].place)
+    }
+
+    fn waiting(&self) -> usize {
+        self.requests.iter().filter(|r| r.state == RequestState::Waiting).count()
+    }
+
+    fn idle_used_last(&self) -> Option<usize> {
+        let idle = |&n: &usize| self.slots[n].state == SlotState::Idle;
+        (0..self.slots.len()).filter(idle).max_by_key(|&n| self.slots[n].used_at)
+    }
+
+    fn any_slot(&mut self, suitable: impl Fn(&Slot) -> bool) -> Option<usize> {
+        let all: Vec<_> = (0..self.slots.len()).filter(|&n| suitable(&self.slots[n])).collect();
+        (!all.is_empty()).then(|| all[self.random.below(all.len())])
+    }
+
+    fn tick(&mut self) -> i64 {
+        self.tail += 1;
+        self.tail
+    }
+}
+
+impl Slot {
+    fn usable(&self) -> bool {
+        !self.hung_up && matches!(self.state, SlotState::Idle | SlotState::Busy(_))
+    }
+}
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % bound as u64) as usize
+    }
+}
+
+struct PrintOnPanic(u64);
+
+impl Drop for PrintOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("failing seed: {}", self.0);
+        }
+    }
+}

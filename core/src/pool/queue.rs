@@ -1,0 +1,189 @@
+//! The requests that wait for a slot, oldest first; any of them can leave in constant time.
+//!
+//! Owns order and cancellation. Must not know slots, bounds or time.
+
+use slab::Slab;
+
+use super::ReactorId;
+use crate::io::{Time, Token};
+
+/// A request that waits: whose it is and until when it may wait.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    /// The reactor that owns the exchange.
+    pub(crate) reactor: ReactorId,
+    /// The exchange, there.
+    pub(crate) token: Token,
+    /// Its owner cancels it at this moment; the queue does not look at it.
+    pub(crate) give_up_at: Time,
+}
+
+/// Names one stay in the queue. A request that returns to the queue gets a new one; an old one
+/// names nothing.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TicketId {
+    index: usize,
+    generation: u32,
+}
+
+/// A doubly linked list inside a slab: nothing moves, cancelled entries are gone at once, and
+/// memory is that of the longest queue so far.
+#[derive(Debug)]
+pub(super) struct Queue {
+    entries: Slab<Entry>,
+    ends: Option<Ends>,
+    next_generation: u32,
+}
+
+impl Queue {
+    pub(super) fn with_capacity(capacity: usize) -> Queue {
+        Queue { entries: Slab::with_capacity(capacity), ends: None, next_generation: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(super) fn push_back(&mut self, ticket: Ticket) -> TicketId {
+        let before = self.ends.map(|ends| ends.last);
+        let id = self.insert(ticket, before, None);
+        if let Some(before) = before {
+            self.entries[before].next = Some(id.index);
+        }
+        let first = self.ends.map_or(id.index, |ends| ends.first);
+        self.ends = Some(Ends { first, last: id.index });
+        id
+    }
+
+    pub(super) fn push_front(&mut self, ticket: Ticket) -> TicketId {
+        let after = self.ends.map(|ends| ends.first);
+        let id = self.insert(ticket, None, after);
+        if let Some(after) = after {
+            self.entries[after].previous = Some(id.index);
+        }
+        let last = self.ends.map_or(id.index, |ends| ends.last);
+        self.ends = Some(Ends { first: id.index, last });
+        id
+    }
+
+    pub(super) fn pop_front(&mut self) -> Option<(TicketId, Ticket)> {
+        let index = self.ends?.first;
+        let id = TicketId { index, generation: self.entries[index].generation };
+        Some((id, self.unlink(index)))
+    }
+
+    /// Takes a ticket out, wherever it stands. `None`: it has left before.
+    pub(super) fn cancel(&mut self, id: TicketId) -> Option<Ticket> {
+        let entry = self.entries.get(id.index)?;
+        (entry.generation == id.generation).then(|| self.unlink(id.index))
+    }
+
+    fn insert(&mut self, ticket: Ticket, previous: Option<usize>, next: Option<usize>) -> TicketId {
+        let generation = self.next_generation;
+        self.next_generation = generation.wrapping_add(1);
+        let index = self.entries.insert(Entry { ticket, generation, previous, next });
+        TicketId { index, generation }
+    }
+
+    fn unlink(&mut self, index: usize) -> Ticket {
+        let entry = self.entries.remove(index);
+        if let Some(previous) = entry.previous {
+            self.entries[previous].next = entry.next;
+        }
+        if let Some(next) = entry.next {
+            self.entries[next].previous = entry.previous;
+        }
+        self.ends = self.ends.and_then(|ends| {
+            let first = if ends.first == index { entry.next } else { Some(ends.first) };
+            let last = if ends.last == index { entry.previous } else { Some(ends.last) };
+            Some(Ends { first: first?, last: last? })
+        });
+        entry.ticket
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    ticket: Ticket,
+    generation: u32,
+    previous: Option<usize>,
+    next: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ends {
+    first: usize,
+    last: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ticket(number: u32) -> Ticket {
+        Ticket { reactor: 0, token: Token::new(1, number, 0), give_up_at: Time(0) }
+    }
+
+    fn drain(queue: &mut Queue) -> Vec<u32> {
+        std::iter::from_fn(|| queue.pop_front()).map(|(_, t)| t.token.index()).collect()
+    }
+
+    #[test]
+    fn first_in_first_out_and_the_head_goes_before() {
+        let mut queue = Queue::with_capacity(0);
+        queue.push_back(ticket(1));
+        queue.push_back(ticket(2));
+        queue.push_front(ticket(0));
+        assert_eq!(queue.len(), 3);
+        assert_eq!(drain(&mut queue), [0, 1, 2]);
+        assert!(queue.is_empty());
+        queue.push_front(ticket(3));
+        queue.push_back(ticket(4));
+        assert_eq!(drain(&mut queue), [3, 4]);
+    }
+
+    #[test]
+    fn any_set_of_tickets_can_leave() {
+        for gone in 0u32..1 << 4 {
+            let mut queue = Queue::with_capacity(4);
+            let ids: Vec<_> = (0..4).map(|n| queue.push_back(ticket(n))).collect();
+            for n in 0..4 {
+                if gone & 1 << n != 0 {
+                    assert_eq!(queue.cancel(ids[n as usize]), Some(ticket(n)));
+                    assert_eq!(queue.cancel(ids[n as usize]), None);
+                }
+            }
+            queue.push_back(ticket(4));
+            let expected: Vec<_> = (0..5).filter(|n| gone & 1 << n == 0).collect();
+            assert_eq!(drain(&mut queue), expected, "without the set {gone:04b}");
+        }
+    }
+
+    #[test]
+    fn an_old_id_does_not_touch_the_entry_that_took_its_place() {
+        let mut queue = Queue::with_capacity(1);
+        let old = queue.push_back(ticket(1));
+        assert_eq!(queue.pop_front(), Some((old, ticket(1))));
+        let new = queue.push_back(ticket(2));
+        assert_eq!(new.index, old.index);
+        assert_eq!(queue.cancel(old), None);
+        assert_eq!(queue.cancel(new), Some(ticket(2)));
+    }
+
+    #[test]
+    fn a_warm_queue_does_not_allocate() {
+        let mut queue = Queue::with_capacity(8);
+        let capacity = queue.entries.capacity();
+        for round in 0..10_000 {
+            let middle = [queue.push_back(ticket(round)), queue.push_front(ticket(round))];
+            queue.push_back(ticket(round));
+            queue.cancel(middle[(round % 2) as usize]);
+            assert_eq!(drain(&mut queue).len(), 2);
+        }
+        assert_eq!(queue.entries.capacity(), capacity);
+    }
+}
