@@ -1,0 +1,264 @@
+//! What one reactor remembers of names: a bounded table with second-chance eviction.
+//!
+//! Owns keys, bounds and eviction. Must not know when an entry is to be checked again.
+
+use super::reply::Representation;
+use crate::io::{SharedFile, Time};
+use bytes::Bytes;
+use slab::Slab;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, DefaultHasher, Hasher};
+use std::rc::Rc;
+
+/// What a name stands for.
+#[derive(Clone, Debug)]
+pub(super) enum Found {
+    /// Nothing that we serve: 404 or 403.
+    Missing(u16),
+    Directory,
+    Open {
+        representation: Rc<Representation>,
+        file: Rc<SharedFile>,
+    },
+    Memory {
+        representation: Rc<Representation>,
+        content: Bytes,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) found: Found,
+    /// Fresh until then.
+    pub(super) fresh_until: Time,
+    root: u32,
+    path: Box<[u8]>,
+    hash: u64,
+    cost: usize,
+    /// Where in its class's ring it is.
+    position: usize,
+    /// Looked up since the hand last passed.
+    used: bool,
+}
+
+/// Entries by root and path, in three classes with a bound each.
+#[derive(Debug)]
+pub(super) struct Store {
+    entries: Slab<Entry>,
+    /// By the hash of root and path. Two names of the same hash cannot both be in the store; the
+    /// later one wins.
+    index: HashMap<u64, usize, BuildHasherDefault<Identity>>,
+    classes: [Class; 3],
+    seed: u64,
+}
+
+/// Bounds of a [`Store`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Bytes of names that stand for nothing or for directories.
+    pub(super) missing: usize,
+    /// Number of open files.
+    pub(super) open: usize,
+    /// Bytes of content, with heads and names.
+    pub(super) memory: usize,
+}
+
+impl Store {
+    /// Keys are hashed with `seed`, so that clients cannot choose which names collide.
+    pub(super) fn new(bounds: Bounds, seed: u64) -> Store {
+        let classes = [bounds.missing, bounds.open, bounds.memory].map(Class::new);
+        Store { entries: Slab::new(), index: HashMap::default(), classes, seed }
+    }
+
+    /// Looks up without allocating.
+    pub(super) fn find(&mut self, root: u32, path: &[u8]) -> Option<&Entry> {
+        let slot = *self.index.get(&hash(self.seed, root, path))?;
+        let entry = &mut self.entries[slot];
+        if entry.root != root || *entry.path != *path {
+            return None;
+        }
+        entry.used = true;
+        Some(entry)
+    }
+
+    /// Remembers, in place of what was known of this name, at the cost of entries of the same
+    /// class. Does nothing if the class has no room for it at all.
+    pub(super) fn insert(&mut self, root: u32, path: &[u8], found: Found, fresh_until: Time) {
+        let hash = hash(self.seed, root, path);
+        if let Some(slot) = self.index.get(&hash) {
+            self.remove(*slot);
+        }
+        let cost = found.cost(path.len());
+        let class = found.class();
+        if cost > self.classes[class].most {
+            return;
+        }
+        while self.classes[class].cost + cost > self.classes[class].most {
+            self.evict(class);
+        }
+        let position = self.classes[class].ring.len();
+        let (path, used) = (path.into(), false);
+        let entry = Entry { found, fresh_until, root, path, hash, cost, position, used };
+        let slot = self.entries.insert(entry);
+        self.index.insert(hash, slot);
+        self.classes[class].ring.push(slot);
+        self.classes[class].cost += cost;
+    }
+
+    /// Removes the next entry of a class that has not been used since the hand last passed.
+    fn evict(&mut self, class: usize) {
+        loop {
+            let Class { ring, hand, .. } = &mut self.classes[class];
+            *hand = if *hand < ring.len() { *hand } else { 0 };
+            let slot = ring[*hand];
+            if !std::mem::take(&mut self.entries[slot].used) {
+                return self.remove(slot);
+            }
+            *hand += 1;
+        }
+    }
+
+    fn remove(&mut self, slot: usize) {
+        let entry = self.entries.remove(slot);
+        self.index.remove(&entry.hash);
+        let class = &mut self.classes[entry.found.class()];
+        class.cost -= entry.cost;
+        class.ring.swap_remove(entry.position);
+        if let Some(moved) = class.ring.get(entry.position) {
+            self.entries[*moved].position = entry.position;
+        }
+    }
+}
+
+impl Found {
+    fn class(&self) -> usize {
+        match self {
+            Found::Missing(_) | Found::Directory => 0,
+            Found::Open { .. } => 1,
+            Found::Memory { .. } => 2,
+        }
+    }
+
+    fn cost(&self, path: usize) -> usize {
+        match self {
+            Found::Missing(_) | Found::Directory => ENTRY_BYTES + path,
+            Found::Open { .. } => 1,
+            Found::Memory { representation, content } => {
+                ENTRY_BYTES + path + representation.cost() + content.len()
+            }
+        }
+    }
+}
+
+/// Entries that compete for the same room.
+#[derive(Debug)]
+struct Class {
+    ring: Vec<usize>,
+    hand: usize,
+    cost: usize,
+    most: usize,
+}
+
+impl Class {
+    fn new(most: usize) -> Class {
+        Class { ring: Vec::new(), hand: 0, cost: 0, most }
+    }
+}
+
+fn hash(seed: u64, root: u32, path: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write_u64(seed);
+    hasher.write_u32(root);
+    hasher.write(path);
+    hasher.finish()
+}
+
+/// For keys that are hashes already.
+#[derive(Debug, Default)]
+struct Identity(u64);
+
+impl Hasher for Identity {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("keys are u64");
+    }
+}
+
+/// An entry's own memory, with its places in index and ring.
+const ENTRY_BYTES: usize = size_of::<Entry>() + 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store(most: usize) -> Store {
+        let missing = most * (ENTRY_BYTES + 2);
+        Store::new(Bounds { missing, open: 0, memory: 0 }, 7)
+    }
+
+    fn has(store: &mut Store, path: &[u8]) -> bool {
+        store.find(1, path).is_some()
+    }
+
+    #[test]
+    fn roots_do_not_share_names() {
+        let mut store = store(2);
+        store.insert(1, b"aa", Found::Missing(404), Time(0));
+        assert!(store.find(1, b"aa").is_some());
+        assert!(store.find(2, b"aa").is_none());
+    }
+
+    #[test]
+    fn evicts_what_is_not_used() {
+        let mut store = store(3);
+        for path in [b"aa", b"bb", b"cc"] {
+            store.insert(1, path, Found::Missing(404), Time(0));
+        }
+        assert!(has(&mut store, b"aa") && has(&mut store, b"cc"));
+        store.insert(1, b"dd", Found::Missing(404), Time(0));
+        assert!(!has(&mut store, b"bb"));
+        assert!(has(&mut store, b"aa") && has(&mut store, b"cc") && has(&mut store, b"dd"));
+        store.insert(1, b"ee", Found::Missing(404), Time(0));
+        assert!(has(&mut store, b"ee"));
+        assert_eq!(store.entries.len(), 3);
+    }
+
+    #[test]
+    fn replaces_the_same_name_and_refuses_what_never_fits() {
+        let mut store = store(3);
+        for _ in 0..10 {
+            store.insert(1, b"aa", Found::Missing(404), Time(0));
+        }
+        assert_eq!((store.entries.len(), store.classes[0].ring.len()), (1, 1));
+        store.insert(1, &[b'a'; 9999], Found::Missing(404), Time(0));
+        assert_eq!(store.entries.len(), 1);
+    }
+
+    #[test]
+    fn stays_within_bounds_and_consistent_whatever_happens() {
+        let operation = (proptest::bool::ANY, 0..40u8);
+        proptest::proptest!(|(operations in proptest::collection::vec(operation, 0..200))| {
+            let mut store = store(10);
+            for (insert, name) in operations {
+                match insert {
+                    true => store.insert(1, &[name, 0], Found::Missing(404), Time(0)),
+                    false => drop(store.find(1, &[name, 0])),
+                }
+                assert!(store.entries.len() <= 10);
+                assert_eq!(store.index.len(), store.entries.len());
+                let class = &store.classes[0];
+                assert_eq!(class.cost, store.entries.len() * (ENTRY_BYTES + 2));
+                for (slot, entry) in &store.entries {
+                    assert_eq!(class.ring[entry.position], slot);
+                }
+            }
+        });
+    }
+}
