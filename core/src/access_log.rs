@@ -1,0 +1,341 @@
+//! The access log: lines made on the reactors, written by one thread of its own.
+//!
+//! Owns the format, a bounded buffer and the file. A reactor never waits for a disk or a pipe:
+//! when the buffer is full, lines are dropped and counted.
+//!
+//! A line is the combined format and times in seconds: `rt` from the head to the last byte sent,
+//! `qt` from the head until a worker gets the request, `ut` from then to the head of its response
+//! (`-` where there was no worker). Here it is broken in two:
+//!
+//! ```text
+//! 127.0.0.1 - - [24/Nov/2026:09:36:24 +0000] "GET / HTTP/1.1" 200 13 "-" "curl/8"
+//!     rt=0.001 qt=0.000 ut=0.001
+//! ```
+
+use crate::http::{RequestHead, Version};
+use crate::io::Time;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+/// Where the server's access log goes. Cheap to clone; all clones are the same log.
+#[derive(Clone)]
+pub struct AccessLog(Arc<Shared>);
+
+struct Shared {
+    buffer: Mutex<Buffer>,
+    filled: Condvar,
+    dropped: AtomicU64,
+}
+
+struct Buffer {
+    lines: Vec<u8>,
+    is_writing: bool,
+}
+
+impl AccessLog {
+    /// To standard output.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn stdout() -> io::Result<AccessLog> {
+        AccessLog::start(io::stdout())
+    }
+
+    /// Appends to a file, which is created if need be.
+    ///
+    /// # Errors
+    /// The file cannot be opened for appending, or the thread cannot be started.
+    pub fn file(path: impl AsRef<Path>) -> io::Result<AccessLog> {
+        let file: File = OpenOptions::new().create(true).append(true).open(path)?;
+        AccessLog::start(file)
+    }
+
+    /// Lines dropped because the buffer was full.
+    pub fn dropped(&self) -> u64 {
+        self.0.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Waits until what has been logged so far is written.
+    pub fn flush(&self) {
+        let mut buffer = self.lock();
+        while !buffer.lines.is_empty() || buffer.is_writing {
+            buffer = self.0.filled.wait(buffer).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn start(sink: impl Write + Send + 'static) -> io::Result<AccessLog> {
+        let buffer = Buffer { lines: Vec::with_capacity(BUFFER_BYTES), is_writing: false };
+        let shared = Shared {
+            buffer: Mutex::new(buffer),
+            filled: Condvar::new(),
+            dropped: AtomicU64::new(0),
+        };
+        let log = AccessLog(Arc::new(shared));
+        let writer = log.clone();
+        thread::Builder::new()
+            .name("forebay-log".into())
+            .spawn(move || writer.write_forever(sink))?;
+        Ok(log)
+    }
+
+    /// Only a copy happens under the lock.
+    pub(crate) fn push(&self, line: &[u8]) {
+        let mut buffer = self.lock();
+        if buffer.lines.len() + line.len() > BUFFER_BYTES {
+            self.0.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let was_empty = buffer.lines.is_empty();
+        buffer.lines.extend_from_slice(line);
+        drop(buffer);
+        if was_empty {
+            self.0.filled.notify_all();
+        }
+    }
+
+    fn write_forever(&self, mut sink: impl Write) {
+        let mut lines = Vec::with_capacity(BUFFER_BYTES);
+        let mut failing = false;
+        loop {
+            let mut buffer = self.lock();
+            while buffer.lines.is_empty() {
+                buffer = self.0.filled.wait(buffer).unwrap_or_else(PoisonError::into_inner);
+            }
+            std::mem::swap(&mut buffer.lines, &mut lines);
+            buffer.is_writing = true;
+            drop(buffer);
+            let result = sink.write_all(&lines).and_then(|()| sink.flush());
+            if let Err(error) = &result
+                && !failing
+            {
+                tracing::error!(%error, "cannot write the access log; lines are lost");
+            }
+            failing = result.is_err();
+            lines.clear();
+            self.lock().is_writing = false;
+            self.0.filled.notify_all();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Buffer> {
+        self.0.buffer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for AccessLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AccessLog")
+    }
+}
+
+/// What is known of one request until its line is written.
+pub(crate) struct Record {
+    peer: SocketAddr,
+    started: Time,
+    /// The request line, then the quoted `Referer` and `User-Agent`.
+    text: Vec<u8>,
+    request_line: usize,
+    status: u16,
+    content: u64,
+    dispatched: Option<Time>,
+    responded: Option<Time>,
+}
+
+impl Record {
+    /// `text` is an empty buffer to use.
+    pub(crate) fn new(
+        head: &RequestHead<'_, '_>,
+        peer: SocketAddr,
+        started: Time,
+        mut text: Vec<u8>,
+    ) -> Record {
+        let version = match head.version {
+            Version::Http10 => "HTTP/1.0",
+            Version::Http11 => "HTTP/1.1",
+        };
+        for part in [head.method, " ", head.target, " ", version] {
+            escape(&mut text, part.as_bytes());
+        }
+        let mut record = Record::with_request_line(text, peer, started);
+        for name in ["Referer", "User-Agent"] {
+            record.text.extend_from_slice(b" \"");
+            escape(&mut record.text, head.field(name).unwrap_or(b"-"));
+            record.text.push(b'"');
+        }
+        record
+    }
+
+    /// For something that is no request: its first line, cut off if it is long.
+    pub(crate) fn refused(
+        bytes: &[u8],
+        peer: SocketAddr,
+        started: Time,
+        mut text: Vec<u8>,
+    ) -> Record {
+        let line = bytes.split(|byte| matches!(byte, b'\r' | b'\n')).find(|line| !line.is_empty());
+        let line = line.unwrap_or_default();
+        escape(&mut text, &line[..line.len().min(REFUSED_MOST)]);
+        let mut record = Record::with_request_line(text, peer, started);
+        record.text.extend_from_slice(b" \"-\" \"-\"");
+        record
+    }
+
+    fn with_request_line(text: Vec<u8>, peer: SocketAddr, started: Time) -> Record {
+        let request_line = text.len();
+        let (status, content) = (0, 0);
+        let (dispatched, responded) = (None, None);
+        Record { peer, started, text, request_line, status, content, dispatched, responded }
+    }
+
+    pub(crate) fn set_exchange(&mut self, dispatched: Option<Time>, responded: Option<Time>) {
+        self.dispatched = dispatched;
+        self.responded = responded;
+    }
+
+    pub(crate) fn answered(&mut self, status: u16, content: u64) {
+        self.status = status;
+        self.content = content;
+    }
+
+    /// Writes its line as sent at `now`. `date`: the same moment as in the `Date` field.
+    pub(crate) fn write(&self, line: &mut Vec<u8>, now: Time, date: &str) {
+        let seconds = |from: Option<Time>, to: Option<Time>| match (from, to) {
+            (Some(from), Some(to)) => Seconds(Some(to.since(from))),
+            _ => Seconds(None),
+        };
+        let (request_line, fields) = self.text.split_at(self.request_line);
+        // `Sun, 06 Nov 1994 08:49:37 GMT`
+        let (day, month) = (date.get(5..7), date.get(8..11));
+        let (year, time) = (date.get(12..16), date.get(17..25));
+        // Writing to a vector succeeds.
+        let _ = write!(
+            line,
+            "{} - - [{}/{}/{}:{} +0000] \"",
+            self.peer.ip().to_canonical(),
+            day.unwrap_or("-"),
+            month.unwrap_or("-"),
+            year.unwrap_or("-"),
+            time.unwrap_or("-"),
+        );
+        line.extend_from_slice(request_line);
+        let _ = write!(line, "\" {} {}", self.status, self.content);
+        line.extend_from_slice(fields);
+        let _ = writeln!(
+            line,
+            " rt={} qt={} ut={}",
+            seconds(Some(self.started), Some(now)),
+            seconds(Some(self.started), self.dispatched),
+            seconds(self.dispatched, self.responded),
+        );
+    }
+
+    pub(crate) fn into_buffer(self) -> Vec<u8> {
+        self.text
+    }
+}
+
+/// A time in seconds with milliseconds, or `-`.
+struct Seconds(Option<std::time::Duration>);
+
+impl std::fmt::Display for Seconds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            None => f.write_str("-"),
+            Some(time) => write!(f, "{}.{:03}", time.as_secs(), time.subsec_millis()),
+        }
+    }
+}
+
+/// A client's bytes cannot break a line, a quoted string or a terminal.
+fn escape(out: &mut Vec<u8>, bytes: &[u8]) {
+    for &byte in bytes {
+        match byte {
+            b'"' | b'\\' | ..b' ' | 0x7f.. => {
+                let digit = |n: u8| b"0123456789ABCDEF"[usize::from(n)];
+                out.extend_from_slice(&[b'\\', b'x', digit(byte >> 4), digit(byte & 15)]);
+            }
+            _ => out.push(byte),
+        }
+    }
+}
+
+/// Bytes of a refused request's first line that are logged.
+const REFUSED_MOST: usize = 512;
+
+/// Lines waiting for the writer, at most.
+const BUFFER_BYTES: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::{HeadLimits, SLOTS, parse_request};
+    use std::mem::MaybeUninit;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    struct Channel(mpsc::Sender<Vec<u8>>);
+    impl Write for Channel {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.send(bytes.to_vec()).unwrap();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn record(request: &[u8]) -> Record {
+        let limits = HeadLimits { bytes: 4096, fields: 20, target_bytes: 1000 };
+        let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
+        let head = parse_request(request, &mut slots, &limits).unwrap().unwrap();
+        Record::new(&head, "127.0.0.1:5".parse().unwrap(), Time(1_000_000), Vec::new())
+    }
+
+    #[test]
+    fn a_line_is_combined_format_plus_times() {
+        let (sender, lines) = mpsc::channel();
+        let log = AccessLog::start(Channel(sender)).unwrap();
+        let mut record =
+            record(b"GET /a?b HTTP/1.1\r\nHost: x\r\nUser-Agent: \"evil\\\x80\"\r\n\r\n");
+        record.set_exchange(Some(Time(3_000_000)), Some(Time(9_000_000)));
+        record.answered(200, 13);
+        let mut line = Vec::new();
+        record.write(&mut line, Time(2_012_000_000), "Sun, 06 Nov 1994 08:49:37 GMT");
+        log.push(&line);
+        log.flush();
+        let line = String::from_utf8(lines.try_iter().flatten().collect()).unwrap();
+        assert_eq!(
+            line,
+            "127.0.0.1 - - [06/Nov/1994:08:49:37 +0000] \"GET /a?b HTTP/1.1\" 200 13 \"-\" \
+             \"\\x22evil\\x5C\\x80\\x22\" rt=2.011 qt=0.002 ut=0.006\n"
+        );
+    }
+
+    #[test]
+    fn a_blocked_sink_drops_lines_and_counts_them() {
+        struct Blocked(mpsc::Receiver<()>);
+        impl Write for Blocked {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                let _ = self.0.recv_timeout(Duration::from_secs(60));
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let (release, blocked) = mpsc::channel();
+        let log = AccessLog::start(Blocked(blocked)).unwrap();
+        let line = vec![b'x'; BUFFER_BYTES / 4];
+        for _ in 0..20 {
+            log.push(&line);
+        }
+        assert!(log.dropped() >= 12, "{} dropped", log.dropped());
+        drop(release);
+        log.flush();
+    }
+}

@@ -1,0 +1,89 @@
+//! Every bound and timeout of the edge: unit, default and why.
+//!
+//! Owns the defaults. Must not know who enforces them.
+//!
+//! The fields here, the keys of `[limits]` in proxy-bin's configuration and the names of the
+//! counters in [`Stats`](crate::Stats) are the same words; nginx's words where nginx has one.
+
+use std::time::Duration;
+
+/// Bounds of the edge. Start from [`Limits::default`] and change what you must.
+///
+/// # Defaults
+///
+/// | field | default | |
+/// |---|---|---|
+/// | `client_header_timeout` | 10 s | accept, or first byte of a later request, to complete head |
+/// | `client_body_timeout` | 30 s | between two reads of content |
+/// | `send_timeout` | 30 s | between two writes that the client takes something of |
+/// | `keepalive_timeout` | 75 s | idle between two requests |
+/// | `keepalive_requests` | 10,000 | requests of one connection |
+/// | `lingering_timeout` | 5 s | how long a refused client may go on sending |
+/// | `head_bytes` | 32 KiB | request line and fields; more is 431 |
+/// | `head_fields` | 100 | fields of a request; more is 431 |
+/// | `target_bytes` | 8 KiB | request target; more is 414 |
+/// | `content_max` | 16 MiB | content of a request, held in memory; more is 413 |
+/// | `response_head_bytes` | 64 KiB | head of an application's response; more is 502 |
+/// | `response_memory` | 256 KiB | of a response, waiting for its client |
+/// | `connections` | 16,384 | client connections of the process |
+/// | `pipelined` | 16 | requests of one connection answered in one turn |
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// From accept, or from the first byte of a later request, to the complete head. Then 408.
+    pub client_header_timeout: Duration,
+    /// Between two reads of content. Then 408.
+    pub client_body_timeout: Duration,
+    /// Between two writes of which the client takes anything. Then the connection is aborted.
+    pub send_timeout: Duration,
+    /// How long a connection may idle between two requests.
+    pub keepalive_timeout: Duration,
+    /// Requests of one connection; the last is answered with `Connection: close`.
+    pub keepalive_requests: u64,
+    /// How long a client may go on sending after an answer that ends the connection, so that it
+    /// can read the answer (RFC 9112 §9.6).
+    pub lingering_timeout: Duration,
+    /// Bytes of request line and fields. More is 431.
+    pub head_bytes: usize,
+    /// Fields of a request, at most [`Limits::HEAD_FIELDS_MOST`]. More is 431.
+    pub head_fields: usize,
+    /// Bytes of the request target. More is 414.
+    pub target_bytes: usize,
+    /// Bytes of a request's content. More is 413.
+    pub content_max: u64,
+    /// Bytes of the head of an application's response. More is 502.
+    pub response_head_bytes: usize,
+    /// Bytes of one response that wait in memory for a slow client; beyond, the worker is not
+    /// read from.
+    pub response_memory: usize,
+    /// Client connections of the whole process; beyond, they are closed at once.
+    pub connections: usize,
+    /// Pipelined requests of one connection that are answered before others get their turn.
+    pub pipelined: usize,
+}
+
+impl Limits {
+    /// The largest value of `head_fields`: room for them is on the stack.
+    pub const HEAD_FIELDS_MOST: usize = 256;
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            client_header_timeout: Duration::from_secs(10),
+            client_body_timeout: Duration::from_secs(30),
+            send_timeout: Duration::from_secs(30),
+            keepalive_timeout: Duration::from_secs(75),
+            keepalive_requests: 10_000,
+            lingering_timeout: Duration::from_secs(5),
+            head_bytes: 32 << 10,
+            head_fields: 100,
+            target_bytes: 8 << 10,
+            content_max: 16 << 20,
+            response_head_bytes: 64 << 10,
+            response_memory: 256 << 10,
+            connections: 16_384,
+            pipelined: 16,
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What a route does, and the policy that holds them all.
+//!
+//! Owns the public targets that are neither files nor pools. Must not know connections.
+
+use super::Routes;
+use crate::handler::{Handler, Response};
+use std::sync::Arc;
+
+/// What a matching route does. Numbers refer to the server's files routes and pools.
+#[derive(Clone)]
+pub(crate) enum Action {
+    Files(usize),
+    Pool(usize),
+    Handler(Arc<dyn Handler>),
+    Fixed(Arc<Response>),
+    Redirect(Arc<Redirect>),
+}
+
+/// Everything that decides how a request is answered; replaced as a whole, never changed.
+#[derive(Default)]
+pub(crate) struct Policy {
+    pub(crate) routes: Routes<Action>,
+}
+
+/// A route's target that sends the client elsewhere.
+///
+/// Every `{target}` in the location stands for the request's path and query.
+///
+/// ```
+/// # use forebay::Redirect;
+/// let to_https = Redirect::permanent("https://example.com{target}");
+/// ```
+#[derive(Clone, Debug)]
+pub struct Redirect {
+    status: u16,
+    location: String,
+}
+
+impl Redirect {
+    /// 302 Found.
+    pub fn to(location: impl Into<String>) -> Redirect {
+        Redirect { status: 302, location: location.into() }
+    }
+
+    /// 308 Permanent Redirect: the method stays (RFC 9110 §15.4.9).
+    pub fn permanent(location: impl Into<String>) -> Redirect {
+        Redirect { status: 308, location: location.into() }
+    }
+
+    /// Another status: 301, 302, 303, 307 or 308; others leave it unchanged.
+    pub fn status(mut self, status: u16) -> Redirect {
+        if matches!(status, 301 | 302 | 303 | 307 | 308) {
+            self.status = status;
+        }
+        self
+    }
+
+    pub(crate) fn code(&self) -> u16 {
+        self.status
+    }
+
+    pub(crate) fn location(&self, target: &str) -> String {
+        self.location.replace("{target}", target)
+    }
+
+    pub(crate) fn template(&self) -> &str {
+        &self.location
+    }
+}

@@ -1,0 +1,117 @@
+//! Counters: one set per reactor, written by it alone, added up when somebody asks.
+//!
+//! Owns their names. Must not know what is counted.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counts events of one reactor. Others only read.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    /// One more. There is one writer, so no locked instruction is needed.
+    pub(crate) fn count(&self) {
+        self.add(1);
+    }
+
+    pub(crate) fn add(&self, more: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
+    }
+
+    pub(crate) fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// The counters of one reactor.
+        #[derive(Debug, Default)]
+        pub(crate) struct Counters { $(pub(crate) $name: Counter,)* }
+
+        /// What a server has counted since it was built, over all reactors.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Stats {
+            $($(#[$doc])* pub $name: u64,)*
+            /// The pools, in the order of their first route.
+            pub pools: Vec<PoolStats>,
+        }
+
+        impl Stats {
+            pub(crate) fn add(&mut self, counters: &Counters) {
+                $(self.$name += counters.$name.value();)*
+            }
+
+            /// The counters by name, without the pools.
+            pub fn counters(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Client connections accepted.
+    accepted,
+    /// Client connections that have ended.
+    closed,
+    /// Client connections closed at once because of `connections`.
+    connections,
+    /// accept(2) failed for lack of descriptors or memory.
+    accept_failed,
+    /// Whole request heads.
+    requests,
+    /// Requests refused because they break the protocol or a limit (4xx, 501, 505).
+    refused,
+    /// Field lines dropped because of `_` in their name.
+    fields_dropped,
+    /// Bytes received from clients.
+    bytes_in,
+    /// Bytes sent to clients.
+    bytes_out,
+    /// Connections ended by `client_header_timeout`.
+    client_header_timeout,
+    /// Connections ended by `client_body_timeout`.
+    client_body_timeout,
+    /// Connections ended by `send_timeout`.
+    send_timeout,
+    /// Connections ended by `keepalive_timeout`.
+    keepalive_timeout,
+    /// Receives that waited for a transit buffer.
+    starved,
+    /// Completions for a connection that had ended.
+    stale,
+    /// Handlers that took longer than a millisecond.
+    handler_overruns,
+    /// Handlers that panicked.
+    handler_panics,
+    /// Requests refused because the pool's queue was full.
+    queue_full,
+    /// Requests refused because they waited longer than `queue_timeout` or `boot_grace`.
+    queue_timeout,
+    /// Requests whose application missed the pool's `deadline`.
+    deadline,
+    /// Requests answered 502.
+    bad_gateway,
+    /// Requests that went to another worker because the first one had not started them.
+    repeated,
+    /// Responses cut off after their first byte because the application failed.
+    responses_aborted,
+    /// Slots closed because the worker broke the protocol.
+    slots_refused,
+}
+
+/// The state of one pool.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PoolStats {
+    /// The path of its socket.
+    pub socket: std::path::PathBuf,
+    /// Slots: requests that its workers can run at the same time.
+    pub slots: usize,
+    /// Slots that wait for a request.
+    pub idle: usize,
+    /// Requests that wait for a slot.
+    pub queued: usize,
+}
