@@ -1,0 +1,90 @@
+//! Buffers that are used again: none is allocated per request in the steady state.
+//!
+//! Owns free lists of two sizes. Must not know what the buffers are for.
+
+use crate::io::Outgoing;
+use std::collections::VecDeque;
+use std::ops::RangeInclusive;
+
+/// Free lists of one reactor.
+#[derive(Default)]
+pub(crate) struct Buffers {
+    small: Vec<Vec<u8>>,
+    large: Vec<Vec<u8>>,
+    queues: Vec<VecDeque<Outgoing>>,
+}
+
+impl Buffers {
+    /// Room for a head, and for content small enough to be copied behind it.
+    pub(crate) const SMALL: usize = 4 << 10;
+    /// Reads of this size relay a response; larger ones gain nothing.
+    pub(crate) const LARGE: usize = 64 << 10;
+
+    /// An empty buffer with [`Buffers::SMALL`] bytes of room.
+    pub(crate) fn small(&mut self) -> Vec<u8> {
+        self.small.pop().unwrap_or_else(|| Vec::with_capacity(Buffers::SMALL))
+    }
+
+    /// An empty buffer with [`Buffers::LARGE`] bytes of room.
+    pub(crate) fn large(&mut self) -> Vec<u8> {
+        self.large.pop().unwrap_or_else(|| Vec::with_capacity(Buffers::LARGE))
+    }
+
+    /// An empty queue.
+    pub(crate) fn queue(&mut self) -> VecDeque<Outgoing> {
+        self.queues.pop().unwrap_or_default()
+    }
+
+    /// Takes a buffer back. Unusual sizes, and more than are useful, are freed.
+    pub(crate) fn give(&mut self, mut buf: Vec<u8>) {
+        buf.clear();
+        let (list, most) = match buf.capacity() {
+            size if LARGES.contains(&size) => (&mut self.large, 64),
+            size if SMALLS.contains(&size) => (&mut self.small, 1024),
+            _ => return,
+        };
+        if list.len() < most {
+            list.push(buf);
+        }
+    }
+
+    /// Takes back what a send owned.
+    pub(crate) fn give_outgoing(&mut self, out: Outgoing) {
+        self.give(out.head);
+        if let crate::io::Body::Owned(buf, _) = out.body {
+            self.give(buf);
+        }
+    }
+
+    /// Takes a queue back.
+    pub(crate) fn give_queue(&mut self, mut queue: VecDeque<Outgoing>) {
+        for out in queue.drain(..) {
+            self.give_outgoing(out);
+        }
+        if self.queues.len() < 1024 {
+            self.queues.push(queue);
+        }
+    }
+}
+
+/// Capacities that are worth keeping.
+const SMALLS: RangeInclusive<usize> = Buffers::SMALL..=4 * Buffers::SMALL;
+const LARGES: RangeInclusive<usize> = Buffers::LARGE..=2 * Buffers::LARGE;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_come_back_empty() {
+        let mut buffers = Buffers::default();
+        let mut buf = buffers.small();
+        buf.extend_from_slice(b"secret of another client");
+        let place = buf.as_ptr();
+        buffers.give(buf);
+        let again = buffers.small();
+        assert_eq!((again.as_ptr(), again.len()), (place, 0));
+        buffers.give(Vec::with_capacity(10 << 20));
+        assert!(buffers.large.is_empty(), "a huge buffer is not kept");
+    }
+}

@@ -1,0 +1,370 @@
+//! One client connection.
+//!
+//! Owns its input, its output and where it is in its current request. What happens on a worker's
+//! side of a request is the hand-over's business; this module only takes its response.
+//!
+//! ```text
+//!            ┌───────────── answered, kept alive ─────────────┐
+//!            ▼                                                │
+//!  accept ► Head ──► Content ──► Handler │ HandedOver ──► (response)
+//!            └─────► File ────────────────────────────────────┤
+//!                                  answered, not kept alive   ▼
+//!                            Closing ◄── Lingering ◄─────── Ending
+//! ```
+//! Input is received only in `Head`, `Content` and `Lingering`: a client that pipelines waits in
+//! the kernel's buffer while its request is being answered.
+
+use super::Machine;
+use super::content::Content;
+use super::output::Output;
+use super::response;
+use super::world::{Meta, Notice, World};
+use crate::access_log::Record;
+use crate::files::Pending;
+use crate::http::{HeadSearch, Reject, Version};
+use crate::io::{Direction, Done, Errno, Fd, Interest, Op, Outgoing, Time, Token};
+use std::net::SocketAddr;
+
+/// See the module's documentation.
+pub(crate) struct Client {
+    pub(super) token: Token,
+    pub(super) fd: Fd,
+    pub(super) peer: SocketAddr,
+    pub(super) local: SocketAddr,
+    pub(super) state: State,
+    /// Received and not consumed: an incomplete head, or requests that wait their turn.
+    pub(super) input: Vec<u8>,
+    pub(super) search: HeadSearch,
+    /// `input` may hold a whole request, which waits until earlier answers are sent.
+    pub(super) stalled: bool,
+    pub(super) output: Output,
+    /// True exactly while a receive is in flight.
+    pub(super) receiving: bool,
+    /// True exactly while a poll for the connection's end is in flight.
+    pub(super) watching: bool,
+    /// Such a poll says all it can say only once.
+    was_watched: bool,
+    /// True exactly while a file operation is in flight.
+    pub(super) file_op: bool,
+    /// The client has sent its last byte (half-closed, RFC 9112 §9.6).
+    pub(super) input_ended: bool,
+    /// It may go on sending after our last answer; see [`State::Lingering`].
+    pub(super) linger: bool,
+    /// It has said that its current request is its last.
+    pub(super) has_said_close: bool,
+    pub(super) requests: u64,
+    pub(super) meta: Meta,
+    /// What the log will say about the current request, and about those answered but not sent.
+    pub(super) record: Option<Record>,
+    pub(super) unsent_records: Vec<Record>,
+    pub(super) receive_deadline: Option<Time>,
+    send_deadline: Option<Time>,
+}
+
+/// Where a connection is.
+pub(crate) enum State {
+    /// Waits for a request, or for the rest of its head.
+    Head,
+    /// Receives a request's content.
+    Content(Box<Content>),
+    /// The files ladder waits for an operation.
+    File(Pending),
+    /// A handler has the request.
+    Handler,
+    /// A pool has the request; the exchange's token, once it exists.
+    HandedOver(Option<Token>),
+    /// The last answer is being sent.
+    Ending,
+    /// We have said that we send no more; what the client still sends is thrown away for a
+    /// while, or a reset would eat our answer (RFC 9112 §9.6).
+    Lingering,
+    /// Waits for operations in flight, then closes.
+    Closing,
+    Closed,
+}
+
+impl Client {
+    pub(crate) fn new(
+        token: Token,
+        fd: Fd,
+        (peer, local): (SocketAddr, SocketAddr),
+        w: &mut World,
+    ) -> Client {
+        w.counters.accepted.count();
+        let mut client = Client {
+            token,
+            fd,
+            peer,
+            local,
+            state: State::Head,
+            input: Vec::new(),
+            search: HeadSearch::default(),
+            stalled: false,
+            output: Output::default(),
+            receiving: false,
+            watching: false,
+            was_watched: false,
+            file_op: false,
+            input_ended: false,
+            linger: false,
+            has_said_close: false,
+            requests: 0,
+            meta: Client::NO_REQUEST,
+            record: None,
+            unsent_records: Vec::new(),
+            receive_deadline: Some(w.now.after(w.limits.client_header_timeout)),
+            send_deadline: None,
+        };
+        client.settle(w);
+        client
+    }
+
+    /// What an answer to something that was no request assumes.
+    pub(super) const NO_REQUEST: Meta = Meta {
+        version: Version::Http11,
+        keep_alive: false,
+        to_head: false,
+        idempotent: false,
+        id: [b'0'; 16],
+    };
+
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Its exchange, if a pool has its request.
+    pub(crate) fn exchange(&self) -> Option<Token> {
+        match self.state {
+            State::HandedOver(exchange) => exchange,
+            _ => None,
+        }
+    }
+
+    /// The reactor has made the exchange that this client asked for.
+    pub(crate) fn set_exchange(&mut self, exchange: Token) {
+        if let State::HandedOver(slot) = &mut self.state {
+            *slot = Some(exchange);
+        }
+    }
+
+    /// A send has ended.
+    pub(crate) fn on_sent(&mut self, out: Outgoing, result: Result<usize, Errno>, w: &mut World) {
+        self.output.on_sent(out, &mut w.buffers);
+        self.on_progress(result, w);
+        self.settle(w);
+    }
+
+    /// A window of a file has been sent.
+    pub(crate) fn on_file_sent(&mut self, result: Result<usize, Errno>, w: &mut World) {
+        let whole = self.output.on_file_sent(result.unwrap_or(0) as u64);
+        self.on_progress(result, w);
+        if !whole {
+            // The file is shorter than we said: the client must be able to tell.
+            self.abort(w);
+        }
+        self.settle(w);
+    }
+
+    /// The files ladder's operation has ended.
+    pub(crate) fn on_file_done(&mut self, done: Done, w: &mut World) {
+        debug_assert!(self.file_op);
+        self.file_op = false;
+        match std::mem::replace(&mut self.state, State::Closing) {
+            State::File(pending) => {
+                let step = w.files.resume(pending, done, w.now, w.unix_seconds);
+                self.on_file_step(step, w);
+            }
+            state => {
+                self.state = state;
+                w.dispose(done);
+            }
+        }
+        self.settle(w);
+    }
+
+    /// Its request has to wait: if the client does not, no worker is to see the request. The poll
+    /// stays until the connection ends.
+    pub(crate) fn watch(&mut self, w: &mut World) {
+        if !self.watching && !self.was_watched && matches!(self.state, State::HandedOver(_)) {
+            self.watching = true;
+            self.was_watched = true;
+            w.submit(self.token, Op::Poll { fd: self.fd, interest: Interest::Gone });
+        }
+    }
+
+    /// The connection has been reset, or ends on our side. Not if the client is only half-closed.
+    pub(crate) fn on_watched(&mut self, result: Result<bool, Errno>, w: &mut World) {
+        self.watching = false;
+        if result != Ok(false) {
+            self.abort(w);
+        }
+        self.settle(w);
+    }
+
+    /// The server takes no new requests: this connection ends after its current one, or soon.
+    pub(crate) fn on_drain(&mut self, w: &mut World) {
+        if matches!(self.state, State::Head) && self.input.is_empty() {
+            // A request may be on its way already. It is served; silence is not waited for.
+            let soon = w.now.after(DRAIN_GRACE);
+            self.receive_deadline = Some(self.receive_deadline.map_or(soon, |at| at.min(soon)));
+        }
+        self.settle(w);
+    }
+
+    /// Ends the connection at once.
+    pub(crate) fn stop(&mut self, w: &mut World) {
+        self.abort(w);
+        self.settle(w);
+    }
+
+    /// Ends the connection without regard for what is unsent.
+    pub(super) fn abort(&mut self, w: &mut World) {
+        if matches!(self.state, State::Closing | State::Closed) {
+            return;
+        }
+        if let State::HandedOver(Some(exchange)) = self.state {
+            w.notify(Notice::LetGo { exchange });
+        }
+        if self.receiving || self.watching || self.output.is_sending() {
+            w.submit(self.token, Op::Shutdown { fd: self.fd, direction: Direction::Both });
+        }
+        self.output.abandon(&mut w.buffers);
+        self.record = None;
+        self.state = State::Closing;
+        self.linger = false;
+        self.receive_deadline = None;
+        self.send_deadline = None;
+        self.meta.keep_alive = false;
+    }
+
+    /// The response to the current request, with so much content, is queued as a whole.
+    pub(super) fn on_answered(&mut self, status: u16, content: u64, w: &mut World) {
+        if let Some(mut record) = self.record.take() {
+            record.answered(status, content);
+            self.unsent_records.push(record);
+        }
+        self.receive_deadline = None;
+        if self.meta.keep_alive {
+            self.state = State::Head;
+            if self.input.is_empty() {
+                self.receive_deadline = Some(w.now.after(w.limits.keepalive_timeout));
+                if w.draining {
+                    self.on_drain(w);
+                }
+            }
+        } else {
+            // Who did not expect the end may have sent another request, unread in the kernel.
+            self.linger |= !self.has_said_close;
+            self.state = State::Ending;
+        }
+    }
+
+    /// Answers a request that cannot go on, and ends the connection.
+    pub(super) fn refuse(&mut self, reject: Reject, w: &mut World) {
+        w.counters.refused.count();
+        self.meta.keep_alive = false;
+        self.linger = true;
+        let (status, meta) = (reject.status(), self.meta);
+        let content =
+            response::write_error(&mut self.output, status, reject.reason(), &[], &meta, w);
+        self.input.clear();
+        self.on_answered(status, content, w);
+    }
+
+    fn on_progress(&mut self, result: Result<usize, Errno>, w: &mut World) {
+        match result {
+            Ok(count) => {
+                w.counters.bytes_out.add(count as u64);
+                if matches!(self.state, State::Closing) {
+                    return;
+                }
+                self.send_deadline = Some(w.now.after(w.limits.send_timeout));
+            }
+            Err(_) => self.abort(w),
+        }
+    }
+
+    /// After every event: sends, receives, ends, as far as that is due.
+    pub(super) fn settle(&mut self, w: &mut World) {
+        if self.output.is_flushed() && !self.is_over() {
+            self.on_flushed(w);
+        }
+        if let Some(op) = self.output.next(self.fd) {
+            if self.send_deadline.is_none() {
+                self.send_deadline = Some(w.now.after(w.limits.send_timeout));
+            }
+            w.submit(self.token, op);
+        }
+        match self.state {
+            State::Closing if self.is_joined() => self.close(w),
+            _ if !self.receiving && self.wants_input() => self.receive(w),
+            _ => {}
+        }
+    }
+
+    fn on_flushed(&mut self, w: &mut World) {
+        self.send_deadline = None;
+        for record in self.unsent_records.drain(..) {
+            w.log(record);
+        }
+        if matches!(self.state, State::Head) && self.stalled {
+            self.consume_input(w);
+            if !self.output.is_flushed() {
+                return;
+            }
+        }
+        match self.state {
+            State::Head if self.input_ended => self.abort(w),
+            State::Ending if self.input_ended || !self.linger && self.input.is_empty() => {
+                self.abort(w);
+            }
+            State::Ending => {
+                w.submit(self.token, Op::Shutdown { fd: self.fd, direction: Direction::Write });
+                self.state = State::Lingering;
+                self.input.clear();
+                let patience = w.limits.lingering_timeout;
+                let patience = if w.draining { patience.min(DRAIN_GRACE) } else { patience };
+                self.receive_deadline = Some(w.now.after(patience));
+            }
+            _ => {}
+        }
+    }
+
+    /// Nothing of this connection is in flight.
+    fn is_joined(&self) -> bool {
+        !self.receiving && !self.watching && !self.output.is_sending() && !self.file_op
+    }
+
+    fn close(&mut self, w: &mut World) {
+        w.counters.closed.count();
+        w.buffers.give(std::mem::take(&mut self.input));
+        w.submit(self.token, Op::Close { fd: self.fd });
+        self.state = State::Closed;
+    }
+}
+
+impl Machine for Client {
+    fn deadline(&self) -> Option<Time> {
+        match (self.receive_deadline, self.send_deadline) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    fn on_deadline(&mut self, w: &mut World) {
+        if self.send_deadline.is_some_and(|at| at <= w.now) {
+            w.counters.send_timeout.count();
+            self.abort(w);
+        } else if self.receive_deadline.is_some_and(|at| at <= w.now) {
+            self.on_receive_deadline(w);
+        }
+        self.settle(w);
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.state, State::Closed)
+    }
+}
+
+/// How long a draining server waits for a request on an idle connection.
+const DRAIN_GRACE: std::time::Duration = std::time::Duration::from_secs(1);

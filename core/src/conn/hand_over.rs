@@ -1,0 +1,476 @@
+//! One exchange with a worker: a whole request, its wait for a slot, its response.
+//!
+//! Owns the request until it cannot be needed again, and the evidence of how far it got. Outlives
+//! its client: what runs is left to run, its response is thrown away and the slot used again.
+
+use super::Machine;
+use super::relay::{End, Failure, Relay};
+use super::upstream::{Progress, Upstream};
+use super::world::{Notice, Whole, World, ascii};
+use crate::http;
+use crate::io::{Body, Direction, Errno, Fd, Op, Outgoing, Time, Token};
+use crate::pool::{
+    Admission, AfterRelease, Assignment, EndedBy, Evidence, SlotId, Ticket, TicketId, Verdict,
+    judge,
+};
+use std::time::Duration;
+
+/// See the module's documentation.
+pub(crate) struct HandOver {
+    token: Token,
+    client: Option<Token>,
+    pool: usize,
+    request: Request,
+    phase: Phase,
+    /// True exactly while a send to the worker is in flight.
+    sending: bool,
+    /// True exactly while a receive from the worker is in flight.
+    receiving: bool,
+    upstream: Upstream,
+    pub(crate) relay: Relay,
+    give_up_at: Time,
+    deadline: Option<Time>,
+    /// The process that had the request last.
+    worker: u32,
+    crashes: u32,
+    repeated: bool,
+}
+
+struct Request {
+    whole: Whole,
+    /// Bytes of the canonical head without what each dispatch adds.
+    head_len: usize,
+    /// The worker's kernel has taken any byte, every byte.
+    is_begun: bool,
+    is_sent: bool,
+}
+
+enum Phase {
+    /// Has no slot. `None`: the queue no longer knows it, an assignment may be on its way.
+    Waiting(Option<TicketId>),
+    OnSlot {
+        slot: SlotId,
+        fd: Fd,
+        /// How the slot ended, once it has; judged when nothing is in flight any more.
+        ended: Option<EndedBy>,
+    },
+    Over,
+}
+
+impl HandOver {
+    pub(crate) fn new(
+        token: Token,
+        client: Token,
+        pool: usize,
+        whole: Whole,
+        w: &mut World,
+    ) -> HandOver {
+        let head_len = whole.head.len();
+        let upstream = Upstream::new(whole.meta, w.limits.response_head_bytes);
+        HandOver {
+            token,
+            client: Some(client),
+            pool,
+            request: Request { whole, head_len, is_begun: false, is_sent: false },
+            phase: Phase::Waiting(None),
+            sending: false,
+            receiving: false,
+            upstream,
+            relay: Relay::new(&mut w.buffers),
+            give_up_at: w.now,
+            deadline: None,
+            worker: 0,
+            crashes: 0,
+            repeated: false,
+        }
+    }
+
+    /// Asks the pool for a slot.
+    pub(crate) fn start(&mut self, w: &mut World) {
+        let admission = w.pool(self.pool).request(w.reactor, self.token, w.now);
+        self.give_up_at = w.now.after(w.pool(self.pool).limits().queue_timeout);
+        self.on_admission(admission, w);
+    }
+
+    pub(crate) fn dispose(self, w: &mut World) {
+        debug_assert!(self.is_over());
+        w.buffers.give(self.request.whole.head);
+        w.buffers.give(self.request.whole.content);
+        self.upstream.dispose(&mut w.buffers);
+        self.relay.dispose(&mut w.buffers);
+    }
+
+    /// The queue has found a slot for it.
+    pub(crate) fn on_assigned(&mut self, assignment: &Assignment, w: &mut World) {
+        if self.client.is_none() || !matches!(self.phase, Phase::Waiting(_)) {
+            HandOver::return_unused(self.pool, assignment, w);
+            self.phase = Phase::Over;
+        } else {
+            self.dispatch(assignment.slot, assignment.fd, w);
+        }
+    }
+
+    /// Gives a slot back that was assigned to an exchange which does not need it any more.
+    pub(crate) fn return_unused(pool: usize, assignment: &Assignment, w: &mut World) {
+        release(pool, assignment.slot, true, w);
+    }
+
+    /// A send to the worker has ended.
+    pub(crate) fn on_sent(&mut self, out: Outgoing, result: Result<usize, Errno>, w: &mut World) {
+        debug_assert!(self.sending);
+        self.sending = false;
+        self.request.is_begun |= result.is_ok_and(|count| count > 0);
+        let fd = self.fd();
+        match (result, fd) {
+            (Ok(_), Some(fd)) if out.remaining() > 0 && self.ended().is_none() => {
+                self.sending = true;
+                w.submit(self.token, Op::Send { fd, out, more: false });
+                self.receive(w);
+                return;
+            }
+            (Ok(_), _) => {
+                self.request.is_sent = out.remaining() == 0;
+                self.receive(w);
+            }
+            (Err(errno), _) => self.on_slot_end(EndedBy::of(errno), w),
+        }
+        self.request.take_back(out);
+        self.conclude(w);
+    }
+
+    /// Bytes of the response have arrived; none means end of file.
+    pub(crate) fn on_filled(&mut self, buf: Vec<u8>, result: Result<usize, Errno>, w: &mut World) {
+        debug_assert!(self.receiving);
+        self.receiving = false;
+        match result {
+            Ok(_) if self.is_cut_off() => self.upstream.keep(buf),
+            Ok(0) => {
+                self.upstream.keep(buf);
+                let wanted = self.is_wanted();
+                if self.upstream.on_end(&mut self.relay, wanted, w) {
+                    self.on_whole_response(false, w);
+                } else {
+                    self.on_slot_end(EndedBy::EndOfFile, w);
+                }
+            }
+            Ok(_) => self.on_response_bytes(buf, w),
+            Err(errno) => {
+                self.upstream.keep(buf);
+                self.on_slot_end(EndedBy::of(errno), w);
+            }
+        }
+        self.conclude(w);
+    }
+
+    /// The client has taken something: reading may go on.
+    pub(crate) fn on_drained(&mut self, w: &mut World) {
+        self.receive(w);
+    }
+
+    /// The client needs nothing more: it has everything, or has gone.
+    pub(crate) fn on_let_go(&mut self, w: &mut World) {
+        self.client = None;
+        self.relay.clear(&mut w.buffers);
+        match &self.phase {
+            Phase::Waiting(Some(id)) => {
+                if w.pool(self.pool).cancel(*id) {
+                    self.phase = Phase::Over;
+                } else {
+                    // Assigned already: `on_assigned` gives the slot back.
+                    self.phase = Phase::Waiting(None);
+                }
+                self.deadline = None;
+            }
+            // Only a stream without a known end costs the slot.
+            Phase::OnSlot { .. } if self.upstream.is_unbounded() => {
+                self.cut_off(w);
+                self.conclude(w);
+            }
+            Phase::OnSlot { .. } => self.receive(w),
+            _ => {}
+        }
+    }
+
+    /// The server ends at once.
+    pub(crate) fn stop(&mut self, w: &mut World) {
+        self.cut_off(w);
+        self.conclude(w);
+    }
+
+    fn on_admission(&mut self, admission: Admission, w: &mut World) {
+        match admission {
+            Admission::Assigned { slot, fd } => self.dispatch(slot, fd, w),
+            Admission::Queued(id, give_up_at) => {
+                self.phase = Phase::Waiting(Some(id));
+                self.give_up_at = give_up_at;
+                self.deadline = Some(give_up_at);
+                if let Some(client) = self.client {
+                    w.notify(Notice::Queued { client });
+                }
+            }
+            Admission::Full => {
+                w.counters.queue_full.count();
+                self.phase = Phase::Over;
+                self.finish(End::Failed(Failure::QueueFull), w);
+            }
+        }
+    }
+
+    fn dispatch(&mut self, slot: SlotId, fd: Fd, w: &mut World) {
+        let patience = w.pool(self.pool).limits().deadline;
+        self.phase = Phase::OnSlot { slot, fd, ended: None };
+        self.deadline = Some(w.now.after(patience));
+        self.relay.dispatched_at = Some(w.now);
+        let out = self.request.outgoing(patience);
+        // What a worker says before it has a request answers none: nothing is received, and
+        // nothing sent to one that has spoken.
+        self.sending = true;
+        w.submit(self.token, Op::SendIfSilent { fd, out });
+    }
+
+    /// Reads on, unless nothing can be an answer yet, the response is whole, or too much of it
+    /// waits for the client.
+    fn receive(&mut self, w: &mut World) {
+        let Phase::OnSlot { fd, ended: None, .. } = self.phase else { return };
+        let may = self.request.is_begun && self.relay.waiting() < w.limits.response_memory;
+        if may && !self.receiving {
+            self.receiving = true;
+            let buf = self.upstream.buffer(&mut w.buffers);
+            w.submit(self.token, Op::Fill { fd, buf });
+        }
+    }
+
+    fn on_response_bytes(&mut self, buf: Vec<u8>, w: &mut World) {
+        let wanted = self.is_wanted();
+        match self.upstream.on_bytes(buf, &mut self.relay, wanted, w) {
+            Progress::More => {
+                let patience = w.pool(self.pool).limits().deadline;
+                if self.upstream.has_begun() && self.deadline.is_some() {
+                    self.deadline = Some(w.now.after(patience));
+                }
+                self.receive(w);
+                self.notify_client(w);
+            }
+            Progress::Whole { reusable } => self.on_whole_response(reusable, w),
+            Progress::Goodbye => self.on_slot_end(EndedBy::EndOfFile, w),
+            Progress::Bad(why) => {
+                w.counters.slots_refused.count();
+                if w.may_warn() {
+                    tracing::warn!(why, "bad response from the application");
+                }
+                self.on_slot_end(EndedBy::Other(Errno(libc::EPROTO)), w);
+            }
+        }
+    }
+
+    /// What nobody waits for is read to its end and thrown away.
+    fn is_wanted(&self) -> bool {
+        self.client.is_some() && !self.relay.is_finished()
+    }
+
+    fn on_whole_response(&mut self, reusable: bool, w: &mut World) {
+        let Phase::OnSlot { slot, .. } = self.phase else {
+            unreachable!("responses come from slots");
+        };
+        self.deadline = None;
+        self.finish(End::Complete, w);
+        if self.sending {
+            // It has answered before it had the request: the slot is free when our send has ended.
+            self.cut_off(w);
+        } else {
+            self.phase = Phase::Over;
+            release(self.pool, slot, reusable && self.request.is_sent, w);
+        }
+    }
+
+    /// We end the exchange; what the worker still says does not matter.
+    fn cut_off(&mut self, w: &mut World) {
+        self.on_slot_end(EndedBy::Deadline, w);
+    }
+
+    fn is_cut_off(&self) -> bool {
+        self.ended() == Some(EndedBy::Deadline)
+    }
+
+    fn on_slot_end(&mut self, by: EndedBy, w: &mut World) {
+        if let Phase::OnSlot { fd, ended, .. } = &mut self.phase
+            && ended.is_none()
+        {
+            *ended = Some(by);
+            // Ends what is in flight.
+            w.submit(self.token, Op::Shutdown { fd: *fd, direction: Direction::Both });
+        }
+    }
+
+    /// When a slot has ended and nothing is in flight on it: reads the evidence (I7).
+    fn conclude(&mut self, w: &mut World) {
+        let Phase::OnSlot { slot, ended: Some(by), .. } = self.phase else { return };
+        if self.sending || self.receiving {
+            return;
+        }
+        let verdict = judge(&Evidence {
+            request_sent_whole: self.request.is_sent,
+            response_begun: self.upstream.has_received(),
+            // A worker that got nothing of the request has not crashed under it.
+            goodbye: self.has_left(),
+            ended_by: by,
+            unread_by_worker: None,
+            idempotent: self.request.whole.meta.idempotent,
+            crashes_so_far: self.crashes,
+            already_repeated: self.repeated,
+            killed_by_signal: None,
+        });
+        self.worker = w.pool(self.pool).process(slot).unwrap_or_default();
+        release(self.pool, slot, false, w);
+        self.phase = Phase::Over;
+        self.deadline = None;
+        self.on_verdict(verdict, w);
+    }
+
+    fn has_left(&self) -> bool {
+        self.upstream.said_goodbye() || !self.request.is_begun
+    }
+
+    fn on_verdict(&mut self, verdict: Verdict, w: &mut World) {
+        if self.client.is_none() || self.relay.is_finished() {
+            return;
+        }
+        match verdict {
+            Verdict::NotStarted => {
+                self.crashes += u32::from(!self.has_left());
+                self.again(w);
+            }
+            Verdict::RepeatOnce => {
+                self.repeated = true;
+                self.again(w);
+            }
+            Verdict::Abort if self.upstream.has_begun() => {
+                w.counters.responses_aborted.count();
+                self.finish(End::Broken, w);
+            }
+            Verdict::GatewayTimeout => self.finish(End::Failed(Failure::Deadline), w),
+            Verdict::Abort | Verdict::GiveUp | Verdict::BadGateway => {
+                w.counters.bad_gateway.count();
+                let request = ascii(&self.request.whole.meta.id);
+                let worker = self.worker;
+                if w.may_warn() {
+                    tracing::warn!(request, worker, "the worker ended inside a request: 502");
+                }
+                self.finish(End::Failed(Failure::BadGateway), w);
+            }
+        }
+    }
+
+    /// Back to the head of the queue, with the old deadline.
+    fn again(&mut self, w: &mut World) {
+        w.counters.repeated.count();
+        self.upstream.restart();
+        (self.request.is_begun, self.request.is_sent) = (false, false);
+        self.phase = Phase::Waiting(None);
+        let ticket = Ticket { reactor: w.reactor, token: self.token, give_up_at: self.give_up_at };
+        let admission = w.pool(self.pool).request_again(ticket);
+        self.on_admission(admission, w);
+    }
+
+    fn finish(&mut self, end: End, w: &mut World) {
+        self.relay.finish(end);
+        self.notify_client(w);
+    }
+
+    fn notify_client(&self, w: &mut World) {
+        if let Some(client) = self.client {
+            w.notify(Notice::Relay { client });
+        }
+    }
+
+    fn fd(&self) -> Option<Fd> {
+        match self.phase {
+            Phase::OnSlot { fd, .. } => Some(fd),
+            _ => None,
+        }
+    }
+
+    fn ended(&self) -> Option<EndedBy> {
+        match self.phase {
+            Phase::OnSlot { ended, .. } => ended,
+            _ => None,
+        }
+    }
+}
+
+impl Machine for HandOver {
+    fn deadline(&self) -> Option<Time> {
+        self.deadline
+    }
+
+    fn on_deadline(&mut self, w: &mut World) {
+        self.deadline = None;
+        match &self.phase {
+            Phase::Waiting(id) => {
+                w.counters.queue_timeout.count();
+                let is_queued = id.is_some_and(|id| w.pool(self.pool).cancel(id));
+                self.phase = if is_queued { Phase::Over } else { Phase::Waiting(None) };
+                let failure = match w.pool(self.pool).counts().slots {
+                    0 => Failure::NoWorker,
+                    _ => Failure::QueueTimeout,
+                };
+                if failure == Failure::NoWorker && w.may_warn() {
+                    tracing::warn!(pool = self.pool, "no worker is there; a request gets 503");
+                }
+                self.finish(End::Failed(failure), w);
+            }
+            Phase::OnSlot { .. } if !self.upstream.has_begun() => {
+                w.counters.deadline.count();
+                // The worker may still answer; that is thrown away, then the slot is idle again.
+                self.finish(End::Failed(Failure::Deadline), w);
+            }
+            Phase::OnSlot { .. } => {
+                w.counters.deadline.count();
+                self.cut_off(w);
+                self.conclude(w);
+            }
+            Phase::Over => {}
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        let in_flight = self.sending || self.receiving;
+        matches!(self.phase, Phase::Over) && self.client.is_none() && !in_flight
+    }
+}
+
+impl Request {
+    /// What is sent: small content behind the head, in one piece.
+    fn outgoing(&mut self, patience: Duration) -> Outgoing {
+        let mut head = std::mem::take(&mut self.whole.head);
+        head.truncate(self.head_len);
+        let milliseconds = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        http::finish_request(&mut head, self.whole.content_length, milliseconds);
+        let content = std::mem::take(&mut self.whole.content);
+        let body = match content.len() {
+            0 => Body::None,
+            len => Body::Owned(content, 0..len),
+        };
+        Outgoing::new(head, body)
+    }
+
+    /// Keeps the request for the case that it must be sent again.
+    fn take_back(&mut self, out: Outgoing) {
+        self.whole.head = out.head;
+        if let Body::Owned(content, _) = out.body {
+            self.whole.content = content;
+        }
+    }
+}
+
+/// Gives a slot back, and passes on what the pool wants done then.
+fn release(pool: usize, slot: SlotId, reusable: bool, w: &mut World) {
+    let after = w.pool(pool).release(slot, reusable);
+    match after {
+        AfterRelease::Assign(assignment) => w.notify(Notice::Assigned { pool, assignment }),
+        AfterRelease::Close { warden, warden_token, .. } => {
+            w.notify(Notice::CloseSlot { warden, token: warden_token });
+        }
+        AfterRelease::None => {}
+    }
+}

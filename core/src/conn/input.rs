@@ -1,0 +1,206 @@
+//! What a client sends: heads, content, its end, and its silence.
+//!
+//! Owns the part of [`Client`] that receives and takes input apart. Must not know routes.
+
+use super::client::{Client, State};
+use super::world::World;
+use crate::http::Reject;
+use crate::io::{Errno, Op};
+
+impl Client {
+    /// Bytes have arrived; none means that the client has sent its last.
+    pub(crate) fn on_received(&mut self, result: Result<&[u8], Errno>, w: &mut World) {
+        debug_assert!(self.receiving);
+        self.receiving = false;
+        match result {
+            Err(_) => self.abort(w),
+            Ok([]) => self.on_input_end(w),
+            Ok(bytes) => {
+                w.counters.bytes_in.add(bytes.len() as u64);
+                self.on_bytes(bytes, w);
+            }
+        }
+        self.settle(w);
+    }
+
+    /// Content has been received into the buffer of [`Content::take_buffer`].
+    pub(crate) fn on_filled(&mut self, buf: Vec<u8>, result: Result<usize, Errno>, w: &mut World) {
+        debug_assert!(self.receiving);
+        self.receiving = false;
+        match (&mut self.state, result) {
+            (State::Content(content), Ok(count)) if count > 0 => {
+                w.counters.bytes_in.add(count as u64);
+                self.input = content.filled(buf, count);
+                self.receive_deadline = Some(w.now.after(w.limits.client_body_timeout));
+                self.on_content_progress(w);
+            }
+            // End of file inside content: nobody is there to read an answer to half a request.
+            (State::Content(_), _) | (_, Err(_)) => self.abort(w),
+            // The content was refused meanwhile.
+            (_, Ok(0)) => self.on_input_end(w),
+            _ => {}
+        }
+        self.settle(w);
+    }
+
+    /// A transit buffer may be there now.
+    pub(crate) fn on_starved(&mut self, w: &mut World) {
+        debug_assert!(self.receiving);
+        w.submit(self.token, Op::Recv { fd: self.fd, poll_first: true });
+    }
+
+    /// Goes on with input that waited.
+    pub(super) fn consume_input(&mut self, w: &mut World) {
+        let was_stalled = self.stalled;
+        let mut input = std::mem::take(&mut self.input);
+        let used = self.consume(&input, w);
+        if used == input.len() || self.linger {
+            w.buffers.give(input);
+        } else {
+            input.drain(..used);
+            self.input = input;
+            if used > 0 || was_stalled {
+                self.await_rest_of_head(w);
+            }
+        }
+    }
+
+    pub(super) fn on_receive_deadline(&mut self, w: &mut World) {
+        match self.state {
+            State::Head if !self.input.is_empty() => {
+                w.counters.client_header_timeout.count();
+                self.meta = Client::NO_REQUEST;
+                let input = std::mem::take(&mut self.input);
+                self.record_refused(&input, w);
+                w.buffers.give(input);
+                self.refuse(Reject::HeaderTimeout, w);
+            }
+            State::Head if self.requests == 0 => {
+                w.counters.client_header_timeout.count();
+                self.end(w);
+            }
+            State::Head => {
+                w.counters.keepalive_timeout.count();
+                self.end(w);
+            }
+            State::Content(_) => {
+                w.counters.client_body_timeout.count();
+                self.refuse(Reject::BodyTimeout, w);
+            }
+            _ => self.abort(w),
+        }
+    }
+
+    pub(super) fn wants_input(&self) -> bool {
+        !self.input_ended
+            && match self.state {
+                State::Head => self.output.has_room() || self.output.is_flushed(),
+                State::Content(_) | State::Lingering => true,
+                _ => false,
+            }
+    }
+
+    pub(super) fn receive(&mut self, w: &mut World) {
+        self.receiving = true;
+        let buffer = match &mut self.state {
+            State::Content(content) => content.take_buffer(),
+            _ => None,
+        };
+        let op = match buffer {
+            Some(buf) => Op::Fill { fd: self.fd, buf },
+            // After an answer the socket is surely empty.
+            None => Op::Recv { fd: self.fd, poll_first: self.requests > 0 },
+        };
+        w.submit(self.token, op);
+    }
+
+    fn on_bytes(&mut self, bytes: &[u8], w: &mut World) {
+        match self.state {
+            State::Lingering | State::Closing | State::Closed | State::Ending => {}
+            _ if self.input.is_empty() => {
+                let used = self.consume(bytes, w);
+                if used < bytes.len() && !self.linger {
+                    self.input = w.buffers.small();
+                    self.input.extend_from_slice(&bytes[used..]);
+                    self.await_rest_of_head(w);
+                }
+            }
+            _ => {
+                self.input.extend_from_slice(bytes);
+                self.consume_input(w);
+            }
+        }
+    }
+
+    /// Handles what can be handled now; says how many bytes that were.
+    fn consume(&mut self, bytes: &[u8], w: &mut World) -> usize {
+        let (mut at, mut answered) = (0, 0);
+        self.stalled = false;
+        while at < bytes.len() {
+            let rest = &bytes[at..];
+            match &mut self.state {
+                State::Head if answered == w.limits.pipelined || !self.output.has_room() => {
+                    self.stalled = true;
+                    break;
+                }
+                State::Head => {
+                    match self.on_head_bytes(rest, w) {
+                        0 => break,
+                        used => at += used,
+                    }
+                    answered += 1;
+                }
+                State::Content(content) => match content.absorb(rest) {
+                    Ok(used) => {
+                        at += used;
+                        self.receive_deadline = Some(w.now.after(w.limits.client_body_timeout));
+                        self.on_content_progress(w);
+                        if matches!(self.state, State::Content(_)) {
+                            break;
+                        }
+                    }
+                    Err(reject) => self.refuse(reject, w),
+                },
+                _ => break,
+            }
+        }
+        at
+    }
+
+    /// The input is the beginning of another request.
+    fn await_rest_of_head(&mut self, w: &World) {
+        if matches!(self.state, State::Head) && !self.stalled && self.requests > 0 {
+            self.receive_deadline = Some(w.now.after(w.limits.client_header_timeout));
+        }
+    }
+
+    /// The content may be whole now.
+    fn on_content_progress(&mut self, w: &mut World) {
+        if let State::Content(content) = &self.state
+            && content.is_whole()
+            && let State::Content(content) = std::mem::replace(&mut self.state, State::Handler)
+        {
+            let (whole, action) = content.into_whole();
+            self.hand_off(whole, action, w);
+        }
+    }
+
+    fn on_input_end(&mut self, w: &mut World) {
+        self.input_ended = true;
+        match self.state {
+            State::Lingering | State::Content(_) => self.abort(w),
+            // Half a head is no request; whole ones that wait are served.
+            State::Head if self.output.is_flushed() => self.abort(w),
+            _ => {}
+        }
+    }
+
+    /// Ends a connection that owes nothing, so that a request on its way meets no reset.
+    fn end(&mut self, w: &mut World) {
+        self.linger = true;
+        self.meta.keep_alive = false;
+        self.state = State::Ending;
+        self.receive_deadline = None;
+        self.settle(w);
+    }
+}

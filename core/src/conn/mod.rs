@@ -1,0 +1,40 @@
+//! The state machines of the edge: client connections, exchanges with workers, slots.
+//!
+//! Owns what happens on them. Must not know the ring, the clock or other reactors: events come
+//! in as calls; operations ([`Op`](crate::io::Op)) and notices to the reactor go out through
+//! [`World`].
+//!
+//! **Invariant:** closing is a join. A connection shuts its socket down, waits until nothing of
+//! its own is in flight, closes, and only then leaves its table.
+
+mod buffers;
+mod client;
+mod content;
+mod hand_over;
+mod input;
+mod output;
+mod relay;
+mod request;
+mod response;
+mod slot;
+mod upstream;
+mod world;
+
+use crate::io::Time;
+
+pub(crate) use client::Client;
+pub(crate) use hand_over::HandOver;
+pub(crate) use slot::Slot;
+pub(crate) use world::{Meta, Notice, Whole, World, WorldParts};
+
+/// What all state machines have in common.
+pub(crate) trait Machine {
+    /// When [`Machine::on_deadline`] is due.
+    fn deadline(&self) -> Option<Time>;
+
+    /// The deadline has passed.
+    fn on_deadline(&mut self, w: &mut World);
+
+    /// Nothing of it is in flight and nobody needs it: its entry can be removed.
+    fn is_over(&self) -> bool;
+}

@@ -1,0 +1,220 @@
+//! What a connection still has to send, in order.
+//!
+//! Owns the queue and the rule that one send is in flight at a time. Must not know HTTP.
+
+use super::buffers::Buffers;
+use crate::io::{Body, Fd, Op, Outgoing, SharedFile};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+/// The send queue of one connection.
+#[derive(Default)]
+pub(crate) struct Output {
+    queue: VecDeque<Segment>,
+    /// True exactly while a send or sendfile is in flight.
+    sending: bool,
+    /// Nothing is sent any more.
+    abandoned: bool,
+}
+
+enum Segment {
+    Bytes(Outgoing),
+    File { file: Rc<SharedFile>, offset: u64, left: u64 },
+}
+
+impl Output {
+    /// sendfile(2) is asked for so much at a time: others get their turn between two windows.
+    const WINDOW: u64 = 256 << 10;
+
+    /// Where the next head is written: behind the last one if nothing came in between, so that
+    /// pipelined answers leave in one send.
+    pub(crate) fn head(&mut self, buffers: &mut Buffers) -> &mut Vec<u8> {
+        let open = matches!(self.queue.back(),
+            Some(Segment::Bytes(out)) if matches!(out.body, Body::None));
+        if !open {
+            self.queue.push_back(Segment::Bytes(Outgoing::new(buffers.small(), Body::None)));
+        }
+        match self.queue.back_mut() {
+            Some(Segment::Bytes(out)) => &mut out.head,
+            _ => unreachable!("just looked at or pushed"),
+        }
+    }
+
+    /// Content behind the last head, without copying it.
+    pub(crate) fn shared(&mut self, content: Bytes) {
+        match self.queue.back_mut() {
+            Some(Segment::Bytes(out)) if matches!(out.body, Body::None) => {
+                out.body = Body::Shared(content);
+            }
+            _ => {
+                let out = Outgoing::new(Vec::new(), Body::Shared(content));
+                self.queue.push_back(Segment::Bytes(out));
+            }
+        }
+    }
+
+    /// `len` bytes from the start of a file.
+    pub(crate) fn file(&mut self, file: Rc<SharedFile>, len: u64) {
+        if len > 0 {
+            self.queue.push_back(Segment::File { file, offset: 0, left: len });
+        }
+    }
+
+    /// A piece that is complete already.
+    pub(crate) fn push(&mut self, out: Outgoing) {
+        self.queue.push_back(Segment::Bytes(out));
+    }
+
+    /// Nothing waits and nothing is in flight.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.queue.is_empty() && !self.sending
+    }
+
+    /// Little enough waits that more may be added.
+    pub(crate) fn has_room(&self) -> bool {
+        self.queue.len() < 2
+    }
+
+    pub(crate) fn is_sending(&self) -> bool {
+        self.sending
+    }
+
+    /// The next operation, if there is something to send and none is in flight.
+    pub(crate) fn next(&mut self, fd: Fd) -> Option<Op> {
+        if self.sending {
+            return None;
+        }
+        let segment = self.queue.pop_front()?;
+        self.sending = true;
+        Some(match segment {
+            Segment::Bytes(out) => {
+                let more = matches!(self.queue.front(), Some(Segment::File { .. }));
+                Op::Send { fd, out, more }
+            }
+            Segment::File { file, offset, left } => {
+                let len = left.min(Output::WINDOW) as u32;
+                // What is left waits at the front for the window's completion.
+                self.queue.push_front(Segment::File { file: Rc::clone(&file), offset, left });
+                Op::SendFile { fd, file, offset, len }
+            }
+        })
+    }
+
+    /// A send has ended; what it did not send goes on first.
+    pub(crate) fn on_sent(&mut self, out: Outgoing, buffers: &mut Buffers) {
+        debug_assert!(self.sending);
+        self.sending = false;
+        if out.remaining() > 0 && !self.abandoned {
+            self.queue.push_front(Segment::Bytes(out));
+        } else {
+            buffers.give_outgoing(out);
+        }
+    }
+
+    /// A window of a file has been sent. False: the file has become shorter than was promised.
+    pub(crate) fn on_file_sent(&mut self, count: u64) -> bool {
+        debug_assert!(self.sending);
+        self.sending = false;
+        if self.abandoned {
+            return true;
+        }
+        let Some(Segment::File { offset, left, .. }) = self.queue.front_mut() else {
+            unreachable!("a window leaves its file at the front");
+        };
+        *offset += count;
+        *left -= count;
+        if *left == 0 {
+            self.queue.pop_front();
+        }
+        count > 0
+    }
+
+    /// Forgets what has not been sent, for good.
+    pub(crate) fn abandon(&mut self, buffers: &mut Buffers) {
+        self.abandoned = true;
+        for segment in self.queue.drain(..) {
+            if let Segment::Bytes(out) = segment {
+                buffers.give_outgoing(out);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::Graveyard;
+
+    #[test]
+    fn answers_of_one_batch_leave_in_one_send() {
+        let (mut output, mut buffers) = (Output::default(), Buffers::default());
+        output.head(&mut buffers).extend_from_slice(b"first");
+        output.head(&mut buffers).extend_from_slice(b"second");
+        let Some(Op::Send { out, .. }) = output.next(1) else { panic!("nothing to send") };
+        assert_eq!(out.slices()[0], b"firstsecond");
+        assert!(output.next(1).is_none(), "one in flight at a time");
+    }
+
+    #[test]
+    fn a_short_send_goes_on_before_anything_else() {
+        let (mut output, mut buffers) = (Output::default(), Buffers::default());
+        output.head(&mut buffers).extend_from_slice(b"head");
+        output.shared(Bytes::from_static(b"content"));
+        output.head(&mut buffers).extend_from_slice(b"next");
+        let Some(Op::Send { mut out, .. }) = output.next(1) else { panic!() };
+        out.advance(6);
+        output.on_sent(out, &mut buffers);
+        let Some(Op::Send { mut out, .. }) = output.next(1) else { panic!() };
+        assert_eq!(out.slices(), [&b""[..], &b"ntent"[..]]);
+        out.advance(5);
+        output.on_sent(out, &mut buffers);
+        let Some(Op::Send { out, .. }) = output.next(1) else { panic!() };
+        assert_eq!(out.slices()[0], b"next");
+    }
+
+    #[test]
+    fn a_file_is_sent_in_windows_behind_its_head() {
+        let (mut output, mut buffers) = (Output::default(), Buffers::default());
+        let size = Output::WINDOW + 10;
+        output.head(&mut buffers).extend_from_slice(b"head");
+        output.file(SharedFile::new(9, &Graveyard::default()), size);
+        let Some(Op::Send { mut out, more: true, .. }) = output.next(1) else { panic!() };
+        out.advance(4);
+        output.on_sent(out, &mut buffers);
+        let mut sent = 0;
+        while let Some(Op::SendFile { offset, len, .. }) = output.next(1) {
+            assert_eq!(offset, sent);
+            let count = u64::from(len).min(200_000);
+            sent += count;
+            assert!(output.on_file_sent(count));
+        }
+        assert_eq!(sent, size);
+        assert!(output.is_flushed());
+    }
+
+    #[test]
+    fn a_shorter_file_is_noticed() {
+        let mut output = Output::default();
+        output.file(SharedFile::new(9, &Graveyard::default()), 10);
+        assert!(output.next(1).is_some());
+        assert!(!output.on_file_sent(0));
+    }
+
+    #[test]
+    fn what_was_in_flight_at_the_end_is_not_sent_again() {
+        let (mut output, mut buffers) = (Output::default(), Buffers::default());
+        output.head(&mut buffers).extend_from_slice(b"head");
+        let Some(Op::Send { out, .. }) = output.next(1) else { panic!() };
+        output.abandon(&mut buffers);
+        output.on_sent(out, &mut buffers);
+        assert!(output.is_flushed() && output.next(1).is_none());
+
+        let mut output = Output::default();
+        output.file(SharedFile::new(9, &Graveyard::default()), 10);
+        assert!(output.next(1).is_some());
+        output.abandon(&mut buffers);
+        assert!(output.on_file_sent(3));
+        assert!(output.is_flushed() && output.next(1).is_none());
+    }
+}

@@ -1,0 +1,367 @@
+//! From a complete head to whoever answers it, and back.
+//!
+//! Owns the part of [`Client`] that knows routes and their actions.
+
+use super::client::{Client, State};
+use super::content::Content;
+use super::relay::{End, Failure, Relay};
+use super::response::{self, COPY_MOST, Own};
+use super::world::{Meta, Notice, Whole, World, ascii};
+use crate::access_log::Record;
+use crate::files::{Ask, FileContent, FileReply, Step};
+use crate::handler::Response;
+use crate::http::{self, Forwarded, Framing, HeadLimits, HeadSearch, Reject, RequestHead, SLOTS};
+use crate::io::Token;
+use crate::route::Action;
+use bytes::Bytes;
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+
+impl Client {
+    /// Handles the request at the start of `bytes`, if its head is there; says how many bytes it
+    /// took, or 0.
+    pub(super) fn on_head_bytes(&mut self, bytes: &[u8], w: &mut World) -> usize {
+        let limits = HeadLimits {
+            bytes: w.limits.head_bytes,
+            fields: w.limits.head_fields,
+            target_bytes: w.limits.target_bytes,
+        };
+        let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
+        let parsed = match self.search.is_complete(bytes, &limits) {
+            Ok(false) => Ok(None),
+            Ok(true) => http::parse_request(bytes, &mut slots, &limits),
+            Err(reject) => Err(reject),
+        };
+        match parsed {
+            Ok(None) => 0,
+            Ok(Some(head)) => {
+                self.search = HeadSearch::default();
+                self.on_head(&head, bytes, w);
+                head.len
+            }
+            Err(reject) => {
+                self.meta = Client::NO_REQUEST;
+                self.record_refused(bytes, w);
+                self.refuse(reject, w);
+                bytes.len()
+            }
+        }
+    }
+
+    /// What cannot be parsed is logged by its first line.
+    pub(super) fn record_refused(&mut self, bytes: &[u8], w: &mut World) {
+        if w.log.is_some() {
+            self.record = Some(Record::refused(bytes, self.peer, w.now, w.buffers.small()));
+        }
+    }
+
+    fn on_head(&mut self, head: &RequestHead<'_, '_>, bytes: &[u8], w: &mut World) {
+        self.requests += 1;
+        w.counters.requests.count();
+        self.has_said_close = !head.keep_alive;
+        let is_last = self.requests >= w.limits.keepalive_requests || w.draining;
+        self.meta = Meta {
+            version: head.version,
+            keep_alive: head.keep_alive && !is_last,
+            to_head: head.method == "HEAD",
+            idempotent: http::is_idempotent(head.method),
+            id: w.next_request_id(),
+        };
+        if w.log.is_some() {
+            self.record = Some(Record::new(head, self.peer, w.now, w.buffers.small()));
+        }
+        if let Err(reject) = self.route(head, bytes.len() > head.len, w) {
+            self.refuse(reject, w);
+        }
+    }
+
+    fn route(
+        &mut self,
+        head: &RequestHead<'_, '_>,
+        has_more: bool,
+        w: &mut World,
+    ) -> Result<(), Reject> {
+        if matches!(head.method, "CONNECT" | "TRACE") {
+            self.answer_status(405, w);
+            return Ok(());
+        }
+        if head.target == "*" {
+            // OPTIONS * asks about the server itself (RFC 9110 §9.3.7).
+            self.unread_content_ends(head);
+            self.answer_own(&Own { status: 204, fields: &[], content: Bytes::new() }, w);
+            return Ok(());
+        }
+        let target = http::clean_target(head.target)?;
+        let path = target.split('?').next().unwrap_or_default();
+        let found = w.policy.routes.find(head.host, path).map(|f| (f.action.clone(), f.rest));
+        match found {
+            None => {
+                self.unread_content_ends(head);
+                self.answer_status(404, w);
+            }
+            Some((Action::Files(root), rest)) => {
+                self.unread_content_ends(head);
+                self.begin_file(head, &target, path, root, rest, w);
+            }
+            Some((Action::Fixed(fixed), _)) => {
+                self.unread_content_ends(head);
+                let content = response::write_response(&mut self.output, &fixed, &self.meta, w);
+                self.on_answered(fixed.status, content, w);
+            }
+            Some((Action::Redirect(redirect), _)) => {
+                self.unread_content_ends(head);
+                let location = redirect.location(&target);
+                let fields = [("Location", location.as_str())];
+                let content = Bytes::new();
+                self.answer_own(&Own { status: redirect.code(), fields: &fields, content }, w);
+            }
+            Some((action, _)) => self.begin_content(head, &target, has_more, action, w)?,
+        }
+        Ok(())
+    }
+
+    /// What is answered without its content ends the connection if it has any.
+    fn unread_content_ends(&mut self, head: &RequestHead<'_, '_>) {
+        if head.framing != Framing::Length(0) {
+            self.meta.keep_alive = false;
+            self.linger = true;
+        }
+    }
+
+    fn begin_content(
+        &mut self,
+        head: &RequestHead<'_, '_>,
+        target: &str,
+        has_more: bool,
+        action: Action,
+        w: &mut World,
+    ) -> Result<(), Reject> {
+        let max = w.limits.content_max;
+        if matches!(head.framing, Framing::Length(length) if length > max) {
+            return Err(Reject::ContentTooLarge);
+        }
+        let canonical = self.canonical_head(head, target, w);
+        let meta = self.meta;
+        let content = match head.framing {
+            Framing::Length(0) => {
+                let announced =
+                    head.fields.iter().any(|f| f.name.eq_ignore_ascii_case("Content-Length"));
+                let content_length = announced.then_some(0);
+                let whole = Whole { head: canonical, content: Vec::new(), content_length, meta };
+                self.hand_off(whole, action, w);
+                return Ok(());
+            }
+            Framing::Length(length) => Content::with_length(canonical, length, max, meta, action),
+            _ => Content::chunked(canonical, max, meta, action),
+        };
+        if head.expects_continue && !has_more {
+            let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
+            self.output.head(&mut w.buffers).extend_from_slice(interim);
+        }
+        self.receive_deadline = Some(w.now.after(w.limits.client_body_timeout));
+        self.state = State::Content(Box::new(content));
+        Ok(())
+    }
+
+    fn canonical_head(&self, head: &RequestHead<'_, '_>, target: &str, w: &mut World) -> Vec<u8> {
+        let (mut ip, mut local) = (Text::default(), Text::default());
+        let facts = Forwarded {
+            peer_ip: ip.write(format_args!("{}", canonical_ip(self.peer))),
+            peer_port: self.peer.port(),
+            local: local.write(format_args!("{}", self.local)),
+            scheme: "http",
+            request_id: ascii(&self.meta.id),
+        };
+        let mut canonical = w.buffers.small();
+        let dropped = http::write_request(&mut canonical, head, target, &facts);
+        w.counters.fields_dropped.add(dropped as u64);
+        canonical
+    }
+
+    /// Nothing of the request is still on its way: whoever answers it may see it now (I1).
+    pub(super) fn hand_off(&mut self, whole: Whole, action: Action, w: &mut World) {
+        self.receive_deadline = None;
+        let client = self.token;
+        match action {
+            Action::Pool(pool) => {
+                self.state = State::HandedOver(None);
+                w.notify(Notice::Dispatch { client, pool, whole });
+            }
+            Action::Handler(handler) => {
+                self.state = State::Handler;
+                w.notify(Notice::Handle { client, handler, whole });
+            }
+            _ => unreachable!("only pools and handlers take content"),
+        }
+    }
+
+    /// A handler has answered, or given up its right to.
+    pub(crate) fn on_reply(&mut self, response: Option<Response>, w: &mut World) {
+        if !matches!(self.state, State::Handler) {
+            return;
+        }
+        self.meta.keep_alive &= !w.draining;
+        match response {
+            Some(response) => {
+                let content = response::write_response(&mut self.output, &response, &self.meta, w);
+                self.on_answered(response.status, content, w);
+            }
+            None => self.answer_status(500, w),
+        }
+        self.after_answer(w);
+    }
+
+    /// The exchange has something, or has ended.
+    pub(crate) fn on_relay(&mut self, relay: &mut Relay, exchange: Token, w: &mut World) {
+        while self.output.has_room()
+            && let Some(piece) = relay.take()
+        {
+            self.output.push(piece);
+        }
+        if let Some(end) = relay.end() {
+            w.notify(Notice::LetGo { exchange });
+            self.state = State::HandedOver(None);
+            if let Some(record) = &mut self.record {
+                record.set_exchange(relay.dispatched_at, relay.responded_at);
+            }
+            match end {
+                End::Complete => {
+                    self.meta.keep_alive &= relay.keep_alive;
+                    self.on_answered(relay.status, relay.content_bytes, w);
+                }
+                // It ends before its end, which the client can tell. A reset would also eat the
+                // answers before it.
+                End::Broken => {
+                    self.meta.keep_alive = false;
+                    self.linger = true;
+                    self.on_answered(relay.status, relay.content_bytes, w);
+                }
+                End::Failed(failure) => self.answer_failure(failure, w),
+            }
+            self.after_answer(w);
+        } else {
+            self.settle(w);
+        }
+    }
+
+    /// Requests that waited behind the one just answered get their turn.
+    fn after_answer(&mut self, w: &mut World) {
+        if matches!(self.state, State::Head) && !self.input.is_empty() {
+            self.consume_input(w);
+        }
+        self.settle(w);
+    }
+
+    fn begin_file(
+        &mut self,
+        head: &RequestHead<'_, '_>,
+        target: &str,
+        path: &str,
+        root: usize,
+        rest: &str,
+        w: &mut World,
+    ) {
+        let value = |name: &str| {
+            let field = head.fields.iter().find(|f| f.name.eq_ignore_ascii_case(name));
+            field.map(|f| f.value)
+        };
+        let ask = Ask {
+            method: head.method,
+            original_path: path,
+            query: target.split_once('?').map(|(_, query)| query),
+            if_none_match: value("If-None-Match"),
+            if_modified_since: value("If-Modified-Since"),
+        };
+        let step = w.files.begin(&w.roots[root], rest, &ask, w.now, w.unix_seconds);
+        self.on_file_step(step, w);
+    }
+
+    pub(super) fn on_file_step(&mut self, step: Step, w: &mut World) {
+        match step {
+            Step::Do(op, pending) => {
+                self.file_op = true;
+                self.state = State::File(pending);
+                w.submit(self.token, op);
+            }
+            Step::Reply(reply) => {
+                self.meta.keep_alive &= !w.draining;
+                let was_waiting = matches!(self.state, State::Closing);
+                self.answer_file(reply, w);
+                if was_waiting {
+                    self.after_answer(w);
+                }
+            }
+        }
+    }
+
+    fn answer_file(&mut self, reply: FileReply, w: &mut World) {
+        let Meta { version, keep_alive, to_head, .. } = self.meta;
+        let head = self.output.head(&mut w.buffers);
+        reply.write_head(head, version, keep_alive, ascii(&w.date));
+        let mut length = reply.content_length();
+        match reply.content {
+            _ if to_head => length = 0,
+            FileContent::None => {}
+            FileContent::Memory(content) => response::write_content(&mut self.output, &content, w),
+            FileContent::File { file, len } => self.output.file(file, len),
+        }
+        self.on_answered(reply.status, length, w);
+    }
+
+    fn answer_failure(&mut self, failure: Failure, w: &mut World) {
+        let why = match failure {
+            Failure::QueueFull => "Too many requests wait.",
+            Failure::QueueTimeout => "No worker became free in time.",
+            Failure::NoWorker => "No worker of the application is there.",
+            Failure::BadGateway => "The application failed while it had this request.",
+            Failure::Deadline => "The application did not answer in time.",
+        };
+        let id = self.meta.id;
+        let fields = [("X-Request-Id", ascii(&id)), ("Retry-After", "1")];
+        let extra = if failure.status() == 503 { &fields[..] } else { &fields[..1] };
+        self.meta.keep_alive &= !w.draining;
+        let status = failure.status();
+        let content = response::write_error(&mut self.output, status, why, extra, &self.meta, w);
+        self.on_answered(status, content, w);
+    }
+
+    fn answer_status(&mut self, status: u16, w: &mut World) {
+        let content = response::write_error(&mut self.output, status, "", &[], &self.meta, w);
+        self.on_answered(status, content, w);
+    }
+
+    fn answer_own(&mut self, answer: &Own<'_>, w: &mut World) {
+        let content = response::write(&mut self.output, answer, &self.meta, w);
+        self.on_answered(answer.status, content, w);
+    }
+}
+
+/// IPv4 addresses of a dual-stack listener as IPv4.
+fn canonical_ip(address: SocketAddr) -> std::net::IpAddr {
+    address.ip().to_canonical()
+}
+
+/// A short text on the stack.
+struct Text {
+    bytes: [u8; 64],
+    len: usize,
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Text { bytes: [0; 64], len: 0 }
+    }
+}
+
+impl Text {
+    fn write(&mut self, text: std::fmt::Arguments<'_>) -> &str {
+        use std::io::Write;
+        let mut room = &mut self.bytes[..];
+        // The longest socket address has 58 bytes, so nothing is cut off.
+        let _ = room.write_fmt(text);
+        self.len = 64 - room.len();
+        ascii(&self.bytes[..self.len])
+    }
+}
+
+const _: () = assert!(COPY_MOST <= super::buffers::Buffers::SMALL);

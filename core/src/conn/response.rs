@@ -1,0 +1,84 @@
+//! The edge's own answers: errors, redirects, fixed and handlers' responses.
+//!
+//! Owns their form. Must not know when they are sent.
+
+use super::output::Output;
+use super::world::{Meta, World, ascii};
+use crate::handler::Response;
+use crate::http;
+use bytes::Bytes;
+
+/// An answer of the edge itself.
+pub(crate) struct Own<'a> {
+    pub(crate) status: u16,
+    pub(crate) fields: &'a [(&'a str, &'a str)],
+    pub(crate) content: Bytes,
+}
+
+const PLAIN: (&str, &str) = ("Content-Type", "text/plain; charset=utf-8");
+
+/// Content up to this size is copied behind its head; a second piece costs more.
+pub(crate) const COPY_MOST: usize = 4 << 10;
+
+/// Queues an answer; says how much content that is. To HEAD the content is left out, its length is
+/// not (RFC 9110 §9.3.2).
+pub(crate) fn write(output: &mut Output, answer: &Own<'_>, meta: &Meta, w: &mut World) -> u64 {
+    let head = output.head(&mut w.buffers);
+    let length = (!matches!(answer.status, 204 | 304)).then_some(answer.content.len() as u64);
+    http::write_own_response(
+        head,
+        answer.status,
+        answer.fields,
+        length,
+        meta.version,
+        meta.keep_alive,
+        ascii(&w.date),
+    );
+    if length.is_none() || meta.to_head {
+        return 0;
+    }
+    write_content(output, &answer.content, w);
+    answer.content.len() as u64
+}
+
+/// Queues content behind the head just written.
+pub(crate) fn write_content(output: &mut Output, content: &Bytes, w: &mut World) {
+    if content.len() <= COPY_MOST {
+        output.head(&mut w.buffers).extend_from_slice(content);
+    } else {
+        output.shared(content.clone());
+    }
+}
+
+/// A short answer that says what went wrong, in plain text.
+pub(crate) fn write_error(
+    output: &mut Output,
+    status: u16,
+    why: &str,
+    extra: &[(&str, &str)],
+    meta: &Meta,
+    w: &mut World,
+) -> u64 {
+    let mut content = format!("{status} {}\n", http::reason_phrase(status));
+    if !why.is_empty() {
+        content.push_str(why);
+        content.push('\n');
+    }
+    let mut fields = vec![PLAIN];
+    fields.extend_from_slice(extra);
+    write(output, &Own { status, fields: &fields, content: content.into() }, meta, w)
+}
+
+/// A handler's or a route's fixed response.
+pub(crate) fn write_response(
+    output: &mut Output,
+    response: &Response,
+    meta: &Meta,
+    w: &mut World,
+) -> u64 {
+    let fields: Vec<(&str, &str)> =
+        response.fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let answer =
+        Own { status: response.status, fields: &fields, content: response.content.clone() };
+    write(output, &answer, meta, w)
+}

@@ -1,0 +1,348 @@
+//! A worker's response while it arrives: head, framing, pieces for the client.
+//!
+//! Owns the position in the response. Must not know slots or clients. Everything a worker sends
+//! is held to the same standard as what clients send; it is only trusted to be slow never.
+
+use super::buffers::Buffers;
+use super::relay::Relay;
+use super::response::COPY_MOST;
+use super::world::{Meta, World, ascii};
+use crate::http::{self, ChunkedDecoder, Framing, HeadLimits, HeadSearch, SLOTS, Version};
+use crate::io::{Body, Outgoing};
+use crate::pool::{Goodbye, begins_like_goodbye};
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+/// See the module's documentation.
+pub(crate) struct Upstream {
+    meta: Meta,
+    head_bytes: usize,
+    /// Of the head, while it is incomplete; else empty, kept for its room.
+    buf: Vec<u8>,
+    search: HeadSearch,
+    state: State,
+    /// How the client sees where the content ends.
+    client_framing: Framing,
+    /// A chunk has been put in, so the next one begins by ending it.
+    in_chunks: bool,
+    received: bool,
+    goodbye: bool,
+    keep_alive: bool,
+}
+
+enum State {
+    Head,
+    Length(u64),
+    Chunked(ChunkedDecoder),
+    UntilClose,
+    Whole,
+}
+
+/// What the bytes have brought.
+pub(crate) enum Progress {
+    /// The response goes on.
+    More,
+    /// Its last byte is here. `reusable`: nothing speaks against another request on the slot.
+    Whole { reusable: bool },
+    /// Instead of a response the worker has said that it leaves.
+    Goodbye,
+    /// Not a response.
+    Bad(&'static str),
+}
+
+impl Upstream {
+    pub(crate) fn new(meta: Meta, head_bytes: usize) -> Upstream {
+        Upstream {
+            meta,
+            head_bytes,
+            buf: Vec::new(),
+            search: HeadSearch::default(),
+            state: State::Head,
+            client_framing: Framing::Length(0),
+            in_chunks: false,
+            received: false,
+            goodbye: false,
+            keep_alive: true,
+        }
+    }
+
+    /// For another try of the same request.
+    pub(crate) fn restart(&mut self) {
+        let buf = std::mem::take(&mut self.buf);
+        *self = Upstream::new(self.meta, self.head_bytes);
+        self.keep(buf);
+        self.buf.clear();
+    }
+
+    /// The final head has arrived.
+    pub(crate) fn has_begun(&self) -> bool {
+        !matches!(self.state, State::Head)
+    }
+
+    /// A byte that is not part of a goodbye has arrived.
+    pub(crate) fn has_received(&self) -> bool {
+        self.received && !self.goodbye
+    }
+
+    pub(crate) fn said_goodbye(&self) -> bool {
+        self.goodbye
+    }
+
+    /// It has begun and does not say where it ends.
+    pub(crate) fn is_unbounded(&self) -> bool {
+        matches!(self.state, State::Chunked(_) | State::UntilClose)
+    }
+
+    /// The buffer to receive into.
+    pub(crate) fn buffer(&mut self, buffers: &mut Buffers) -> Vec<u8> {
+        let mut buf = std::mem::take(&mut self.buf);
+        if buf.capacity() == 0 {
+            buf = buffers.large();
+        } else if buf.len() == buf.capacity() {
+            buf.reserve(Buffers::SMALL);
+        }
+        buf
+    }
+
+    /// Takes the buffer back.
+    pub(crate) fn keep(&mut self, buf: Vec<u8>) {
+        self.buf = buf;
+    }
+
+    pub(crate) fn dispose(self, buffers: &mut Buffers) {
+        buffers.give(self.buf);
+    }
+
+    /// End of file. True: that was the end of the response. `wanted`: as in
+    /// [`Upstream::on_bytes`].
+    pub(crate) fn on_end(&mut self, relay: &mut Relay, wanted: bool, w: &mut World) -> bool {
+        let ends = matches!(self.state, State::UntilClose);
+        if ends {
+            self.state = State::Whole;
+            if wanted {
+                self.put_end(relay, w);
+            }
+        }
+        ends
+    }
+
+    /// Bytes have been appended to the buffer of [`Upstream::buffer`]. `wanted`: somebody takes
+    /// the response; else it is only followed to its end.
+    pub(crate) fn on_bytes(
+        &mut self,
+        buf: Vec<u8>,
+        relay: &mut Relay,
+        wanted: bool,
+        w: &mut World,
+    ) -> Progress {
+        self.received = true;
+        if !self.has_begun() {
+            return self.on_head_bytes(buf, relay, wanted, w);
+        }
+        let all = 0..buf.len();
+        self.on_content(buf, all, Vec::new(), relay, wanted, w)
+    }
+
+    fn on_head_bytes(
+        &mut self,
+        mut buf: Vec<u8>,
+        relay: &mut Relay,
+        wanted: bool,
+        w: &mut World,
+    ) -> Progress {
+        match begins_like_goodbye(&buf) {
+            Goodbye::Yes => {
+                self.goodbye = true;
+                self.keep(buf);
+                return Progress::Goodbye;
+            }
+            Goodbye::Maybe => {
+                self.keep(buf);
+                return Progress::More;
+            }
+            Goodbye::No => {}
+        }
+        let limits = HeadLimits { bytes: self.head_bytes, fields: SLOTS, target_bytes: usize::MAX };
+        loop {
+            let mut head_out = w.buffers.small();
+            match self.parse(&buf, &limits, &mut head_out, relay, w) {
+                Err(why) => {
+                    self.keep(buf);
+                    w.buffers.give(head_out);
+                    return Progress::Bad(why);
+                }
+                Ok(Parsed::Incomplete) => {
+                    w.buffers.give(head_out);
+                    self.keep(buf);
+                    return Progress::More;
+                }
+                // 1xx answers are the edge's business (RFC 9110 §15.2).
+                Ok(Parsed::Interim(len)) => {
+                    w.buffers.give(head_out);
+                    buf.drain(..len);
+                    self.search = HeadSearch::default();
+                }
+                Ok(Parsed::Final(len)) => {
+                    let content = len..buf.len();
+                    return self.on_content(buf, content, head_out, relay, wanted, w);
+                }
+            }
+        }
+    }
+
+    /// Parses the head and writes the client's version of it to `out`.
+    fn parse(
+        &mut self,
+        buf: &[u8],
+        limits: &HeadLimits,
+        out: &mut Vec<u8>,
+        relay: &mut Relay,
+        w: &World,
+    ) -> Result<Parsed, &'static str> {
+        match self.search.is_complete(buf, limits) {
+            Ok(true) => {}
+            Ok(false) => return Ok(Parsed::Incomplete),
+            Err(_) => return Err("the head is larger than response_head_bytes"),
+        }
+        let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
+        let parsed = http::parse_response(buf, &mut slots, limits, self.meta.to_head);
+        let Some(head) = parsed.map_err(|bad| bad.reason())? else {
+            return Ok(Parsed::Incomplete);
+        };
+        match head.status {
+            101 => return Err("101 without an upgrade"),
+            100..=199 => return Ok(Parsed::Interim(head.len)),
+            _ => {}
+        }
+        self.keep_alive = head.keep_alive;
+        self.client_framing = match (head.framing, self.meta.version) {
+            (Framing::Length(length), _) => Framing::Length(length),
+            (_, Version::Http11) => Framing::Chunked,
+            (_, Version::Http10) => Framing::UntilClose,
+        };
+        self.state = match head.framing {
+            Framing::Length(0) => State::Whole,
+            Framing::Length(length) => State::Length(length),
+            Framing::Chunked => State::Chunked(ChunkedDecoder::default()),
+            Framing::UntilClose => State::UntilClose,
+        };
+        relay.status = head.status;
+        relay.keep_alive = self.client_framing != Framing::UntilClose;
+        relay.responded_at = Some(w.now);
+        let Meta { version, keep_alive, .. } = self.meta;
+        let keep_alive = keep_alive && relay.keep_alive && !w.draining;
+        relay.keep_alive = keep_alive;
+        http::write_response(out, &head, self.client_framing, version, keep_alive, ascii(&w.date));
+        Ok(Parsed::Final(head.len))
+    }
+
+    /// `range` of `buf` is raw content, `head` goes before it.
+    fn on_content(
+        &mut self,
+        mut buf: Vec<u8>,
+        range: Range<usize>,
+        head: Vec<u8>,
+        relay: &mut Relay,
+        wanted: bool,
+        w: &mut World,
+    ) -> Progress {
+        let (data, surplus) = match self.decode(&mut buf, range) {
+            Ok(decoded) => decoded,
+            Err(why) => {
+                self.keep(buf);
+                w.buffers.give(head);
+                return Progress::Bad(why);
+            }
+        };
+        if wanted {
+            self.put(buf, data, head, relay, w);
+        } else {
+            w.buffers.give(head);
+            buf.clear();
+            self.keep(buf);
+        }
+        if matches!(self.state, State::Whole) {
+            Progress::Whole { reusable: self.keep_alive && surplus == 0 }
+        } else {
+            Progress::More
+        }
+    }
+
+    /// Which part of `buf` is content, and how many bytes follow the end of the response.
+    fn decode(
+        &mut self,
+        buf: &mut Vec<u8>,
+        range: Range<usize>,
+    ) -> Result<(Range<usize>, usize), &'static str> {
+        match &mut self.state {
+            State::Head => unreachable!("content comes after the head"),
+            State::Whole => Ok((range.start..range.start, range.len())),
+            State::UntilClose => Ok((range, 0)),
+            State::Length(left) => {
+                let count = range.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= count as u64;
+                let surplus = range.len() - count;
+                if *left == 0 {
+                    self.state = State::Whole;
+                }
+                Ok((range.start..range.start + count, surplus))
+            }
+            State::Chunked(decoder) => {
+                let done = decoder.compact(buf, range.start).map_err(|bad| bad.reason())?;
+                if done.ended {
+                    self.state = State::Whole;
+                }
+                Ok((range.start..range.start + done.data_len, done.surplus))
+            }
+        }
+    }
+
+    /// Puts a head, content, or both into the relay, framed for the client.
+    fn put(
+        &mut self,
+        mut buf: Vec<u8>,
+        data: Range<usize>,
+        mut head: Vec<u8>,
+        relay: &mut Relay,
+        w: &mut World,
+    ) {
+        relay.content_bytes += data.len() as u64;
+        let is_chunked = self.client_framing == Framing::Chunked;
+        if is_chunked && !data.is_empty() {
+            if self.in_chunks {
+                head.extend_from_slice(b"\r\n");
+            }
+            self.in_chunks = true;
+            http::write_chunk_head(&mut head, data.len());
+        }
+        if data.len() <= COPY_MOST {
+            if head.capacity() == 0 && !data.is_empty() {
+                head = w.buffers.small();
+            }
+            head.extend_from_slice(&buf[data]);
+            buf.clear();
+            self.keep(buf);
+            if !head.is_empty() {
+                relay.put(Outgoing::new(head, Body::None));
+            }
+        } else {
+            relay.put(Outgoing::new(head, Body::Owned(buf, data)));
+        }
+        if matches!(self.state, State::Whole) {
+            self.put_end(relay, w);
+        }
+    }
+
+    fn put_end(&mut self, relay: &mut Relay, w: &mut World) {
+        if self.client_framing == Framing::Chunked {
+            let end = if self.in_chunks { &b"\r\n0\r\n\r\n"[..] } else { b"0\r\n\r\n" };
+            relay.append(end, &mut w.buffers);
+        }
+    }
+}
+
+enum Parsed {
+    Incomplete,
+    Interim(usize),
+    Final(usize),
+}

@@ -1,0 +1,210 @@
+//! What a state machine may use of its reactor while it handles an event.
+//!
+//! Owns the reactor's share of everything that is not a connection: clock reading, caches, free
+//! buffers, policy, and what goes out: operations and notices.
+
+use super::buffers::Buffers;
+use crate::access_log::{AccessLog, Record};
+use crate::files::{FileCache, Root};
+use crate::handler::Handler;
+use crate::http::{DateCache, Version};
+use crate::io::{Done, Op, Time, Token};
+use crate::limits::Limits;
+use crate::pool::{Assignment, PoolCore, ReactorId};
+use crate::route::Policy;
+use crate::stats::Counters;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// See the module's documentation.
+pub(crate) struct World {
+    pub(crate) reactor: ReactorId,
+    pub(crate) now: Time,
+    pub(crate) unix_seconds: u64,
+    /// `Date` of this second.
+    pub(crate) date: [u8; DATE_LEN],
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) policy: Arc<Policy>,
+    /// This reactor's view of the files routes, by number.
+    pub(crate) roots: Vec<Root>,
+    pub(crate) files: FileCache,
+    pub(crate) pools: Vec<Arc<Mutex<PoolCore>>>,
+    pub(crate) buffers: Buffers,
+    pub(crate) log: Option<AccessLog>,
+    /// No new requests are expected; every answer ends its connection.
+    pub(crate) draining: bool,
+    /// Operations to submit.
+    pub(crate) ops: Vec<(Token, Op)>,
+    /// What the reactor has to pass on.
+    pub(crate) notices: VecDeque<Notice>,
+    ids: RequestIds,
+    /// No warning that any client can cause is repeated before.
+    silent_until: Time,
+}
+
+/// What one state machine wants another one to know. The reactor passes it on.
+pub(crate) enum Notice {
+    /// A whole request for a pool.
+    Dispatch { client: Token, pool: usize, whole: Whole },
+    /// A whole request for a handler.
+    Handle { client: Token, handler: Arc<dyn Handler>, whole: Whole },
+    /// The client's exchange has something for it.
+    Relay { client: Token },
+    /// The client's request waits for a slot.
+    Queued { client: Token },
+    /// The client needs nothing more of this exchange.
+    LetGo { exchange: Token },
+    /// A request that may be another reactor's has got a slot.
+    Assigned { pool: usize, assignment: Assignment },
+    /// Nobody uses this slot any more; its warden is to close it.
+    CloseSlot { warden: ReactorId, token: Token },
+}
+
+/// What a response must know of its request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Meta {
+    pub(crate) version: Version,
+    pub(crate) keep_alive: bool,
+    pub(crate) to_head: bool,
+    pub(crate) idempotent: bool,
+    pub(crate) id: RequestId,
+}
+
+/// A request of which nothing is still on its way (invariant I1): the canonical head without its
+/// end, and the content.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    pub(crate) head: Vec<u8>,
+    pub(crate) content: Vec<u8>,
+    /// `None`: no content was announced.
+    pub(crate) content_length: Option<u64>,
+    pub(crate) meta: Meta,
+}
+
+/// Hexadecimal request ids: unique in the process, not to be guessed from one another.
+pub(crate) struct RequestIds(u64);
+
+/// The text of a request id.
+pub(crate) type RequestId = [u8; 16];
+
+/// Bytes of an IMF-fixdate (RFC 9110 §5.6.7).
+const DATE_LEN: usize = 29;
+
+/// What a reactor is made of besides its backend.
+pub(crate) struct WorldParts {
+    pub(crate) reactor: ReactorId,
+    pub(crate) seed: u64,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) roots: Vec<Root>,
+    pub(crate) files: FileCache,
+    pub(crate) pools: Vec<Arc<Mutex<PoolCore>>>,
+    pub(crate) log: Option<AccessLog>,
+}
+
+impl World {
+    pub(crate) fn new(parts: WorldParts) -> World {
+        World {
+            reactor: parts.reactor,
+            now: Time::default(),
+            unix_seconds: 0,
+            date: [b' '; DATE_LEN],
+            limits: parts.limits,
+            counters: parts.counters,
+            policy: parts.policy,
+            roots: parts.roots,
+            files: parts.files,
+            pools: parts.pools,
+            buffers: Buffers::default(),
+            log: parts.log,
+            draining: false,
+            ops: Vec::with_capacity(512),
+            notices: VecDeque::with_capacity(64),
+            ids: RequestIds(parts.seed),
+            silent_until: Time::default(),
+        }
+    }
+
+    /// The clock has been read.
+    pub(crate) fn set_time(&mut self, now: Time, unix_seconds: u64, date: &mut DateCache) {
+        self.now = now;
+        if self.unix_seconds != unix_seconds {
+            self.unix_seconds = unix_seconds;
+            self.date.copy_from_slice(date.at(unix_seconds).as_bytes());
+        }
+    }
+
+    /// Logs a request that has been answered.
+    pub(crate) fn log(&mut self, record: Record) {
+        let Some(log) = &self.log else { return };
+        let mut line = self.buffers.small();
+        record.write(&mut line, self.now, ascii(&self.date));
+        log.push(&line);
+        self.buffers.give(line);
+        self.buffers.give(record.into_buffer());
+    }
+
+    pub(crate) fn submit(&mut self, token: Token, op: Op) {
+        self.ops.push((token, op));
+    }
+
+    pub(crate) fn notify(&mut self, notice: Notice) {
+        self.notices.push_back(notice);
+    }
+
+    /// Lets go of every file. Nobody asks for one any more.
+    pub(crate) fn close_files(&mut self) {
+        self.roots.clear();
+        self.files.clear();
+    }
+
+    /// Disposes of what a completion carries that nobody waits for any more.
+    pub(crate) fn dispose(&mut self, done: Done) {
+        match done {
+            Done::OpenFile { result: Ok((fd, _)) } | Done::Accept { result: Ok(fd), .. } => {
+                self.submit(Token::NOBODY, Op::Close { fd });
+            }
+            Done::Send { out, .. } => self.buffers.give_outgoing(out),
+            Done::Fill { buf, .. } | Done::ReadFile { buf, .. } => self.buffers.give(buf),
+            _ => {}
+        }
+    }
+
+    /// A pool, for one short look: nothing allocates, logs or calls the kernel meanwhile.
+    pub(crate) fn pool(&self, number: usize) -> MutexGuard<'_, PoolCore> {
+        self.pools[number].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a warning that clients can cause may be logged now: once a second.
+    pub(crate) fn may_warn(&mut self) -> bool {
+        let may = self.now >= self.silent_until;
+        if may {
+            self.silent_until = self.now.after(Duration::from_secs(1));
+        }
+        may
+    }
+
+    pub(crate) fn next_request_id(&mut self) -> RequestId {
+        self.ids.next()
+    }
+}
+
+impl RequestIds {
+    /// splitmix64: a bijection of a counter, so ids repeat only after 2⁶⁴ requests.
+    fn next(&mut self) -> RequestId {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^= mixed >> 31;
+        std::array::from_fn(|i| b"0123456789abcdef"[(mixed >> (60 - 4 * i)) as usize & 15])
+    }
+}
+
+/// ASCII bytes as text.
+pub(crate) fn ascii(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
+}
