@@ -1,0 +1,318 @@
+//! Who gets an event: completions, timers, messages and notices to entries of the tables.
+//!
+//! Owns the pairs that belong together: a client and its exchange. Must not decide anything.
+
+use super::table::Table;
+use super::timers::Timers;
+use super::{Message, Phase, Reactor, handle, kind};
+use crate::conn::{HandOver, Machine, Notice, Whole, World};
+use crate::handler::Handler;
+use crate::io::{Backend, Completion, Done, Errno, Token};
+use crate::pool::Assignment;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// A handler that takes longer has kept everybody else on this core waiting.
+const HANDLER_BUDGET: Duration = Duration::from_millis(1);
+
+impl<B: Backend> Reactor<B> {
+    pub(super) fn dispatch(&mut self, completion: Completion) {
+        let Completion { token, done } = completion;
+        match token.kind() {
+            kind::CLIENT => self.on_client_done(token, done),
+            kind::EXCHANGE => self.on_exchange_done(token, done),
+            kind::SLOT => self.on_slot_done(token, done),
+            kind::LISTENER => match done {
+                Done::Accept { result, armed } => self.on_accept(token, result, armed),
+                _ => unreachable!("listeners only accept"),
+            },
+            _ => unreachable!("no such table"),
+        }
+    }
+
+    fn on_client_done(&mut self, token: Token, done: Done) {
+        let Some(client) = self.clients.get_mut(token) else {
+            return self.on_stale(done);
+        };
+        let world = &mut self.world;
+        let has_sent = matches!(done, Done::Send { .. });
+        match done {
+            Done::Recv { result: Err(Errno(libc::ENOBUFS)) } => {
+                world.counters.starved.count();
+                self.starved.push(token);
+            }
+            Done::Recv { result: Ok(Some(piece)) } => {
+                client.on_received(Ok(self.backend.transit(&piece)), world);
+                self.backend.recycle(piece);
+            }
+            Done::Recv { result: Ok(None) } => client.on_received(Ok(&[]), world),
+            Done::Recv { result: Err(errno) } => client.on_received(Err(errno), world),
+            Done::Fill { buf, result } => client.on_filled(buf, result, world),
+            Done::Send { out, result } => client.on_sent(out, result, world),
+            Done::SendFile { result, .. } => client.on_file_sent(result, world),
+            Done::Poll { result } => client.on_watched(result, world),
+            done => client.on_file_done(done, world),
+        }
+        self.settle_client(token);
+        if has_sent {
+            // There is room for more of the response that this client is being sent.
+            self.on_relay(token);
+        }
+    }
+
+    fn on_exchange_done(&mut self, token: Token, done: Done) {
+        let Some(exchange) = self.exchanges.get_mut(token) else {
+            return self.on_stale(done);
+        };
+        match done {
+            Done::Send { out, result } => exchange.on_sent(out, result, &mut self.world),
+            Done::Fill { buf, result } => exchange.on_filled(buf, result, &mut self.world),
+            _ => unreachable!("exchanges only send and receive"),
+        }
+        self.settle_exchange(token);
+    }
+
+    fn on_slot_done(&mut self, token: Token, done: Done) {
+        let Some(slot) = self.slots.get_mut(token) else {
+            return self.on_stale(done);
+        };
+        match done {
+            Done::Fill { buf, result } => slot.on_filled(buf, result, &mut self.world),
+            Done::Send { out, result } => slot.on_sent(out, result, &mut self.world),
+            Done::Poll { .. } => slot.on_hang_up(&mut self.world),
+            _ => unreachable!("wardens only greet and watch"),
+        }
+        self.settle_slot(token);
+    }
+
+    /// A completion for somebody who has gone: what it owns is disposed of (I5).
+    fn on_stale(&mut self, done: Done) {
+        self.world.counters.stale.count();
+        if let Done::Recv { result: Ok(Some(piece)) } = done {
+            self.backend.recycle(piece);
+        } else {
+            self.world.dispose(done);
+        }
+    }
+
+    pub(super) fn on_timer(&mut self, token: Token) {
+        match token.kind() {
+            kind::CLIENT => {
+                if let Some(token) = fire(&mut self.clients, token, &mut self.world) {
+                    self.settle_client(token);
+                }
+            }
+            kind::EXCHANGE => {
+                if let Some(token) = fire(&mut self.exchanges, token, &mut self.world) {
+                    self.settle_exchange(token);
+                }
+            }
+            kind::SLOT => {
+                if let Some(token) = fire(&mut self.slots, token, &mut self.world) {
+                    self.settle_slot(token);
+                }
+            }
+            _ => self.on_listener_timer(token),
+        }
+    }
+
+    pub(super) fn on_message(&mut self, message: Message) {
+        match message {
+            Message::Assigned { pool, assignment } => self.on_assigned(pool, &assignment),
+            Message::CloseSlot { warden } => self.on_released(warden),
+            Message::Reply { client: token, response } => {
+                if let Some(client) = self.clients.get_mut(token) {
+                    client.on_reply(response, &mut self.world);
+                    self.settle_client(token);
+                }
+            }
+            Message::Drain => self.drain(),
+            Message::Stop => self.stop(),
+            Message::End => self.end(),
+        }
+    }
+
+    /// Passes on everything that state machines want of one another.
+    pub(super) fn pass_on(&mut self) {
+        while let Some(notice) = self.world.notices.pop_front() {
+            match notice {
+                Notice::Dispatch { client, pool, whole } => self.begin(client, pool, whole),
+                Notice::Handle { client, handler, whole } => {
+                    self.call_handler(client, &handler, whole);
+                }
+                Notice::Relay { client } => self.on_relay(client),
+                Notice::Queued { client } => {
+                    if let Some(client) = self.clients.get_mut(client) {
+                        client.watch(&mut self.world);
+                    }
+                }
+                Notice::LetGo { exchange: token } => {
+                    if let Some(exchange) = self.exchanges.get_mut(token) {
+                        exchange.on_let_go(&mut self.world);
+                        self.settle_exchange(token);
+                    }
+                }
+                Notice::Assigned { pool, assignment } => {
+                    if assignment.ticket.reactor == self.world.reactor {
+                        self.on_assigned(pool, &assignment);
+                    } else {
+                        let owner = usize::from(assignment.ticket.reactor);
+                        let message = Message::Assigned { pool, assignment };
+                        self.shared.mailboxes[owner].post(message);
+                    }
+                }
+                Notice::CloseSlot { warden, token } => {
+                    if warden == self.world.reactor {
+                        self.on_released(token);
+                    } else {
+                        // What we have asked of the descriptor comes before its end.
+                        self.submit();
+                        let message = Message::CloseSlot { warden: token };
+                        self.shared.mailboxes[usize::from(warden)].post(message);
+                    }
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, client: Token, pool: usize, whole: Whole) {
+        let world = &mut self.world;
+        let exchange = |token| HandOver::new(token, client, pool, whole, world);
+        let token = self.exchanges.insert_with(exchange);
+        if let Some(client) = self.clients.get_mut(client) {
+            client.set_exchange(token);
+        }
+        if let Some(exchange) = self.exchanges.get_mut(token) {
+            exchange.start(&mut self.world);
+        }
+        self.settle_exchange(token);
+    }
+
+    fn call_handler(&mut self, client: Token, handler: &Arc<dyn Handler>, whole: Whole) {
+        let Some(peer) = self.clients.get_mut(client).map(|c| c.peer()) else { return };
+        let before = self.backend.now();
+        let mailbox = Arc::clone(self.mailbox());
+        if !handle::call(&**handler, whole, peer, client, &mailbox) {
+            self.world.counters.handler_panics.count();
+        }
+        if self.backend.now().since(before) > HANDLER_BUDGET {
+            self.world.counters.handler_overruns.count();
+        }
+    }
+
+    fn on_relay(&mut self, token: Token) {
+        let Some(client) = self.clients.get_mut(token) else { return };
+        if let Some(exchange) = client.exchange()
+            && let Some(other) = self.exchanges.get_mut(exchange)
+        {
+            client.on_relay(&mut other.relay, exchange, &mut self.world);
+            other.on_drained(&mut self.world);
+        }
+        self.settle_client(token);
+    }
+
+    fn on_assigned(&mut self, pool: usize, assignment: &Assignment) {
+        let token = assignment.ticket.token;
+        match self.exchanges.get_mut(token) {
+            Some(exchange) => {
+                exchange.on_assigned(assignment, &mut self.world);
+                self.settle_exchange(token);
+            }
+            None => HandOver::return_unused(pool, assignment, &mut self.world),
+        }
+    }
+
+    fn on_released(&mut self, token: Token) {
+        if let Some(slot) = self.slots.get_mut(token) {
+            slot.on_released(&mut self.world);
+            self.settle_slot(token);
+        }
+    }
+
+    fn drain(&mut self) {
+        if self.phase != Phase::Serving {
+            return;
+        }
+        self.phase = Phase::Draining;
+        self.world.draining = true;
+        self.stop_listening(true);
+        for token in self.clients.tokens() {
+            if let Some(client) = self.clients.get_mut(token) {
+                client.on_drain(&mut self.world);
+                self.settle_client(token);
+            }
+        }
+    }
+
+    /// Ends without waiting for anybody.
+    fn stop(&mut self) {
+        self.drain();
+        self.stopped = true;
+        for token in self.clients.tokens() {
+            if let Some(client) = self.clients.get_mut(token) {
+                client.stop(&mut self.world);
+                self.settle_client(token);
+            }
+        }
+        self.pass_on();
+        for token in self.exchanges.tokens() {
+            if let Some(exchange) = self.exchanges.get_mut(token) {
+                exchange.stop(&mut self.world);
+                self.settle_exchange(token);
+            }
+        }
+    }
+
+    /// No reactor has clients any more.
+    fn end(&mut self) {
+        self.phase = Phase::Ending;
+        self.stop_listening(false);
+        for token in self.slots.tokens() {
+            if let Some(slot) = self.slots.get_mut(token) {
+                slot.on_end(&mut self.world);
+                self.settle_slot(token);
+            }
+        }
+    }
+
+    pub(super) fn settle_client(&mut self, token: Token) {
+        if settle(&mut self.clients, token, &mut self.timers).is_some() {
+            self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn settle_exchange(&mut self, token: Token) {
+        if let Some(exchange) = settle(&mut self.exchanges, token, &mut self.timers) {
+            exchange.dispose(&mut self.world);
+        }
+    }
+
+    pub(super) fn settle_slot(&mut self, token: Token) {
+        settle(&mut self.slots, token, &mut self.timers);
+    }
+}
+
+/// The wheel has fired for a place: has the deadline of its entry passed? Says whose.
+fn fire<T: Machine>(table: &mut Table<T>, token: Token, world: &mut World) -> Option<Token> {
+    let token = table.on_alarm(token, world.now)?;
+    let entry = table.get_mut(token)?;
+    if entry.deadline().is_some_and(|at| at <= world.now) {
+        entry.on_deadline(world);
+    }
+    Some(token)
+}
+
+/// After every event: an entry that is over leaves its table; else its deadline may have moved.
+fn settle<T: Machine>(table: &mut Table<T>, token: Token, timers: &mut Timers) -> Option<T> {
+    let entry = table.get_mut(token)?;
+    if entry.is_over() {
+        return table.remove(token);
+    }
+    if let Some(at) = entry.deadline()
+        && table.set_alarm(token, at)
+    {
+        timers.insert(token, at);
+    }
+    None
+}

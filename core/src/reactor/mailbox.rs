@@ -1,0 +1,110 @@
+//! Messages to a reactor, from other reactors and from any thread.
+//!
+//! Owns the queue and whether its reactor sleeps. Must not know what messages mean.
+
+use crate::Response;
+use crate::io::{Token, Wake};
+use crate::pool::Assignment;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// What a reactor can be told.
+pub(crate) enum Message {
+    /// A queued request of this reactor has got a slot of pool number `pool`.
+    Assigned { pool: usize, assignment: Assignment },
+    /// Nobody uses this slot any more; its warden, this reactor, closes it.
+    CloseSlot { warden: Token },
+    /// A handler has answered; `None`: it gave up its right to.
+    Reply { client: Token, response: Option<Response> },
+    /// Take no new connections, finish what has begun, then end.
+    Drain,
+    /// End without waiting for anybody.
+    Stop,
+    /// No reactor has clients any more: close the slots and end.
+    End,
+}
+
+/// One reactor's mailbox.
+#[derive(Default)]
+pub(crate) struct Mailbox {
+    queue: Mutex<Vec<Message>>,
+    /// There may be messages.
+    filled: AtomicBool,
+    /// The reactor waits, or is about to, and must be woken.
+    asleep: AtomicBool,
+    waker: OnceLock<Arc<dyn Wake>>,
+}
+
+impl Mailbox {
+    /// From now on messages wake their reactor.
+    pub(crate) fn connect(&self, waker: Arc<dyn Wake>) {
+        if self.waker.set(waker).is_err() {
+            unreachable!("a mailbox belongs to one reactor");
+        }
+    }
+
+    pub(crate) fn post(&self, message: Message) {
+        self.lock().push(message);
+        self.filled.store(true, Ordering::SeqCst);
+        if self.asleep.swap(false, Ordering::SeqCst)
+            && let Some(waker) = self.waker.get()
+        {
+            waker.wake();
+        }
+    }
+
+    /// Moves all messages to the end of `into`, which should have room already.
+    pub(crate) fn take(&self, into: &mut Vec<Message>) {
+        if self.filled.load(Ordering::SeqCst) && self.filled.swap(false, Ordering::SeqCst) {
+            into.append(&mut self.lock());
+        }
+    }
+
+    /// The reactor is about to wait. False: there are messages, it must not.
+    pub(crate) fn fall_asleep(&self) -> bool {
+        self.asleep.store(true, Ordering::SeqCst);
+        let may = !self.filled.load(Ordering::SeqCst);
+        if !may {
+            self.asleep.store(false, Ordering::SeqCst);
+        }
+        may
+    }
+
+    pub(crate) fn awake(&self) {
+        self.asleep.store(false, Ordering::SeqCst);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Message>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicUsize;
+
+    #[derive(Default)]
+    struct Bell(AtomicUsize);
+    impl Wake for Bell {
+        fn wake(&self) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn wakes_once_and_only_a_sleeper() {
+        let (mailbox, bell) = (Mailbox::default(), Arc::new(Bell::default()));
+        mailbox.connect(bell.clone());
+        mailbox.post(Message::Drain);
+        assert_eq!(bell.0.load(Ordering::SeqCst), 0, "the reactor is awake");
+        assert!(!mailbox.fall_asleep(), "there is a message");
+        let mut messages = Vec::new();
+        mailbox.take(&mut messages);
+        assert_eq!(messages.len(), 1);
+        assert!(mailbox.fall_asleep());
+        mailbox.post(Message::Drain);
+        mailbox.post(Message::Stop);
+        assert_eq!(bell.0.load(Ordering::SeqCst), 1);
+    }
+}

@@ -1,0 +1,232 @@
+//! The loop: waits for completions, passes each to whom it is for, and submits what they ask.
+//!
+//! Owns the tables, the timers and the only [`Backend`]. Must not know policy or protocol.
+//!
+//! A turn: read the mail, wait, dispatch completions, fire timers. After each event the notices
+//! that it caused are passed on at once; operations are submitted after every
+//! [`SUBMIT_EVERY`] events, so that the last of a large batch does not wait for all others.
+
+mod dispatch;
+mod handle;
+mod listeners;
+mod mailbox;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod steady_state;
+mod table;
+mod timers;
+
+use crate::conn::{Client, HandOver, Slot, World, WorldParts};
+use crate::http::DateCache;
+use crate::io::{Backend, Completion, Errno, Graveyard, Op, Token, Wait};
+use listeners::Listener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use table::Table;
+
+pub(crate) use listeners::Source;
+pub(crate) use mailbox::{Mailbox, Message};
+pub(crate) use timers::Timers;
+
+/// One reactor: everything that one core of the edge does.
+pub(crate) struct Reactor<B: Backend> {
+    backend: B,
+    world: World,
+    clients: Table<Client>,
+    exchanges: Table<HandOver>,
+    slots: Table<Slot>,
+    timers: Timers,
+    listeners: Vec<Listener>,
+    shared: Arc<Shared>,
+    graveyard: Graveyard,
+    date: DateCache,
+    phase: Phase,
+    /// Nobody is waited for.
+    stopped: bool,
+    /// Receives that found no transit buffer.
+    starved: Vec<Token>,
+    completions: Vec<Completion>,
+    messages: Vec<Message>,
+    fired: Vec<Token>,
+}
+
+/// What all reactors of a server share besides the pools.
+pub(crate) struct Shared {
+    pub(crate) mailboxes: Vec<Arc<Mailbox>>,
+    /// Client connections of all reactors.
+    pub(crate) connections: AtomicUsize,
+    /// Reactors that still have clients or exchanges; slots stay open until it is 0.
+    pub(crate) serving: AtomicUsize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Serving,
+    /// Finishes what has begun.
+    Draining,
+    /// Has nothing left; other reactors may still use the slots it is warden of.
+    Drained,
+    /// Slots are closed.
+    Ending,
+    /// Everything has been closed; the kernel hears of it in a last turn.
+    Ended,
+}
+
+/// Which table a token belongs to.
+mod kind {
+    pub(super) const CLIENT: u8 = 0;
+    pub(super) const EXCHANGE: u8 = 1;
+    pub(super) const SLOT: u8 = 2;
+    pub(super) const LISTENER: u8 = 3;
+}
+
+/// Events handled between two submissions.
+const SUBMIT_EVERY: usize = 64;
+
+impl<B: Backend> Reactor<B> {
+    /// `graveyard` is the one that the parts' files use.
+    pub(crate) fn new(
+        mut backend: B,
+        parts: WorldParts,
+        listeners: Vec<Source>,
+        shared: Arc<Shared>,
+        graveyard: Graveyard,
+    ) -> Reactor<B> {
+        let mut world = World::new(parts);
+        shared.mailboxes[usize::from(world.reactor)].connect(backend.waker());
+        let (now, mut date) = (backend.now(), DateCache::default());
+        world.set_time(now, backend.unix_seconds(), &mut date);
+        let mut reactor = Reactor {
+            timers: Timers::new(now),
+            backend,
+            world,
+            clients: Table::new(kind::CLIENT),
+            exchanges: Table::new(kind::EXCHANGE),
+            slots: Table::new(kind::SLOT),
+            listeners: listeners.into_iter().map(Listener::new).collect(),
+            shared,
+            graveyard,
+            date,
+            phase: Phase::Serving,
+            stopped: false,
+            starved: Vec::new(),
+            completions: Vec::with_capacity(512),
+            messages: Vec::with_capacity(64),
+            fired: Vec::new(),
+        };
+        reactor.listen();
+        reactor
+    }
+
+    /// Works until the server has been stopped.
+    ///
+    /// # Errors
+    /// The kernel does not accept or complete operations any more.
+    pub(crate) fn run(&mut self) -> Result<(), Errno> {
+        while self.turn()? {}
+        Ok(())
+    }
+
+    /// One turn of the loop. False: the reactor has ended.
+    pub(crate) fn turn(&mut self) -> Result<bool, Errno> {
+        let is_last = self.phase == Phase::Ended;
+        self.read_mail();
+        self.submit();
+        let wait = if is_last { Wait::Poll } else { self.wait() };
+        let result = self.backend.turn(wait, &mut self.completions);
+        self.mailbox().awake();
+        result?;
+        let (now, unix_seconds) = (self.backend.now(), self.backend.unix_seconds());
+        self.world.set_time(now, unix_seconds, &mut self.date);
+        let mut completions = std::mem::take(&mut self.completions);
+        for (count, completion) in completions.drain(..).enumerate() {
+            self.dispatch(completion);
+            self.pass_on();
+            if count % SUBMIT_EVERY == SUBMIT_EVERY - 1 {
+                self.submit();
+            }
+        }
+        self.completions = completions;
+        self.feed_starved();
+        self.fire_timers();
+        self.go_on_ending();
+        self.submit();
+        Ok(!is_last)
+    }
+
+    fn wait(&self) -> Wait {
+        if self.has_ended() || !self.mailbox().fall_asleep() {
+            return Wait::Poll;
+        }
+        self.timers.next().map_or(Wait::Forever, Wait::Until)
+    }
+
+    fn mailbox(&self) -> &Arc<Mailbox> {
+        &self.shared.mailboxes[usize::from(self.world.reactor)]
+    }
+
+    /// Hands everything that was asked for to the kernel.
+    fn submit(&mut self) {
+        while let Some(fd) = self.graveyard.pop() {
+            self.backend.submit(Token::NOBODY, Op::Close { fd });
+        }
+        for (token, op) in self.world.ops.drain(..) {
+            self.backend.submit(token, op);
+        }
+    }
+
+    fn read_mail(&mut self) {
+        let mut messages = std::mem::take(&mut self.messages);
+        self.mailbox().take(&mut messages);
+        for message in messages.drain(..) {
+            self.on_message(message);
+            self.pass_on();
+        }
+        self.messages = messages;
+    }
+
+    /// Transit buffers are back by now: tries again what found none.
+    fn feed_starved(&mut self) {
+        for token in std::mem::take(&mut self.starved) {
+            if let Some(client) = self.clients.get_mut(token) {
+                client.on_starved(&mut self.world);
+            }
+        }
+    }
+
+    fn fire_timers(&mut self) {
+        let mut fired = std::mem::take(&mut self.fired);
+        self.timers.expire(self.world.now, &mut fired);
+        for token in fired.drain(..) {
+            self.on_timer(token);
+            self.pass_on();
+        }
+        self.fired = fired;
+    }
+
+    /// As far as stopping has come, the next step.
+    fn go_on_ending(&mut self) {
+        if self.phase == Phase::Draining && self.is_idle() {
+            self.phase = Phase::Drained;
+            if self.shared.serving.fetch_sub(1, Ordering::SeqCst) == 1 {
+                for mailbox in &self.shared.mailboxes {
+                    mailbox.post(Message::End);
+                }
+            }
+        }
+        if self.phase == Phase::Ending && self.has_ended() {
+            self.phase = Phase::Ended;
+            self.world.close_files();
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        let listens = self.listeners.iter().any(|l| l.is_for_clients() && !l.is_closed());
+        self.clients.is_empty() && self.exchanges.is_empty() && !listens
+    }
+
+    fn has_ended(&self) -> bool {
+        self.slots.is_empty() && self.listeners.iter().all(Listener::is_closed)
+    }
+}

@@ -1,0 +1,249 @@
+//! What single clients must see: timeouts, refusals, pipelining, the end of the server.
+
+use super::*;
+
+const OK: &str = "HTTP/1.1 200 ";
+
+fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+fn edge() -> Edge {
+    Edge::new(&Settings::default())
+}
+
+/// Ended, and not by a reset.
+fn has_ended_well(client: &Peer) -> bool {
+    client.at_end() && !client.was_reset()
+}
+
+#[test]
+fn an_unfinished_head_is_408_in_time() {
+    let mut edge = edge();
+    let client = edge.client(0, "GET / HTTP/1.1\r\nHost");
+    let silent = edge.client(0, "");
+    edge.pass(seconds(9));
+    assert!(text(&client).is_empty() && !silent.at_end());
+    edge.pass(seconds(2));
+    assert!(text(&client).starts_with("HTTP/1.1 408 "));
+    assert!(has_ended_well(&client) && has_ended_well(&silent));
+    assert!(text(&silent).is_empty(), "nothing is said to who has said nothing");
+    assert_eq!(edge.stats().client_header_timeout, 2);
+    edge.finish();
+}
+
+#[test]
+fn the_time_for_a_later_head_begins_with_its_first_byte() {
+    let mut edge = edge();
+    let client = edge.client(0, get("/fixed"));
+    assert!(text(&client).starts_with(OK));
+    edge.pass(seconds(60));
+    edge.say(&client, "GET /fi");
+    edge.pass(seconds(9));
+    edge.say(&client, "xed HT");
+    assert!(text(&client).is_empty());
+    edge.pass(seconds(2));
+    assert!(text(&client).starts_with("HTTP/1.1 408 "));
+    assert!(has_ended_well(&client));
+    edge.finish();
+}
+
+#[test]
+fn a_head_behind_many_requests_has_its_time_as_well() {
+    for requests in [15, 16, 17, 32] {
+        let mut edge = edge();
+        let client = edge.client(0, get("/fixed").repeat(requests) + "GET /fixed HT");
+        assert_eq!(text(&client).matches(OK).count(), requests);
+        edge.pass(seconds(9));
+        assert!(!client.at_end(), "{requests}");
+        edge.pass(seconds(2));
+        assert!(text(&client).starts_with("HTTP/1.1 408 "), "{requests}");
+        assert!(has_ended_well(&client));
+        edge.finish();
+    }
+}
+
+#[test]
+fn half_a_head_behind_many_requests_of_a_half_closed_client_is_no_request() {
+    for requests in [1, 15, 16, 17, 32] {
+        let mut edge = edge();
+        let client = edge.connect(0);
+        client.send((get("/fixed").repeat(requests) + "GET /fixed HT").as_bytes());
+        client.finish();
+        edge.settle();
+        assert_eq!(text(&client).matches(OK).count(), requests);
+        assert!(has_ended_well(&client), "{requests}");
+        edge.finish();
+    }
+}
+
+#[test]
+fn content_that_stops_coming_is_408() {
+    let mut edge = edge();
+    let post = "POST /echo HTTP/1.1\r\nHost: x\r\n";
+    let clients = [
+        edge.client(0, format!("{post}Content-Length: 9\r\n\r\n")),
+        edge.client(0, format!("{post}Content-Length: 90000\r\n\r\n")),
+        edge.client(0, format!("{post}Transfer-Encoding: chunked\r\n\r\n")),
+    ];
+    for _ in 0..3 {
+        edge.pass(seconds(29));
+        clients[..2].iter().for_each(|client| edge.say(client, "x"));
+        edge.say(&clients[2], "1\r\nx\r\n");
+    }
+    clients.iter().for_each(|client| assert!(text(client).is_empty()));
+    edge.pass(seconds(31));
+    for client in &clients {
+        assert!(text(client).starts_with("HTTP/1.1 408 "));
+    }
+    edge.pass(seconds(6));
+    assert!(clients.iter().all(has_ended_well));
+    assert_eq!(edge.stats().client_body_timeout, 3);
+    edge.finish();
+}
+
+#[test]
+fn idle_connections_end_after_keepalive_timeout() {
+    let mut edge = edge();
+    let client = edge.client(0, get("/fixed"));
+    edge.pass(seconds(74));
+    edge.say(&client, get("/fixed"));
+    assert_eq!(text(&client).matches(OK).count(), 2);
+    edge.pass(seconds(74));
+    assert!(!client.at_end());
+    edge.pass(seconds(2));
+    assert!(has_ended_well(&client));
+    assert_eq!(edge.stats().keepalive_timeout, 1);
+    edge.finish();
+}
+
+#[test]
+fn who_takes_nothing_is_aborted_after_send_timeout() {
+    let mut edge = edge();
+    edge.kernel.set_capacity(1000);
+    let (file, app) = (edge.client(0, get("/files/large.bin")), edge.client(0, get("/app/1")));
+    edge.kernel.set_capacity(1 << 20);
+    let worker = edge.dial_in(0);
+    assert!(text(&worker).starts_with("GET /app/1 "));
+    edge.say(&worker, format!("HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n{:5000}", ""));
+    let pools = |edge: &Edge| edge.pools[0].lock().unwrap().counts();
+    assert_eq!(pools(&edge).idle, 1, "the worker does not wait for the client");
+    edge.pass(seconds(20));
+    assert!(!file.receive_at_most(500).is_empty());
+    edge.pass(seconds(20));
+    assert_eq!(edge.stats().send_timeout, 1, "one has taken something in time");
+    edge.pass(seconds(20));
+    assert_eq!(edge.stats().send_timeout, 2);
+    text(&file);
+    text(&app);
+    assert!(file.at_end() && app.at_end());
+    edge.finish();
+}
+
+#[test]
+fn a_refusal_can_be_read_by_who_goes_on_sending() {
+    let mut edge = edge();
+    edge.kernel.set_capacity(2000);
+    let too_large = "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n";
+    for (request, status) in [(too_large, 413), ("GET /\n", 400), ("nonsense\r\n\r\n", 400)] {
+        let client = edge.client(0, request);
+        for _ in 0..20 {
+            edge.say(&client, [b'x'; 1000]);
+            edge.pass(Duration::from_millis(100));
+        }
+        let answer = text(&client);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer:?}");
+        assert_eq!(answer.matches("HTTP/1.1").count(), 1);
+        assert!(has_ended_well(&client));
+        edge.pass(seconds(6));
+        client.send(b"too long");
+        assert!(client.was_reset(), "lingering has an end");
+    }
+    edge.finish();
+}
+
+#[test]
+fn pipelined_answers_leave_in_one_send() {
+    let mut edge = edge();
+    let client = edge.connect(0);
+    client.send(get("/fixed").repeat(16).as_bytes());
+    while client.peek().is_empty() {
+        edge.turn(0);
+    }
+    assert_eq!(text(&client).matches(OK).count(), 16);
+    edge.finish();
+}
+
+#[test]
+fn expected_content_is_asked_for_once() {
+    let mut edge = edge();
+    let client = edge.client(
+        0,
+        "POST /echo HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n",
+    );
+    assert_eq!(text(&client), "HTTP/1.1 100 Continue\r\n\r\n");
+    edge.say(&client, "hi");
+    assert!(text(&client).ends_with("\r\n\r\nhi"));
+    edge.finish();
+}
+
+#[test]
+fn the_last_of_keepalive_requests_is_not_lost_to_what_comes_behind() {
+    let limits = Limits { keepalive_requests: 3, ..Limits::default() };
+    let mut edge = Edge::new(&Settings { limits, ..Settings::default() });
+    let client = edge.client(0, get("/files/large.bin").repeat(5));
+    let mut answers = String::new();
+    for _ in 0..20 {
+        answers += &text(&client);
+        edge.settle();
+    }
+    assert_eq!(answers.matches(OK).count(), 3);
+    assert_eq!(answers.matches("Connection: close").count(), 1);
+    assert!(has_ended_well(&client));
+    edge.finish();
+}
+
+#[test]
+fn draining_answers_what_comes_and_resets_nobody() {
+    let mut edge = Edge::new(&Settings { reactors: 2, ..Settings::default() });
+    let worker = edge.dial_in(0);
+    let idle = edge.client(0, get("/fixed"));
+    let late = edge.client(1, get("/fixed"));
+    assert!(text(&idle).starts_with(OK) && text(&late).starts_with(OK));
+    let busy = edge.client(0, get("/app/1"));
+    let half = edge.client(1, "POST /app/2 HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n");
+    edge.kernel.set_capacity(1000);
+    let slow = edge.client(0, get("/files/large.bin"));
+    let waiting = edge.connect(1);
+    waiting.send(get("/fixed").as_bytes());
+    edge.drain();
+    edge.settle();
+    edge.say(&late, get("/fixed"));
+    for client in [&late, &waiting] {
+        let answer = text(client);
+        assert!(answer.starts_with(OK) && answer.contains("Connection: close"), "{answer}");
+    }
+    edge.say(&half, "ab");
+    assert!(text(&worker).starts_with("GET /app/1 "));
+    edge.pass(seconds(5));
+    assert!(has_ended_well(&idle));
+    edge.say(&worker, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    assert!(text(&worker).starts_with("POST /app/2 "));
+    edge.say(&worker, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    for client in [&busy, &half] {
+        let answer = text(client);
+        assert!(answer.starts_with(OK) && answer.ends_with("ok"), "{answer}");
+        assert!(has_ended_well(client));
+    }
+    assert!(!edge.has_ended(), "one is still being served");
+    let mut received = 0;
+    while !slow.at_end() {
+        received += slow.receive().len();
+        edge.settle();
+        edge.pass(Duration::from_millis(100));
+    }
+    assert!(received > LARGE_FILE.1 && !slow.was_reset());
+    edge.pass(seconds(6));
+    assert!(worker.at_end());
+    edge.assert_clean();
+}

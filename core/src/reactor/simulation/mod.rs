@@ -1,0 +1,323 @@
+//! The whole edge on a simulated kernel: several reactors in one thread, clients and workers
+//! that misbehave, and an oracle that knows what everybody must see.
+//!
+//! Owns the edge under test and the passing of virtual time.
+
+mod client;
+mod clients_directed;
+mod incoming;
+mod oracle;
+mod random;
+mod request;
+mod response;
+mod worker;
+mod workers_directed;
+
+use super::{Mailbox, Message, Reactor, Shared, Source};
+use crate::conn::WorldParts;
+use crate::files::{CacheLimits, FileCache, Files, Root};
+use crate::handler::{Reply, Request, Response};
+use crate::io::sim::{BackendId, DescriptorKind, Faults, Peer, SimBackend, SimKernel};
+use crate::io::{Backend, Fd, Graveyard, SharedFile, Time};
+use crate::limits::Limits;
+use crate::pool::{PoolCore, PoolCounts, PoolLimits};
+use crate::route::{Action, Policy};
+use crate::stats::{Counters, Stats};
+use std::rc::Rc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// The edge under test: what a server sets up, on a simulated kernel.
+struct Edge {
+    kernel: SimKernel,
+    /// `None`: has ended.
+    reactors: Vec<Option<Reactor<SimBackend>>>,
+    /// Which of them do not wait: they turn again, whether there is work or not.
+    awake: Vec<bool>,
+    backends: Vec<BackendId>,
+    /// Where clients connect: one listener for each reactor.
+    doors: Vec<Fd>,
+    /// Where the workers of each pool dial in.
+    sockets: Vec<Fd>,
+    pools: Vec<Arc<Mutex<PoolCore>>>,
+    counters: Vec<Arc<Counters>>,
+    shared: Arc<Shared>,
+}
+
+/// What is special about an edge.
+struct Settings {
+    seed: u64,
+    faults: Faults,
+    reactors: usize,
+    limits: Limits,
+    pool: PoolLimits,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            seed: 1,
+            faults: Faults::none(),
+            reactors: 1,
+            limits: Limits::default(),
+            pool: PoolLimits::default(),
+        }
+    }
+}
+
+/// Two pools, at `/app/` and `/second/`; files at `/files/`; a handler; a fixed answer.
+const POOLS: [&str; 2] = ["/app/", "/second/"];
+const SMALL_FILE: (&str, usize) = ("small.txt", 1_234);
+const LARGE_FILE: (&str, usize) = ("large.bin", 90_000);
+const FIXED: &str = "always the same\n";
+
+impl Edge {
+    fn new(settings: &Settings) -> Edge {
+        let kernel = SimKernel::new(settings.seed, settings.faults);
+        for (name, len) in [SMALL_FILE, LARGE_FILE] {
+            kernel.add_file(name, pattern(len as u64, len));
+        }
+        // Files that have just been made are looked at again each time.
+        kernel.advance(Duration::from_secs(10));
+        let count = settings.reactors;
+        let shared = Arc::new(Shared {
+            mailboxes: (0..count).map(|_| Arc::new(Mailbox::default())).collect(),
+            connections: AtomicUsize::new(0),
+            serving: AtomicUsize::new(count),
+        });
+        let pools = POOLS.map(|_| Arc::new(Mutex::new(PoolCore::new(settings.pool)))).into();
+        let mut edge = Edge {
+            doors: (0..count).map(|_| kernel.listen()).collect(),
+            sockets: POOLS.map(|_| kernel.listen_unix()).into(),
+            kernel,
+            reactors: Vec::new(),
+            awake: vec![true; count],
+            backends: Vec::new(),
+            pools,
+            counters: (0..count).map(|_| Arc::new(Counters::default())).collect(),
+            shared,
+        };
+        let (limits, policy) = (Arc::new(settings.limits.clone()), Arc::new(policy()));
+        for number in 0..count {
+            edge.start(number, settings.seed, &limits, &policy);
+        }
+        edge
+    }
+
+    /// As the server's thread does it.
+    fn start(&mut self, number: usize, seed: u64, limits: &Arc<Limits>, policy: &Arc<Policy>) {
+        let graveyard = Graveyard::default();
+        let backend = self.kernel.backend();
+        self.backends.push(backend.id());
+        let mut sources = vec![Source::Clients(self.doors[number])];
+        sources
+            .extend(self.sockets.iter().enumerate().map(|(pool, &fd)| Source::Workers(fd, pool)));
+        let directory = SharedFile::new(self.kernel.root(), &graveyard);
+        let parts = WorldParts {
+            reactor: number as u16,
+            seed: seed << 8 | number as u64,
+            limits: Arc::clone(limits),
+            counters: Arc::clone(&self.counters[number]),
+            policy: Arc::clone(policy),
+            roots: vec![Root::new(0, directory, Rc::new(Files::new("/")))],
+            files: FileCache::new(CacheLimits::default(), graveyard.clone()),
+            pools: self.pools.clone(),
+            log: None,
+        };
+        let shared = Arc::clone(&self.shared);
+        self.reactors.push(Some(Reactor::new(backend, parts, sources, shared, graveyard)));
+    }
+
+    fn connect(&self, reactor: usize) -> Peer {
+        self.kernel.connect(self.doors[reactor])
+    }
+
+    /// One turn of one reactor, if it would not wait in it.
+    fn turn(&mut self, number: usize) -> bool {
+        let Some(reactor) = &mut self.reactors[number] else { return false };
+        let has_mail = !self.shared.mailboxes[number].fall_asleep();
+        let has_work = has_mail || self.kernel.has_work(self.backends[number]);
+        if !has_work && !self.awake[number] {
+            return false;
+        }
+        if !self.awake[number] {
+            // The turn that it waited in ends with a look at the clock.
+            let (now, unix_seconds) = (reactor.backend.now(), reactor.backend.unix_seconds());
+            reactor.world.set_time(now, unix_seconds, &mut reactor.date);
+        }
+        let waited_for = reactor.timers.next();
+        if reactor.turn().expect("the simulated kernel does not fail") {
+            // After a turn in which nothing happened it is as if that turn went on: messages must
+            // wake it.
+            let happened = has_work || reactor.timers.next() != waited_for;
+            self.awake[number] = happened || !self.shared.mailboxes[number].fall_asleep();
+        } else {
+            self.reactors[number] = None;
+        }
+        true
+    }
+
+    /// Turns every reactor that has something to do; false if none had.
+    fn turn_all(&mut self) -> bool {
+        let mut worked = false;
+        for number in 0..self.reactors.len() {
+            worked |= self.turn(number);
+        }
+        for pool in &self.pools {
+            let PoolCounts { idle, queued, .. } = pool.lock().unwrap().counts();
+            assert!(idle == 0 || queued == 0, "{queued} requests wait while {idle} slots are idle");
+        }
+        worked
+    }
+
+    /// Turns the reactors until nothing happens before the clock moves.
+    fn settle(&mut self) {
+        let mut rounds = 0;
+        while self.turn_all() {
+            rounds += 1;
+            assert!(rounds < 100_000, "the reactors do not come to rest");
+        }
+    }
+
+    /// Lets so much time pass.
+    fn pass(&mut self, time: Duration) {
+        let end = self.kernel.now().after(time);
+        loop {
+            self.settle();
+            match self.next_deadline() {
+                Some(at) if at <= end => self.kernel.advance_to(at),
+                _ => break,
+            }
+        }
+        self.kernel.advance_to(end);
+        self.settle();
+    }
+
+    /// When a reactor that is still there wants to be turned.
+    fn next_deadline(&self) -> Option<Time> {
+        self.kernel.next_deadline().filter(|_| self.reactors.iter().any(Option::is_some))
+    }
+
+    /// A worker that has dialled in and become a slot.
+    fn dial_in(&mut self, pool: usize) -> Peer {
+        let worker = self.kernel.connect(self.sockets[pool]);
+        worker.send(worker::GREETING);
+        self.settle();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") && worker.receive_into(1, &mut answer) == 1 {}
+        assert!(answer.starts_with(b"HTTP/1.1 101 "));
+        worker
+    }
+
+    /// A client that has sent this, and been served as far as possible.
+    fn client(&mut self, reactor: usize, request: impl AsRef<[u8]>) -> Peer {
+        let client = self.connect(reactor);
+        assert_eq!(client.send(request.as_ref()), request.as_ref().len());
+        self.settle();
+        client
+    }
+
+    /// Sends for the peer and lets everybody act.
+    fn say(&mut self, peer: &Peer, bytes: impl AsRef<[u8]>) {
+        assert_eq!(peer.send(bytes.as_ref()), bytes.as_ref().len());
+        self.settle();
+    }
+
+    /// Ends the edge, and checks that nothing is left.
+    fn finish(mut self) {
+        self.drain();
+        self.pass(Duration::from_secs(60));
+        self.assert_clean();
+    }
+
+    fn drain(&self) {
+        self.shared.mailboxes.iter().for_each(|mailbox| mailbox.post(Message::Drain));
+    }
+
+    /// Ends without waiting for anybody.
+    fn stop(&self) {
+        self.shared.mailboxes.iter().for_each(|mailbox| mailbox.post(Message::Stop));
+    }
+
+    fn has_ended(&self) -> bool {
+        self.reactors.iter().all(Option::is_none)
+    }
+
+    /// Everything has been given back.
+    fn assert_clean(&self) {
+        assert!(self.has_ended(), "a reactor has not ended");
+        for &backend in &self.backends {
+            assert_eq!(self.kernel.in_flight(backend), 0, "operations in flight");
+            assert_eq!(self.kernel.transit_outstanding(backend), 0, "transit buffers lost");
+        }
+        let expected: Vec<_> =
+            self.sockets.iter().map(|&fd| (fd, DescriptorKind::Listener)).collect();
+        assert_eq!(self.kernel.open_descriptors(), expected, "descriptors left open");
+        for pool in &self.pools {
+            assert_eq!(pool.lock().unwrap().counts(), PoolCounts::default(), "slots left");
+        }
+        assert_eq!(self.shared.connections.load(super::Ordering::SeqCst), 0);
+        let stats = self.stats();
+        assert_eq!(stats.stale, 0, "a completion came for nobody");
+        assert_eq!(stats.accepted, stats.closed, "every connection ends once");
+    }
+
+    /// Where each reactor is, for messages.
+    fn describe(&self) -> String {
+        let describe = |reactor: &Option<Reactor<SimBackend>>| match reactor {
+            None => "ended".to_string(),
+            Some(r) => format!(
+                "{:?}: {} clients, {} exchanges, {} slots",
+                r.phase,
+                r.clients.tokens().len(),
+                r.exchanges.tokens().len(),
+                r.slots.tokens().len()
+            ),
+        };
+        let pools = self.pools.iter().map(|pool| pool.lock().unwrap().counts());
+        let reactors: Vec<_> = self.reactors.iter().map(describe).collect();
+        let pools: Vec<_> = pools.collect();
+        let open = self.kernel.open_descriptors();
+        format!("{reactors:#?} {pools:?} {open:?} {:?}", self.stats())
+    }
+
+    fn stats(&self) -> Stats {
+        let mut stats = Stats::default();
+        self.counters.iter().for_each(|counters| stats.add(counters));
+        stats
+    }
+}
+
+fn policy() -> Policy {
+    let mut policy = Policy::default();
+    let echo =
+        |request: Request, reply: Reply| reply.send(Response::new(request.content().clone()));
+    let fixed = Arc::new(Response::new(FIXED));
+    let mut add = |path: &str, action| policy.routes.add(None, path, action).unwrap();
+    for (number, path) in POOLS.iter().enumerate() {
+        add(path, Action::Pool(number));
+    }
+    add("/files/", Action::Files(0));
+    add("/echo", Action::Handler(Arc::new(echo)));
+    add("/fixed", Action::Fixed(fixed));
+    policy
+}
+
+/// Everything that has arrived, as text.
+fn text(peer: &Peer) -> String {
+    String::from_utf8_lossy(&peer.receive()).into_owned()
+}
+
+fn get(target: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n")
+}
+
+/// Bytes that differ from place to place and from one to the other `id`.
+fn pattern(id: u64, len: usize) -> Vec<u8> {
+    let byte = |at: usize| {
+        let mixed = (id.wrapping_mul(0x9e37_79b9) ^ (at as u64 / 7)).wrapping_mul(0x2545_f491);
+        (mixed >> 11) as u8 ^ at as u8
+    };
+    (0..len).map(byte).collect()
+}

@@ -1,0 +1,127 @@
+//! What must be true of every request: who knows it, what has happened to it.
+//!
+//! Owns the record of each request for a pool. Clients and workers report, and ask.
+
+use super::request::Answer;
+use crate::pool::CRASHES_MOST;
+
+/// All requests for pools, by number.
+#[derive(Default)]
+pub(super) struct Oracle {
+    pub(super) requests: Vec<Known>,
+    /// Nobody vanishes and no operation fails but by what workers do.
+    pub(super) is_calm: bool,
+    /// Workers and clients may vanish without knowing it themselves.
+    pub(super) kills_at_random: bool,
+    /// An operation may fail though its connection is well.
+    pub(super) fails_at_random: bool,
+    /// The edge has been told to drain.
+    pub(super) is_draining: bool,
+    /// The edge has been told to end at once.
+    pub(super) is_stopped: bool,
+    pub(super) answered: u64,
+    pub(super) failures: [u64; 3],
+}
+
+/// One request for a pool.
+pub(super) struct Known {
+    pub(super) method: &'static str,
+    pub(super) content: Vec<u8>,
+    pub(super) answer: Answer,
+    pub(super) pool: usize,
+    /// How many workers have taken its last byte.
+    starts: u32,
+    /// Workers that ended without having taken it, and without a goodbye.
+    crashes: u32,
+    /// Workers that failed it after the start.
+    breaks: u32,
+    /// A worker has not answered for longer than the deadline.
+    hung: bool,
+}
+
+impl Oracle {
+    pub(super) fn add(
+        &mut self,
+        method: &'static str,
+        content: Vec<u8>,
+        answer: Answer,
+        pool: usize,
+    ) -> usize {
+        let known =
+            Known { method, content, answer, pool, starts: 0, crashes: 0, breaks: 0, hung: false };
+        self.requests.push(known);
+        self.requests.len() - 1
+    }
+
+    pub(super) fn set_content(&mut self, id: usize, content: Vec<u8>) {
+        self.requests[id].content = content;
+    }
+
+    pub(super) fn request(&self, id: usize) -> &Known {
+        &self.requests[id]
+    }
+
+    /// A worker has taken the last byte of a request.
+    pub(super) fn on_start(&mut self, id: usize) {
+        let known = &mut self.requests[id];
+        known.starts += 1;
+        let most = if known.is_idempotent() { 2 } else { 1 };
+        assert!(known.starts <= most, "request {id} ({}) was started twice", known.method);
+    }
+
+    /// A worker ended before it took the last byte.
+    pub(super) fn on_crash(&mut self, id: usize) {
+        self.requests[id].crashes += 1;
+    }
+
+    /// A worker ended, or made nonsense, after it took the last byte.
+    pub(super) fn on_break(&mut self, id: usize) {
+        self.requests[id].breaks += 1;
+    }
+
+    /// A worker lets the deadline pass.
+    pub(super) fn on_hang(&mut self, id: usize) {
+        self.requests[id].hung = true;
+    }
+
+    /// A client has got a whole answer with the expected content.
+    pub(super) fn on_answer(&mut self, id: usize) {
+        assert!(self.requests[id].starts > 0, "request {id} was answered and never started");
+        self.answered += 1;
+    }
+
+    /// A client has got an answer of the edge's instead.
+    pub(super) fn on_failure(&mut self, id: usize, status: u16) {
+        let known = &self.requests[id];
+        let Known { starts, crashes, breaks, hung, .. } = *known;
+        let explained = match status {
+            // A worker that is killed cannot tell which request it had.
+            502 => (starts > 0 && breaks > 0) || crashes >= CRASHES_MOST || self.kills_at_random,
+            503 => !self.is_calm,
+            504 => hung,
+            _ => false,
+        };
+        assert!(
+            explained || self.is_stopped,
+            "request {id} got {status}: {starts} starts, {crashes} crashes, {breaks} breaks, \
+             hung: {hung}"
+        );
+        self.failures[usize::from(status - 502)] += 1;
+    }
+
+    /// Whether the answer to this request may end anywhere.
+    pub(super) fn may_cut_off(&self, id: usize) -> bool {
+        self.kills_at_random || self.is_stopped || self.may_break(id)
+    }
+
+    /// Whether a client's connection may be cut off inside the answer to this request.
+    pub(super) fn may_break(&self, id: usize) -> bool {
+        self.requests[id].breaks > 0 || self.requests[id].hung
+    }
+}
+
+impl Known {
+    fn is_idempotent(&self) -> bool {
+        !matches!(self.method, "POST" | "PATCH")
+    }
+}

@@ -1,0 +1,395 @@
+//! Workers: they dial in, answer, and fail in every way that a process can.
+//!
+//! Owns one worker's side of the wire: the last byte of a request is taken as the last act before
+//! it starts. Must not know what the edge does inside.
+
+use super::Edge;
+use super::incoming::Incoming;
+use super::oracle::Oracle;
+use super::request::{Form, answer_content};
+use super::response::find;
+use crate::io::Time;
+use crate::io::sim::{Peer, Random};
+use crate::pool::GOODBYE;
+use std::time::Duration;
+
+pub(super) struct Worker {
+    random: Random,
+    pool: usize,
+    manners: Manners,
+    peer: Option<Peer>,
+    /// Bytes that its connection holds.
+    capacity: usize,
+    state: State,
+    fate: Fate,
+    asleep_until: Time,
+    stays_away: bool,
+}
+
+/// How often a worker misbehaves, per mille of the requests.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Manners {
+    pub(super) dies: u16,
+    pub(super) leaves: u16,
+    pub(super) babbles: u16,
+    pub(super) hangs: u16,
+    /// Most milliseconds before and inside an answer.
+    pub(super) pause: usize,
+    /// How long one that hangs does so.
+    pub(super) hang: Duration,
+}
+
+enum State {
+    Away,
+    Greeting(Vec<u8>),
+    /// Waits for a request, or for the rest of it: what it has taken so far.
+    Reading(Vec<u8>),
+    /// Has started this request.
+    Started(usize),
+    Sending {
+        id: usize,
+        bytes: Vec<u8>,
+        sent: usize,
+    },
+}
+
+/// What becomes of a worker under its current request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Answer,
+    /// Dies before it has taken anything, a part, all of the request.
+    DieUnread,
+    DieHalfRead,
+    DieStarted,
+    /// Dies inside its answer's head, its content.
+    DieInHead,
+    DieInContent,
+    /// Sends what is no answer.
+    Babble,
+    /// Sends more than its answer, or something before it has a request.
+    BabbleBehind,
+    BabbleBefore,
+    Hang,
+    /// Leaves instead of reading, after the answer, by `Connection: close`.
+    LeaveUnread,
+    LeaveAfter,
+    CloseAfter,
+}
+
+impl Worker {
+    pub(super) fn new(random: Random, pool: usize, manners: Manners, start: Time) -> Worker {
+        Worker {
+            random,
+            pool,
+            manners,
+            peer: None,
+            capacity: 0,
+            state: State::Away,
+            fate: Fate::Answer,
+            asleep_until: start,
+            stays_away: false,
+        }
+    }
+
+    pub(super) fn wakes_at(&self, now: Time) -> Option<Time> {
+        let sleeps = self.asleep_until > now && !(self.stays_away && self.peer.is_none());
+        sleeps.then_some(self.asleep_until)
+    }
+
+    /// For messages.
+    pub(super) fn describe(&self) -> String {
+        let state = match &self.state {
+            State::Away => "away".into(),
+            State::Greeting(_) => "greeting".into(),
+            State::Reading(taken) => format!("reading, {} bytes taken", taken.len()),
+            State::Started(id) => format!("started {id}"),
+            State::Sending { id, bytes, sent } => format!("{id}: {sent} of {}", bytes.len()),
+        };
+        format!("pool {}: {state}, {:?}, until {:?}", self.pool, self.fate, self.asleep_until)
+    }
+
+    /// From now on a model worker.
+    pub(super) fn behave(&mut self) {
+        self.manners = Manners { pause: self.manners.pause, ..Manners::default() };
+    }
+
+    /// Does a little; false if there was nothing to do.
+    pub(super) fn act(&mut self, edge: &Edge, oracle: &mut Oracle) -> bool {
+        let now = edge.kernel.now();
+        if now < self.asleep_until {
+            return false;
+        }
+        let Some(peer) = &self.peer else { return self.dial_in(edge) };
+        let ended = peer.at_end() || peer.was_reset();
+        let acted = match std::mem::replace(&mut self.state, State::Away) {
+            State::Away => unreachable!("connected"),
+            State::Greeting(answer) => self.greet(answer, ended, now),
+            State::Reading(taken) => self.read(taken, ended, now, oracle),
+            State::Started(id) => self.begin_answer(id, now, oracle),
+            State::Sending { id, bytes, sent } => self.send(id, bytes, sent, ended, now, oracle),
+        };
+        if acted && self.manners.pause > 0 {
+            self.sleep(now, self.manners.pause);
+        }
+        acted
+    }
+
+    fn dial_in(&mut self, edge: &Edge) -> bool {
+        if self.stays_away {
+            return false;
+        }
+        self.capacity = self.random.within(4_000..=30_000);
+        edge.kernel.set_capacity(self.capacity);
+        let peer = edge.kernel.connect(edge.sockets[self.pool]);
+        assert_eq!(peer.send(GREETING), GREETING.len());
+        self.peer = Some(peer);
+        self.state = State::Greeting(Vec::new());
+        true
+    }
+
+    fn greet(&mut self, mut answer: Vec<u8>, ended: bool, now: Time) -> bool {
+        if ended {
+            return self.end(now);
+        }
+        let before = answer.len();
+        let peer = self.peer.as_ref().expect("connected");
+        while !answer.ends_with(b"\r\n\r\n") && peer.receive_into(1, &mut answer) == 1 {}
+        let acted = answer.len() > before;
+        self.state = State::Greeting(answer);
+        if let State::Greeting(answer) = &self.state
+            && answer.ends_with(b"\r\n\r\n")
+        {
+            assert!(answer.starts_with(b"HTTP/1.1 101 "));
+            self.next_request();
+        }
+        acted
+    }
+
+    fn next_request(&mut self) {
+        self.state = State::Reading(Vec::new());
+        let Manners { dies, leaves, babbles, hangs, .. } = self.manners;
+        let random = &mut self.random;
+        self.fate = if random.chance(dies) {
+            use Fate::{DieHalfRead, DieInContent, DieInHead, DieStarted, DieUnread};
+            [DieUnread, DieHalfRead, DieStarted, DieInHead, DieInContent][random.within(0..=4)]
+        } else if random.chance(leaves) {
+            [Fate::LeaveUnread, Fate::LeaveAfter, Fate::CloseAfter][random.within(0..=2)]
+        } else if random.chance(babbles) {
+            [Fate::Babble, Fate::BabbleBehind, Fate::BabbleBefore][random.within(0..=2)]
+        } else if random.chance(hangs) {
+            Fate::Hang
+        } else {
+            Fate::Answer
+        };
+    }
+
+    /// Takes all of a request but its last byte; when that is there decides, and starts.
+    fn read(&mut self, mut taken: Vec<u8>, ended: bool, now: Time, oracle: &mut Oracle) -> bool {
+        let peer = self.peer.as_ref().expect("connected");
+        let mut seen = taken.clone();
+        seen.extend_from_slice(&peer.peek());
+        if seen.is_empty() {
+            self.state = State::Reading(taken);
+            if self.fate == Fate::LeaveUnread && self.random.chance(20) {
+                return self.leave(now);
+            }
+            if self.fate == Fate::BabbleBefore && !ended {
+                peer.send(SURPLUS);
+                self.fate = Fate::Answer;
+                return true;
+            }
+            return ended && self.end(now);
+        }
+        let Some(request) = Incoming::parse(&seen, oracle) else {
+            self.state = State::Reading(taken);
+            return ended && self.end(now);
+        };
+        assert_eq!(oracle.request(request.id).pool, self.pool, "another pool's request");
+        match self.fate {
+            Fate::DieUnread if taken.is_empty() => return self.crash(request.id, now, oracle),
+            Fate::LeaveUnread => return self.leave(now),
+            _ => {}
+        }
+        let most = (request.len - 1 - taken.len()).min(seen.len() - taken.len());
+        let most = if most > 1 { self.random.within(1..=most) } else { most };
+        let count = peer.receive_into(most, &mut taken);
+        if self.fate == Fate::DieHalfRead && taken.len() * 2 >= request.len {
+            return self.crash(request.id, now, oracle);
+        }
+        assert!(seen.len() <= request.len, "more than one request on a slot");
+        if taken.len() + 1 < request.len || seen.len() < request.len {
+            self.state = State::Reading(taken);
+            return count > 0 || (ended && self.end(now));
+        }
+        if ended {
+            return self.end(now);
+        }
+        request.check(&seen, oracle);
+        assert_eq!(peer.receive_at_most(1).len(), 1);
+        oracle.on_start(request.id);
+        self.state = State::Started(request.id);
+        if self.fate == Fate::Hang {
+            oracle.on_hang(request.id);
+            self.asleep_until = now.after(self.manners.hang);
+        }
+        true
+    }
+
+    fn begin_answer(&mut self, id: usize, now: Time, oracle: &mut Oracle) -> bool {
+        if self.fate == Fate::DieStarted {
+            oracle.on_break(id);
+            return self.end(now);
+        }
+        let mut bytes = Vec::new();
+        if self.fate == Fate::Babble {
+            oracle.on_break(id);
+            bytes.extend_from_slice(NONSENSE);
+        } else {
+            self.write_answer(id, oracle, &mut bytes);
+        }
+        self.state = State::Sending { id, bytes, sent: 0 };
+        true
+    }
+
+    fn write_answer(&mut self, id: usize, oracle: &mut Oracle, out: &mut Vec<u8>) {
+        let known = oracle.request(id);
+        let (answer, method) = (known.answer, known.method);
+        if self.random.chance(50) {
+            out.extend_from_slice(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n");
+        }
+        let head = format!("HTTP/1.1 {} Whatever\r\nX-Answer-To: {id}\r\n", answer.status);
+        out.extend_from_slice(head.as_bytes());
+        if self.fate == Fate::CloseAfter {
+            out.extend_from_slice(b"Connection: close\r\n");
+        }
+        let content = answer_content(id, answer.len);
+        let without_content = method == "HEAD" || matches!(answer.status, 204 | 304);
+        match answer.form {
+            Form::Length => {
+                if answer.status != 204 {
+                    out.extend_from_slice(format!("Content-Length: {}\r\n", answer.len).as_bytes());
+                }
+                out.extend_from_slice(b"\r\n");
+                if !without_content {
+                    out.extend_from_slice(&content);
+                }
+            }
+            _ if without_content => out.extend_from_slice(b"\r\n"),
+            Form::UntilClose => {
+                out.extend_from_slice(b"\r\n");
+                out.extend_from_slice(&content);
+                self.fate = match self.fate {
+                    // A shorter one would be whole, too.
+                    Fate::DieInHead => Fate::DieInHead,
+                    _ => Fate::CloseAfter,
+                };
+            }
+            Form::Chunked => {
+                out.extend_from_slice(b"Transfer-Encoding: chunked\r\n\r\n");
+                let mut rest = content.as_slice();
+                while !rest.is_empty() {
+                    let (chunk, after) = rest.split_at(self.random.within(1..=rest.len()));
+                    out.extend_from_slice(format!("{:X}\r\n", chunk.len()).as_bytes());
+                    out.extend_from_slice(chunk);
+                    out.extend_from_slice(b"\r\n");
+                    rest = after;
+                }
+                out.extend_from_slice(b"0\r\n\r\n");
+            }
+        }
+        self.spoil(id, oracle, out);
+    }
+
+    /// Cuts the answer off, or adds to it, as fate will have it.
+    fn spoil(&mut self, id: usize, oracle: &mut Oracle, out: &mut Vec<u8>) {
+        let head = find(out, b"X-Answer").expect("an answer");
+        match self.fate {
+            Fate::DieInHead => {
+                oracle.on_break(id);
+                out.truncate(self.random.within(0..=head));
+            }
+            Fate::DieInContent => {
+                oracle.on_break(id);
+                out.truncate(self.random.within(head..=out.len() - 1));
+            }
+            Fate::BabbleBehind => {
+                out.extend_from_slice(SURPLUS);
+            }
+            Fate::LeaveAfter => out.extend_from_slice(GOODBYE),
+            _ => {}
+        }
+    }
+
+    fn send(
+        &mut self,
+        id: usize,
+        bytes: Vec<u8>,
+        mut sent: usize,
+        ended: bool,
+        now: Time,
+        oracle: &mut Oracle,
+    ) -> bool {
+        let peer = self.peer.as_ref().expect("connected");
+        if ended {
+            // The edge wants no more of it, or this worker has been killed.
+            oracle.on_break(id);
+            return self.end(now);
+        }
+        let rest = bytes.len() - sent;
+        let mut most = if rest > 1 { self.random.within(1..=rest) } else { rest };
+        if self.fate == Fate::BabbleBehind && most + SURPLUS.len() >= rest {
+            // What comes behind comes with the last byte: later it could answer the next request.
+            if self.capacity - peer.unread() < rest {
+                self.state = State::Sending { id, bytes, sent };
+                return false;
+            }
+            most = rest;
+        }
+        let count = peer.send(&bytes[sent..sent + most]);
+        sent += count;
+        if sent < bytes.len() {
+            self.state = State::Sending { id, bytes, sent };
+            return count > 0;
+        }
+        match self.fate {
+            Fate::Answer | Fate::Hang | Fate::BabbleBehind | Fate::BabbleBefore => {
+                self.next_request()
+            }
+            _ => return self.end(now),
+        }
+        true
+    }
+
+    fn crash(&mut self, id: usize, now: Time, oracle: &mut Oracle) -> bool {
+        oracle.on_crash(id);
+        self.end(now)
+    }
+
+    fn leave(&mut self, now: Time) -> bool {
+        let peer = self.peer.as_ref().expect("connected");
+        let sent = peer.send(GOODBYE);
+        assert!(sent == 0 || sent == GOODBYE.len());
+        peer.finish();
+        self.end(now)
+    }
+
+    /// Closes, and dials in again some time later.
+    fn end(&mut self, now: Time) -> bool {
+        self.peer = None;
+        self.state = State::Away;
+        self.sleep(now, 200);
+        true
+    }
+
+    fn sleep(&mut self, now: Time, most: usize) {
+        let time = Duration::from_millis(self.random.within(0..=most) as u64);
+        self.asleep_until = self.asleep_until.max(now.after(time));
+    }
+}
+
+pub(super) const GREETING: &[u8] = b"GET / HTTP/1.1\r\nHost: forebay\r\nConnection: Upgrade\r\n\
+    Upgrade: forebay-slot/1\r\n\r\n";
+
+const SURPLUS: &[u8] = b"HTTP/1.1 200 OK\r\nX-Answer-To: 0\r\nContent-Length: 0\r\n\r\n";
+
+const NONSENSE: &[u8] = b"Traceback (most recent call last):\r\n\r\n";

@@ -1,0 +1,147 @@
+//! Entries named by tokens: a slab whose entries have generations.
+//!
+//! **Invariant:** a token names one life of one entry. After removal the generation is another
+//! one, so that a completion which arrives late finds nothing.
+//!
+//! The alarm belongs to the place, not to the life: an exchange that is over leaves its timer to
+//! the next one in its place. Otherwise the wheel would hold one for every request of a minute.
+
+use crate::io::{Time, Token};
+use slab::Slab;
+
+/// A table of `T`, all of one kind.
+pub(crate) struct Table<T> {
+    kind: u8,
+    entries: Slab<T>,
+    /// By index.
+    places: Vec<Place>,
+}
+
+/// What stays when an entry goes.
+struct Place {
+    /// Counted up when the entry is removed.
+    generation: u32,
+    /// The earliest moment that the wheel will fire for this place.
+    alarm: Time,
+}
+
+const NEVER: Time = Time(u64::MAX);
+
+impl<T> Table<T> {
+    pub(crate) fn new(kind: u8) -> Table<T> {
+        Table { kind, entries: Slab::new(), places: Vec::new() }
+    }
+
+    /// Inserts what `make` builds from its future token.
+    pub(crate) fn insert_with(&mut self, make: impl FnOnce(Token) -> T) -> Token {
+        let vacant = self.entries.vacant_entry();
+        let index = vacant.key();
+        if index == self.places.len() {
+            self.places.push(Place { generation: 0, alarm: NEVER });
+        }
+        let token = Token::new(self.kind, index as u32, self.places[index].generation);
+        vacant.insert(make(token));
+        token
+    }
+
+    pub(crate) fn get_mut(&mut self, token: Token) -> Option<&mut T> {
+        if !self.is_current(token) {
+            return None;
+        }
+        self.entries.get_mut(token.index() as usize)
+    }
+
+    pub(crate) fn remove(&mut self, token: Token) -> Option<T> {
+        if !self.is_current(token) {
+            return None;
+        }
+        let index = token.index() as usize;
+        let removed = self.entries.try_remove(index)?;
+        let generation = &mut self.places[index].generation;
+        *generation = (*generation + 1) % Token::GENERATIONS;
+        Some(removed)
+    }
+
+    /// True: the wheel must be told, it would fire too late.
+    pub(crate) fn set_alarm(&mut self, token: Token, at: Time) -> bool {
+        let alarm = &mut self.places[token.index() as usize].alarm;
+        let sooner = at < *alarm;
+        if sooner {
+            *alarm = at;
+        }
+        sooner
+    }
+
+    /// The wheel has fired for a place: whom that concerns now. None: nobody, or the moment has
+    /// been moved.
+    pub(crate) fn on_alarm(&mut self, token: Token, now: Time) -> Option<Token> {
+        let index = token.index() as usize;
+        let place = &mut self.places[index];
+        if place.alarm > now {
+            return None;
+        }
+        place.alarm = NEVER;
+        self.entries.get(index)?;
+        Some(Token::new(self.kind, token.index(), place.generation))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The tokens of all entries.
+    pub(crate) fn tokens(&self) -> Vec<Token> {
+        let token =
+            |index: usize| Token::new(self.kind, index as u32, self.places[index].generation);
+        self.entries.iter().map(|(index, _)| token(index)).collect()
+    }
+
+    fn is_current(&self, token: Token) -> bool {
+        debug_assert_eq!(token.kind(), self.kind, "a token of another table");
+        let place = self.places.get(token.index() as usize);
+        place.is_some_and(|place| place.generation == token.generation())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_names_one_life() {
+        let mut table = Table::new(3);
+        let first = table.insert_with(|_| 'a');
+        assert_eq!(table.remove(first), Some('a'));
+        let second = table.insert_with(|_| 'b');
+        assert_eq!(second.index(), first.index());
+        assert_eq!(table.get_mut(first), None);
+        assert_eq!(table.remove(first), None);
+        assert_eq!(table.get_mut(second), Some(&mut 'b'));
+        assert_eq!(table.tokens(), [second]);
+    }
+
+    #[test]
+    fn a_place_keeps_its_alarm() {
+        let mut table = Table::new(0);
+        let first = table.insert_with(|_| ());
+        assert!(table.set_alarm(first, Time(70)) && table.set_alarm(first, Time(60)));
+        table.remove(first);
+        let second = table.insert_with(|_| ());
+        assert!(!table.set_alarm(second, Time(80)), "the wheel will fire at 60");
+        assert_eq!(table.on_alarm(first, Time(60)), Some(second));
+        assert!(table.set_alarm(second, Time(80)));
+        assert_eq!(table.on_alarm(first, Time(70)), None, "moved to 80");
+        table.remove(second);
+        assert_eq!(table.on_alarm(second, Time(80)), None, "nobody is there");
+    }
+
+    #[test]
+    fn generations_wrap() {
+        let mut table = Table::new(0);
+        table.insert_with(|_| ());
+        table.places[0].generation = Token::GENERATIONS - 1;
+        let last = Token::new(0, 0, Token::GENERATIONS - 1);
+        assert!(table.remove(last).is_some());
+        assert_eq!(table.insert_with(|_| ()).generation(), 0);
+    }
+}
