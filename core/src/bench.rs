@@ -1,0 +1,192 @@
+//! Small machines for benchmarks and for proofs about the steady state: a whole edge on the
+//! simulated kernel, and the timer wheel alone.
+//!
+//! Owns the simulated client and worker. Must not measure. Not part of the public interface: it
+//! is there only with the feature `bench`, and changes without notice.
+
+use crate::conn::WorldParts;
+use crate::files::{CacheLimits, FileCache, Root};
+use crate::io::sim::{Faults, Peer, SimBackend, SimKernel};
+use crate::io::{Graveyard, SharedFile, Time, Token};
+use crate::pool::{PoolCore, PoolLimits};
+use crate::reactor::{Mailbox, Message, Reactor, Shared, Source};
+use crate::route::{Action, Policy};
+use crate::stats::Counters;
+use crate::{Files, Limits, reactor};
+use std::rc::Rc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// One reactor on a kernel without faults, one client that keeps its connection, and one worker
+/// that answers every request with [`SimulatedEdge::HELLO`].
+///
+/// Files are at `/`, the pool is at `/app/`.
+pub struct SimulatedEdge {
+    kernel: SimKernel,
+    reactor: Reactor<SimBackend>,
+    mailbox: Arc<Mailbox>,
+    client: Peer,
+    worker: Peer,
+    /// What the worker has received of a request.
+    request: Vec<u8>,
+    response: Vec<u8>,
+}
+
+impl SimulatedEdge {
+    /// The content of the worker's response.
+    pub const HELLO: &str = "Hello, world!";
+
+    /// Serves `files`: names relative to the root, and contents.
+    pub fn new(files: &[(&str, &[u8])]) -> SimulatedEdge {
+        let kernel = SimKernel::new(1, Faults::none());
+        for (name, content) in files {
+            kernel.add_file(name, *content);
+        }
+        // A file just made is not remembered: it might change within its timestamp's step.
+        kernel.advance(Duration::from_secs(10));
+        let (clients, workers) = (kernel.listen(), kernel.listen_unix());
+        let sources = vec![Source::Clients(clients), Source::Workers(workers, 0)];
+        let mailbox = Arc::new(Mailbox::default());
+        let shared = Shared {
+            mailboxes: vec![Arc::clone(&mailbox)],
+            connections: AtomicUsize::new(0),
+            serving: AtomicUsize::new(1),
+        };
+        let graveyard = Graveyard::default();
+        let parts = parts(&kernel, &graveyard);
+        let reactor = Reactor::new(kernel.backend(), parts, sources, Arc::new(shared), graveyard);
+        let mut edge = SimulatedEdge {
+            client: kernel.connect(clients),
+            worker: kernel.connect(workers),
+            kernel,
+            reactor,
+            mailbox,
+            request: Vec::new(),
+            response: Vec::new(),
+        };
+        edge.dial_in();
+        edge
+    }
+
+    /// The bytes that the edge sends for these requests; several may be pipelined. `Connection:
+    /// close` in any is the end of the simulated client.
+    pub fn exchange(&mut self, requests: &[u8]) -> &[u8] {
+        self.response.clear();
+        let sent = self.client.send(requests);
+        assert_eq!(sent, requests.len(), "more than a simulated socket holds");
+        while self.turn() | self.work() {}
+        &self.response
+    }
+
+    /// Time passes, and with it whatever is due.
+    pub fn advance(&mut self, by: Duration) {
+        self.kernel.advance(by);
+        self.turn();
+    }
+
+    /// The reactor works until it would wait. True: the client has received something.
+    fn turn(&mut self) -> bool {
+        self.run_reactor();
+        self.client.receive_into(usize::MAX, &mut self.response) > 0
+    }
+
+    /// The worker's turn. True: it has answered.
+    fn work(&mut self) -> bool {
+        self.worker.receive_into(usize::MAX, &mut self.request);
+        let whole = self.request.ends_with(b"\r\n\r\n");
+        if whole {
+            self.request.clear();
+            self.worker.send(WORKERS_RESPONSE);
+        }
+        whole
+    }
+
+    fn run_reactor(&mut self) {
+        while !self.kernel.is_idle() {
+            self.reactor.turn().expect(NEVER_FAILS);
+        }
+    }
+
+    fn dial_in(&mut self) {
+        self.worker.send(
+            b"GET / HTTP/1.1\r\nHost: forebay\r\n\
+            Connection: Upgrade\r\nUpgrade: forebay-slot/1\r\n\r\n",
+        );
+        // Its listeners are armed by its first turn.
+        self.reactor.turn().expect(NEVER_FAILS);
+        self.run_reactor();
+        let mut answer = Vec::new();
+        self.worker.receive_into(usize::MAX, &mut answer);
+        assert!(answer.starts_with(b"HTTP/1.1 101 "), "the worker is not a slot");
+    }
+}
+
+/// The reactor ends by the rules, as the simulated kernel demands.
+impl Drop for SimulatedEdge {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        self.mailbox.post(Message::Stop);
+        while self.reactor.turn().expect(NEVER_FAILS) {}
+    }
+}
+
+/// The reactor's timer wheel, with keys for tokens and the wheel's own clock.
+pub struct Timers {
+    wheel: reactor::Timers,
+    now: Time,
+    fired: Vec<Token>,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        let now = Time(1_000_000_000);
+        Timers { wheel: reactor::Timers::new(now), now, fired: Vec::new() }
+    }
+}
+
+impl Timers {
+    /// Fires for `key` once, `after` from now.
+    pub fn insert(&mut self, key: u32, after: Duration) {
+        self.wheel.insert(Token::new(0, key, 0), self.now.after(after));
+    }
+
+    /// How long a reactor may wait. None: nothing is due, ever.
+    pub fn wait(&self) -> Option<Duration> {
+        self.wheel.next().map(|at| at.since(self.now))
+    }
+
+    /// Time passes; `on_fired` gets the keys that are due.
+    pub fn advance(&mut self, by: Duration, on_fired: impl FnMut(u32)) {
+        self.now = self.now.after(by);
+        self.wheel.expire(self.now, &mut self.fired);
+        self.fired.drain(..).map(Token::index).for_each(on_fired);
+    }
+}
+
+fn parts(kernel: &SimKernel, graveyard: &Graveyard) -> WorldParts {
+    let mut policy = Policy::default();
+    for (path, action) in [("/", Action::Files(0)), ("/app/", Action::Pool(0))] {
+        policy.routes.add(None, path, action).expect("two different paths");
+    }
+    let root = SharedFile::new(kernel.root(), graveyard);
+    let limits = Limits { keepalive_requests: u64::MAX, ..Limits::default() };
+    WorldParts {
+        reactor: 0,
+        seed: 1,
+        limits: Arc::new(limits),
+        counters: Arc::new(Counters::default()),
+        policy: Arc::new(policy),
+        roots: vec![Root::new(0, root, Rc::new(Files::new("simulated")))],
+        files: FileCache::new(CacheLimits::default(), graveyard.clone()),
+        pools: vec![Arc::new(Mutex::new(PoolCore::new(PoolLimits::default())))],
+        log: None,
+    }
+}
+
+const NEVER_FAILS: &str = "the simulated kernel never fails";
+
+const WORKERS_RESPONSE: &[u8] =
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\nHello, world!";

@@ -1,0 +1,126 @@
+//! Why a server cannot be built or run: one line each, with what to do.
+
+use crate::io::SetupError;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// Why [`Builder::build`](super::Builder::build) failed.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// Nothing to listen on.
+    #[error("no address to listen on: give one, like 127.0.0.1:8080")]
+    NoAddress,
+    /// Not an address.
+    #[error("{0:?} is not an address to listen on: write IP:PORT, like 127.0.0.1:8080 or [::]:80")]
+    Address(String),
+    /// Somebody else listens there.
+    #[error("{0} is in use: stop the program that listens there, or choose another port")]
+    AddressInUse(String),
+    /// The address cannot be bound for another reason.
+    #[error("cannot listen on {address}: {error}{hint}")]
+    Listen {
+        /// The address as given.
+        address: String,
+        /// What the kernel said.
+        error: io::Error,
+        /// What to do, or nothing.
+        hint: &'static str,
+    },
+    /// A route's path.
+    #[error("{0:?} is not a route's path: it begins with `/` and has no `?`, `#` or dot segments")]
+    RoutePath(String),
+    /// The same host and path twice.
+    #[error("there are two routes for {0}: remove one")]
+    DuplicateRoute(String),
+    /// A files route's settings.
+    #[error("the files route {directory}: {why}")]
+    Files {
+        /// Its directory.
+        directory: PathBuf,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// A files route's directory.
+    #[error("cannot serve files from {directory}: {error}: create it, or correct the path")]
+    Root {
+        /// The directory as given.
+        directory: PathBuf,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// A redirect that no client could follow.
+    #[error("{0:?} is not a location to redirect to: it may not contain control characters")]
+    Location(String),
+    /// Longer than the kernel takes.
+    #[error("the socket path {path} has {length} bytes, the kernel takes 107: use a shorter one")]
+    SocketPathTooLong {
+        /// The path.
+        path: PathBuf,
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// Another process serves this pool.
+    #[error("another server has the socket {0}: stop it, or choose another path")]
+    SocketInUse(PathBuf),
+    /// The socket cannot be made.
+    #[error("cannot make the socket {path}: {error}: its directory must exist and be writable")]
+    Socket {
+        /// The path.
+        path: PathBuf,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// Limits that contradict each other.
+    #[error("{0}")]
+    Limits(String),
+    /// io_uring is missing or forbidden.
+    #[error(transparent)]
+    Ring(#[from] SetupError),
+}
+
+/// Why [`Server::run`](super::Server::run) ended.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// A thread cannot be started.
+    #[error("cannot start a reactor's thread: {0}")]
+    Thread(io::Error),
+    /// A root that was there when the server was built.
+    #[error("cannot open {directory}: {error}")]
+    Root {
+        /// The directory.
+        directory: PathBuf,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// A ring cannot be set up.
+    #[error(transparent)]
+    Ring(#[from] SetupError),
+    /// The ring of a running reactor failed.
+    #[error("the ring of reactor {reactor} failed: {error}")]
+    Kernel {
+        /// Which reactor, from 0.
+        reactor: usize,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// A reactor panicked. Please file a bug.
+    #[error("reactor {0} panicked; please file a bug")]
+    Panic(usize),
+}
+
+/// As [`std::fmt::Display`]: a `main` that returns the error prints it so.
+impl fmt::Debug for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// As [`std::fmt::Display`]: a `main` that returns the error prints it so.
+impl fmt::Debug for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
