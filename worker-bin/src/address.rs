@@ -1,0 +1,233 @@
+//! Addresses as people write them: `unix:PATH` or `HOST:PORT`.
+//!
+//! Owns their reading, and binding with errors that say what to do. Must not know what is served.
+
+use crate::socket::{Socket, set_backlog};
+use std::fs::{self, Permissions};
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+/// Where to listen or to connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Address {
+    Unix(PathBuf),
+    /// `HOST:PORT`.
+    Tcp(String),
+}
+
+/// Why an address is of no use; one line that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AddressError {
+    #[error("`{0}` is no address: write unix:PATH or HOST:PORT")]
+    Malformed(String),
+    #[error(
+        "the socket path {0:?} has {1} bytes, and Linux allows {MOST_PATH_BYTES}: \
+         use a shorter or a relative path"
+    )]
+    TooLong(PathBuf, usize),
+    #[error("{0} is in use: stop the server that has it, or use another address")]
+    InUse(String),
+    #[error("{0} exists and is not a socket: remove it, or use another path")]
+    NotASocket(String),
+    #[error("no permission for {0}: use a port from 1024, or a directory that you may write to")]
+    NoPermission(String),
+    #[error("the directory of {0} does not exist: create it first")]
+    NoDirectory(String),
+    #[error("cannot listen on {0}: {1}; use another address")]
+    Other(String, io::Error),
+}
+
+impl Address {
+    pub(crate) fn parse(text: &str) -> Result<Address, AddressError> {
+        let malformed = || AddressError::Malformed(text.into());
+        if let Some(path) = text.strip_prefix("unix:") {
+            return match path.len() {
+                0 => Err(malformed()),
+                len if len > MOST_PATH_BYTES => Err(AddressError::TooLong(path.into(), len)),
+                _ => Ok(Address::Unix(path.into())),
+            };
+        }
+        let (host, port) = text.rsplit_once(':').ok_or_else(malformed)?;
+        if host.is_empty() || host.contains('/') || port.parse::<u16>().is_err() {
+            return Err(malformed());
+        }
+        Ok(Address::Tcp(text.into()))
+    }
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+            Address::Tcp(address) => f.write_str(address),
+        }
+    }
+}
+
+/// A bound socket from which connections come; accepting never blocks. Dropping it does not
+/// remove its path: workers hold copies.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    Tcp(TcpListener),
+    /// With its path, and the inode that we have made there.
+    Unix(UnixListener, PathBuf, u64),
+}
+
+impl Listener {
+    pub(crate) fn bind(address: &Address) -> Result<Listener, AddressError> {
+        let listener = match address {
+            Address::Tcp(text) => TcpListener::bind(text.as_str()).map(Listener::Tcp),
+            Address::Unix(path) => {
+                remove_stale(address, path)?;
+                bind_unix(path)
+            }
+        };
+        let prepare = |listener: Listener| {
+            listener.set_nonblocking()?;
+            set_backlog(listener.as_fd(), BACKLOG)?;
+            Ok(listener)
+        };
+        listener.and_then(prepare).map_err(|error| explain(address, error))
+    }
+
+    /// What to tell people: with the real port.
+    pub(crate) fn url(&self) -> String {
+        match self {
+            Listener::Tcp(listener) => match listener.local_addr() {
+                Ok(address) => format!("http://{address}"),
+                Err(_) => "http://?".into(),
+            },
+            Listener::Unix(_, path, _) => format!("unix:{}", path.display()),
+        }
+    }
+
+    /// A connection, if one waits that no other worker has taken; with its peer if that is TCP.
+    pub(crate) fn accept(&self) -> io::Result<Option<(Socket, Option<SocketAddr>)>> {
+        let accepted = match self {
+            Listener::Tcp(listener) => listener.accept().and_then(|(stream, peer)| {
+                stream.set_nodelay(true)?;
+                Ok((Socket::new(stream), Some(peer)))
+            }),
+            Listener::Unix(listener, ..) => {
+                listener.accept().map(|(stream, _)| (Socket::new(stream), None))
+            }
+        };
+        match accepted {
+            Ok(accepted) => Ok(Some(accepted)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+            Err(error) if error.kind() == ErrorKind::ConnectionAborted => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes the path, if it still is the one that we have made.
+    pub(crate) fn remove_path(&self) {
+        if let Listener::Unix(_, path, inode) = self
+            && fs::symlink_metadata(path).is_ok_and(|found| found.ino() == *inode)
+        {
+            let _ = fs::remove_file(path);
+        }
+    }
+
+    fn set_nonblocking(&self) -> io::Result<()> {
+        match self {
+            Listener::Tcp(listener) => listener.set_nonblocking(true),
+            Listener::Unix(listener, ..) => listener.set_nonblocking(true),
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Listener::Tcp(listener) => listener.as_fd(),
+            Listener::Unix(listener, ..) => listener.as_fd(),
+        }
+    }
+}
+
+fn bind_unix(path: &Path) -> io::Result<Listener> {
+    let listener = UnixListener::bind(path)?;
+    // A front server is mostly another user. As with a port on 127.0.0.1, whoever should not
+    // connect is kept away otherwise: by the directory.
+    fs::set_permissions(path, Permissions::from_mode(0o666))?;
+    let inode = fs::symlink_metadata(path)?.ino();
+    Ok(Listener::Unix(listener, path.into(), inode))
+}
+
+/// A socket that nobody listens on is what a crashed server has left.
+fn remove_stale(address: &Address, path: &Path) -> Result<(), AddressError> {
+    let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
+    if !found.file_type().is_socket() {
+        return Err(AddressError::NotASocket(address.to_string()));
+    }
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(|error| explain(address, error))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(explain(address, error)),
+        Ok(_) => Err(AddressError::InUse(address.to_string())),
+    }
+}
+
+fn explain(address: &Address, error: io::Error) -> AddressError {
+    let name = address.to_string();
+    match error.kind() {
+        ErrorKind::AddrInUse => AddressError::InUse(name),
+        ErrorKind::PermissionDenied => AddressError::NoPermission(name),
+        ErrorKind::NotFound => AddressError::NoDirectory(name),
+        _ => AddressError::Other(name, error),
+    }
+}
+
+/// unix(7): 108 bytes with the final zero.
+const MOST_PATH_BYTES: usize = 107;
+const BACKLOG: i32 = 2048;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read() {
+        assert_eq!(Address::parse("unix:run/a").unwrap(), Address::Unix("run/a".into()));
+        assert_eq!(Address::parse("[::1]:80").unwrap(), Address::Tcp("[::1]:80".into()));
+        for bad in ["", "unix:", "localhost", ":80", "host:99999", "/run/a:1", "8080"] {
+            assert!(matches!(Address::parse(bad), Err(AddressError::Malformed(_))), "{bad}");
+        }
+        let long = format!("unix:/{}", "x".repeat(107));
+        assert!(matches!(Address::parse(&long), Err(AddressError::TooLong(_, 108))));
+    }
+
+    #[test]
+    fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let address = Address::Unix(directory.path().join("socket"));
+        let first = Listener::bind(&address).unwrap();
+        assert!(matches!(Listener::bind(&address), Err(AddressError::InUse(_))));
+        drop(first);
+        let second = Listener::bind(&address).unwrap();
+        second.remove_path();
+        assert!(!directory.path().join("socket").exists());
+    }
+
+    #[test]
+    fn errors_say_what_is_wrong() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        fs::write(&file, "precious").unwrap();
+        let bind = |path: PathBuf| Listener::bind(&Address::Unix(path)).unwrap_err();
+        assert!(matches!(bind(file.clone()), AddressError::NotASocket(_)));
+        assert_eq!(fs::read(&file).unwrap(), b"precious");
+        let nowhere = directory.path().join("no/socket");
+        assert!(matches!(bind(nowhere), AddressError::NoDirectory(_)));
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = Address::Tcp(taken.local_addr().unwrap().to_string());
+        assert!(matches!(Listener::bind(&address), Err(AddressError::InUse(_))));
+    }
+}

@@ -1,0 +1,221 @@
+//! The arbiter's hands: fork, signals, waiting.
+//!
+//! Owns the system calls. Must not decide anything.
+#![allow(unsafe_code)]
+
+pub(crate) use super::core::Pid;
+use super::core::{End, Kill, Request};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+/// The signals for the arbiter, blocked and read from a descriptor.
+#[derive(Debug)]
+pub(super) struct Signals(OwnedFd);
+
+/// What a signal means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Signal {
+    /// A child has ended.
+    Child,
+    Asked(Request),
+    /// USR1, USR2: caught, so that they do not kill, but without a meaning yet.
+    Ignored(i32),
+}
+
+impl Signals {
+    const ALL: [libc::c_int; 9] = [
+        libc::SIGCHLD,
+        libc::SIGTERM,
+        libc::SIGINT,
+        libc::SIGQUIT,
+        libc::SIGHUP,
+        libc::SIGTTIN,
+        libc::SIGTTOU,
+        libc::SIGUSR1,
+        libc::SIGUSR2,
+    ];
+
+    pub(super) fn new() -> io::Result<Signals> {
+        // SAFETY: `set` is initialised by sigemptyset before it is used, and lives through the
+        // calls. The descriptor is new and ours.
+        unsafe {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&raw mut set);
+            for signal in Self::ALL {
+                libc::sigaddset(&raw mut set, signal);
+            }
+            check(libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()))?;
+            // An ignored SIGCHLD, inherited, would hide the ends of our children (wait(2)).
+            libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+            let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
+            let fd = libc::signalfd(-1, &raw const set, flags);
+            check(fd)?;
+            Ok(Signals(OwnedFd::from_raw_fd(fd)))
+        }
+    }
+
+    /// The next signal that has arrived.
+    pub(super) fn next(&self) -> Option<Signal> {
+        // SAFETY: all-zero is a valid value of this plain structure, which read(2) fills whole
+        // or not at all (signalfd(2)).
+        let info = unsafe {
+            let mut info: libc::signalfd_siginfo = std::mem::zeroed();
+            let size = size_of_val(&info);
+            let count = libc::read(self.0.as_raw_fd(), (&raw mut info).cast(), size);
+            (count == size.cast_signed()).then_some(info)?
+        };
+        Some(match info.ssi_signo.cast_signed() {
+            libc::SIGCHLD => Signal::Child,
+            libc::SIGTERM => Signal::Asked(Request::Stop),
+            libc::SIGINT | libc::SIGQUIT => Signal::Asked(Request::Quit),
+            libc::SIGHUP => Signal::Asked(Request::Reload),
+            libc::SIGTTIN => Signal::Asked(Request::More),
+            libc::SIGTTOU => Signal::Asked(Request::Less),
+            other => Signal::Ignored(other),
+        })
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Forks a worker that closes `not_for_workers`, runs `body` and exits with its result. The caller
+/// is single-threaded.
+pub(super) fn fork_worker<'fd>(
+    not_for_workers: impl Iterator<Item = BorrowedFd<'fd>>,
+    body: impl FnOnce() -> i32,
+) -> io::Result<Pid> {
+    let arbiter = std::process::id();
+    match fork()? {
+        None => {
+            // Nothing may unwind into the arbiter's frames, which this process has inherited.
+            let code = catch_unwind(AssertUnwindSafe(|| {
+                become_worker(arbiter, not_for_workers);
+                body()
+            }));
+            std::process::exit(code.unwrap_or(1));
+        }
+        Some(pid) => Ok(pid),
+    }
+}
+
+/// fork(2): the child's id, and none in the child.
+pub(crate) fn fork() -> io::Result<Option<Pid>> {
+    // SAFETY: callers are single-threaded, or the child calls only what is async-signal-safe.
+    match unsafe { libc::fork() } {
+        0 => Ok(None),
+        pid if pid > 0 => Ok(Some(pid)),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Sleeps without anything that a forked child of a threaded process may not do.
+pub(crate) fn sleep(duration: Duration) {
+    let time = libc::timespec {
+        tv_sec: libc::time_t::try_from(duration.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: duration.subsec_nanos().into(),
+    };
+    // SAFETY: `time` lives through the call; nanosleep is async-signal-safe.
+    unsafe { libc::nanosleep(&raw const time, std::ptr::null_mut()) };
+}
+
+/// The next child that has ended, whoever started it.
+pub(super) fn reap() -> Option<(Pid, End)> {
+    wait(-1)
+}
+
+/// Whether this child has ended; if so it is a zombie no more.
+pub(crate) fn has_ended(child: Pid) -> bool {
+    wait(child).is_some()
+}
+
+/// Signals a worker. That it is gone already will be seen when it is reaped.
+pub(super) fn signal(pid: Pid, kill: Kill) {
+    let signal = match kill {
+        Kill::Gracefully => libc::SIGTERM,
+        Kill::Quickly => libc::SIGQUIT,
+        Kill::Forcibly => libc::SIGKILL,
+    };
+    // SAFETY: a system call without pointers; the pid is of an unreaped child.
+    unsafe { libc::kill(pid, signal) };
+}
+
+/// Has this process terminated when its parent ends.
+pub(super) fn end_with_parent() -> io::Result<()> {
+    let parent = std::os::unix::process::parent_id();
+    set_parent_death_signal()?;
+    if std::os::unix::process::parent_id() != parent {
+        return Err(io::Error::other("the supervisor has already ended"));
+    }
+    Ok(())
+}
+
+/// Takes over a descriptor that the supervisor has passed by number.
+pub(super) fn inherited(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: system calls that fail on a number that is no open descriptor; an open one was
+    // named as ours by the supervisor, and nobody else in this process knows of it.
+    unsafe {
+        check(libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC))?;
+        Ok(OwnedFd::from_raw_fd(fd))
+    }
+}
+
+/// Forgets what was meant for this process and not for its children.
+pub(super) fn forget_environment(names: &[&str]) {
+    for name in names {
+        // SAFETY: the arbiter is single-threaded.
+        unsafe { std::env::remove_var(name) };
+    }
+}
+
+fn become_worker<'fd>(arbiter: u32, not_for_workers: impl Iterator<Item = BorrowedFd<'fd>>) {
+    for fd in not_for_workers {
+        // SAFETY: their owners are in frames of the arbiter, to which a worker never returns.
+        unsafe { libc::close(fd.as_raw_fd()) };
+    }
+    // SIGPIPE stays ignored, as Rust and Python want it; SIGSEGV and SIGBUS tell of a stack
+    // overflow.
+    let kept = [libc::SIGPIPE, libc::SIGSEGV, libc::SIGBUS];
+    // SAFETY: system calls, which refuse what cannot be changed; `set` is initialised before it
+    // is used.
+    unsafe {
+        for signal in (1..=libc::SIGRTMAX()).filter(|signal| !kept.contains(signal)) {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut());
+    }
+    let armed = set_parent_death_signal().is_ok();
+    if !armed || std::os::unix::process::parent_id() != arbiter {
+        std::process::exit(1);
+    }
+}
+
+fn set_parent_death_signal() -> io::Result<()> {
+    // SAFETY: a system call without pointers.
+    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) })
+}
+
+fn wait(child: Pid) -> Option<(Pid, End)> {
+    let mut status = 0;
+    // SAFETY: `status` lives through the call.
+    let pid = unsafe { libc::waitpid(child, &raw mut status, libc::WNOHANG) };
+    if pid <= 0 {
+        return None;
+    }
+    let end = match libc::WIFSIGNALED(status) {
+        true => End::Signal(libc::WTERMSIG(status)),
+        false => End::Code(libc::WEXITSTATUS(status)),
+    };
+    Some((pid, end))
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

@@ -1,0 +1,179 @@
+//! Serving an edge: dial in, become a slot, answer what comes, say goodbye.
+//!
+//! Owns the life of the connection to the edge. Must not know requests.
+
+use crate::app::App;
+use crate::log;
+use crate::signals::{Private, Stop};
+use crate::socket::{Socket, wait_readable};
+use crate::wire::{Exchanger, Outcome, Terms};
+use forebay::http::{HeadLimits, SLOTS};
+use socket2::{Domain, SockAddr, Type};
+use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Serves the edge that listens at `path` until told to stop; dials again when it goes away.
+/// `accepted` is called each time the edge has taken us.
+pub(crate) fn serve(path: &Path, app: &dyn App, stop: &Stop, mut accepted: impl FnMut()) {
+    let mut exchanger = Exchanger::new(HEAD_BYTES);
+    let mut outage = Outage::new(path);
+    loop {
+        let outcome = dial(path, stop).map(|slot| {
+            accepted();
+            outage.is_over();
+            let _private = Private::new(slot.as_fd());
+            serve_slot(&slot, &mut exchanger, app, stop)
+        });
+        let pause = match outcome {
+            Ok(Outcome::Stopped) | Err(DialError::Stopped) => return,
+            Ok(_) => outage.begins("it has closed the slot"),
+            Err(DialError::Unreachable(error)) => outage.begins(error),
+            Err(DialError::Refused(answer)) => outage.begins(format_args!("it says {answer:?}")),
+        };
+        let stopped = wait_readable([stop.as_fd()], Some(pause));
+        if stopped.is_ok_and(|[stopped]| stopped) {
+            return;
+        }
+    }
+}
+
+fn serve_slot(slot: &Socket, exchanger: &mut Exchanger, app: &dyn App, stop: &Stop) -> Outcome {
+    let terms = Terms {
+        from_edge: true,
+        head: HeadLimits { bytes: HEAD_BYTES, fields: SLOTS, target_bytes: HEAD_BYTES },
+        content_max: u64::MAX,
+        header_timeout: None,
+        body_timeout: None,
+        stop: Some(stop),
+        keep_alive: true,
+        yields_to: &[],
+        peer: None,
+    };
+    loop {
+        match exchanger.exchange(slot, app, &terms) {
+            Outcome::Next => {}
+            Outcome::Ended => return Outcome::Ended,
+            Outcome::Stopped => {
+                say_goodbye(slot);
+                return Outcome::Stopped;
+            }
+        }
+    }
+}
+
+fn say_goodbye(slot: &Socket) {
+    // An edge that is gone needs none.
+    let _ = slot.send_all(&mut [IoSlice::new(GOODBYE)]);
+    slot.shutdown_write();
+}
+
+enum DialError {
+    Stopped,
+    Unreachable(io::Error),
+    Refused(String),
+}
+
+impl From<io::Error> for DialError {
+    fn from(error: io::Error) -> Self {
+        DialError::Unreachable(error)
+    }
+}
+
+fn dial(path: &Path, stop: &Stop) -> Result<Socket, DialError> {
+    let socket = connect(path)?;
+    socket.send_all(&mut [IoSlice::new(UPGRADE)])?;
+    let answer = receive_head(&socket, stop)?;
+    if answer.starts_with(b"HTTP/1.1 101 ") {
+        return Ok(socket);
+    }
+    let line = answer.split(|&byte| byte == b'\r').next().unwrap_or_default();
+    Err(DialError::Refused(String::from_utf8_lossy(line).into_owned()))
+}
+
+/// Never waits: an edge whose backlog is full is one that cannot be reached.
+fn connect(path: &Path) -> io::Result<Socket> {
+    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    socket.set_nonblocking(false)?;
+    Ok(Socket::new(socket))
+}
+
+/// Takes the answer's head and nothing beyond: the first request may be right behind it.
+fn receive_head(socket: &Socket, stop: &Stop) -> Result<Vec<u8>, DialError> {
+    let until = Instant::now() + ANSWER_TIMEOUT;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") && head.len() < ANSWER_BYTES {
+        let left = until.saturating_duration_since(Instant::now());
+        match wait_readable([stop.as_fd(), socket.as_fd()], Some(left))? {
+            [true, _] => {
+                // The edge may have taken us already, and have sent a request.
+                say_goodbye(socket);
+                return Err(DialError::Stopped);
+            }
+            [false, false] => return Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+            [false, true] => {}
+        }
+        let mut byte = [0];
+        if socket.receive(&mut byte)? == 0 {
+            return Err(io::Error::other("it closed the connection").into());
+        }
+        head.extend_from_slice(&byte);
+    }
+    Ok(head)
+}
+
+/// A time without an edge: told once, and waited out with pauses that grow.
+struct Outage<'a> {
+    path: &'a Path,
+    pauses: u32,
+    up_since: Option<Instant>,
+}
+
+impl Outage<'_> {
+    fn new(path: &Path) -> Outage<'_> {
+        Outage { path, pauses: 0, up_since: None }
+    }
+
+    fn is_over(&mut self) {
+        if self.pauses > 1 {
+            log::info!("the edge at {} is back", self.path.display());
+        }
+        self.up_since = Some(Instant::now());
+    }
+
+    /// How long to wait before dialling again.
+    fn begins(&mut self, why: impl std::fmt::Display) -> Duration {
+        if self.up_since.take().is_some_and(|since| since.elapsed() > LONGEST_PAUSE) {
+            self.pauses = 0;
+        }
+        self.pauses += 1;
+        if self.pauses == 2 {
+            log::warning!("no edge at {}: {why}; dialling until there is", self.path.display());
+        }
+        let pause = SHORTEST_PAUSE.saturating_mul(1 << (self.pauses - 1).min(16));
+        pause.min(LONGEST_PAUSE).mul_f64(jitter())
+    }
+}
+
+/// From 0.75 to 1.25, so that workers of a restarted edge do not all dial at once.
+fn jitter() -> f64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let nanos = now.map_or(0, |since| since.subsec_nanos()) ^ std::process::id().rotate_left(7);
+    0.75 + 0.5 * f64::from(nanos % 1024) / 1024.0
+}
+
+const UPGRADE: &[u8] =
+    b"GET / HTTP/1.1\r\nHost: forebay\r\nConnection: Upgrade\r\nUpgrade: forebay-slot/1\r\n\r\n";
+const GOODBYE: &[u8] = b"GOODBYE forebay-slot/1\r\n";
+/// The edge has its own limit; this one only bounds the buffer.
+const HEAD_BYTES: usize = 1 << 20;
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+const ANSWER_BYTES: usize = 4096;
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

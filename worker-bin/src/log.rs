@@ -1,0 +1,58 @@
+//! Lines for the operator on standard error: `[pid] level text`.
+//!
+//! Owns their form. Must not know what is worth one.
+
+use std::io::{IsTerminal, Write};
+
+/// How much a line matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Level {
+    Info,
+    Warn,
+    Error,
+}
+
+/// Writes one line, in one system call, so that lines of several processes do not mix.
+pub(crate) fn line(level: Level, text: std::fmt::Arguments<'_>) {
+    let stderr = std::io::stderr();
+    let colour = stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let line = format(std::process::id(), level, colour, text);
+    // Nobody is left to tell when standard error is gone.
+    let _ = stderr.lock().write_all(line.as_bytes());
+}
+
+macro_rules! info {
+    ($($arg:tt)*) => { $crate::log::line($crate::log::Level::Info, format_args!($($arg)*)) };
+}
+macro_rules! warning {
+    ($($arg:tt)*) => { $crate::log::line($crate::log::Level::Warn, format_args!($($arg)*)) };
+}
+macro_rules! error {
+    ($($arg:tt)*) => { $crate::log::line($crate::log::Level::Error, format_args!($($arg)*)) };
+}
+pub(crate) use {error, info, warning};
+
+fn format(pid: u32, level: Level, colour: bool, text: std::fmt::Arguments<'_>) -> String {
+    let (name, paint) = match level {
+        Level::Info => ("info", "\x1b[32m"),
+        Level::Warn => ("warn", "\x1b[33m"),
+        Level::Error => ("error", "\x1b[31m"),
+    };
+    let text = text.to_string().replace('\n', " | ");
+    if colour {
+        format!("[{pid}] {paint}{name}\x1b[0m {text}\n")
+    } else {
+        format!("[{pid}] {name} {text}\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_event_is_one_line() {
+        assert_eq!(format(7, Level::Warn, false, format_args!("a\nb")), "[7] warn a | b\n");
+        assert!(format(7, Level::Error, true, format_args!("a")).contains("\x1b[31merror"));
+    }
+}

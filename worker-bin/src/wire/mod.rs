@@ -1,0 +1,151 @@
+//! One request and its response on a connection, whoever is at its other end.
+//!
+//! Owns the order: receive, call, send. Must not know where connections come from.
+
+mod receive;
+mod send;
+
+use crate::app::App;
+use crate::log;
+use crate::response::Response;
+use crate::signals::Stop;
+use crate::socket::{Socket, wait_readable};
+use forebay::http::{HeadLimits, Reject, Version};
+use receive::{Interruption, Receiver};
+use send::{Reply, Sender};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+/// What holds for the requests of a connection.
+#[derive(Debug)]
+pub(crate) struct Terms<'a> {
+    /// The other end is the edge: its `Forebay-*` fields are facts, and it adds `Date` and
+    /// whatever else a client needs.
+    pub(crate) from_edge: bool,
+    pub(crate) head: HeadLimits,
+    /// Bytes of content.
+    pub(crate) content_max: u64,
+    /// For a whole head, from the first wait for it.
+    pub(crate) header_timeout: Option<Duration>,
+    /// Between two reads of content.
+    pub(crate) body_timeout: Option<Duration>,
+    /// Given up for this, until the last bytes of the request are taken.
+    pub(crate) stop: Option<&'a Stop>,
+    /// Another request may follow on the connection.
+    pub(crate) keep_alive: bool,
+    /// Not if any of these is readable when the application has answered.
+    pub(crate) yields_to: &'a [BorrowedFd<'a>],
+    /// The other end, if that is the client.
+    pub(crate) peer: Option<SocketAddr>,
+}
+
+impl Terms<'_> {
+    fn must_yield(&self) -> bool {
+        let is_readable =
+            |&fd| wait_readable([fd], Some(Duration::ZERO)).is_ok_and(|[readable]| readable);
+        self.yields_to.iter().any(is_readable)
+    }
+}
+
+/// What becomes of the connection after a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Another request may follow.
+    Next,
+    /// It is of no use any more.
+    Ended,
+    /// The wish to stop came first; no request was begun.
+    Stopped,
+}
+
+/// Exchanges requests for responses. Its buffers are reused: one per worker.
+#[derive(Debug)]
+pub(crate) struct Exchanger {
+    receiver: Receiver,
+    sender: Sender,
+}
+
+impl Exchanger {
+    /// For requests whose heads have at most this many bytes.
+    pub(crate) fn new(head_bytes: usize) -> Exchanger {
+        Exchanger { receiver: Receiver::new(head_bytes), sender: Sender::default() }
+    }
+
+    /// Waits for one request and answers it.
+    pub(crate) fn exchange(
+        &mut self,
+        socket: &Socket,
+        app: &dyn App,
+        terms: &Terms<'_>,
+    ) -> Outcome {
+        match self.receiver.receive(socket, terms) {
+            Ok(mut incoming) => {
+                // Between the last byte taken and the call there is nothing.
+                let call = AssertUnwindSafe(|| app.call(incoming.request));
+                let response = catch_unwind(call).unwrap_or_else(|_| server_error());
+                incoming.reply.keep_alive &= terms.keep_alive && !terms.must_yield();
+                self.answer(socket, response, incoming.reply)
+            }
+            Err(Interruption::Stopped) => Outcome::Stopped,
+            Err(Interruption::Closed) => Outcome::Ended,
+            Err(Interruption::Refused(reject)) => {
+                self.refuse(socket, reject, terms);
+                Outcome::Ended
+            }
+        }
+    }
+
+    fn answer(&mut self, socket: &Socket, response: Response, reply: Reply) -> Outcome {
+        match self.sender.send(socket, response, reply) {
+            Ok(true) => Outcome::Next,
+            Ok(false) => Outcome::Ended,
+            Err(error) => {
+                if error.is_ours {
+                    log::error!("a response was cut short: {}", error.cause);
+                }
+                Outcome::Ended
+            }
+        }
+    }
+
+    fn refuse(&mut self, socket: &Socket, reject: Reject, terms: &Terms<'_>) {
+        if terms.from_edge {
+            log::error!("the edge has sent a request that is malformed: {}", reject.reason());
+        }
+        let response = Response::text(format!("{}\n", reject.reason()));
+        let reply = Reply {
+            to_head: false,
+            version: Version::Http11,
+            keep_alive: false,
+            from_edge: terms.from_edge,
+        };
+        self.answer(socket, response.with_status(reject.status()), reply);
+        linger(socket, terms);
+    }
+}
+
+/// The answer for an application that could not.
+fn server_error() -> Response {
+    Response::text("Internal Server Error\n").with_status(500)
+}
+
+/// Lets the peer read the answer before the reset that unread bytes would cause (RFC 9112 §9.6).
+fn linger(socket: &Socket, terms: &Terms<'_>) {
+    socket.shutdown_write();
+    let until = Instant::now() + LINGER;
+    let mut ignored = [0; 4096];
+    while !terms.must_yield() {
+        let left = until.saturating_duration_since(Instant::now());
+        let arrived = wait_readable([socket.as_fd()], Some(left)).is_ok_and(|[arrived]| arrived);
+        if !arrived || !matches!(socket.receive(&mut ignored), Ok(1..)) || left.is_zero() {
+            return;
+        }
+    }
+}
+
+const LINGER: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+//! The real binary, and the edge's end of its socket.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Generous: only a hang takes this long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A started program; killed when dropped.
+pub(crate) struct Program(pub(crate) Child);
+
+impl Program {
+    pub(crate) fn start(arguments: &[&str]) -> Program {
+        Program::spawn(Command::new(env!("CARGO_BIN_EXE_worker-bin")).args(arguments))
+    }
+
+    /// Through `sh -c SCRIPT`, in which `"$0" "$@"` is the program with its arguments.
+    pub(crate) fn start_by(script: &str, arguments: &[&str]) -> Program {
+        let program = env!("CARGO_BIN_EXE_worker-bin");
+        Program::spawn(Command::new("sh").args(["-c", script, program]).args(arguments))
+    }
+
+    pub(crate) fn spawn(command: &mut Command) -> Program {
+        for name in ["FOREBAY_EDGE", "WEB_CONCURRENCY", "FOREBAY_READY_FD", "FOREBAY_SUPERVISED"] {
+            if !command.get_envs().any(|(set, _)| set == name) {
+                command.env_remove(name);
+            }
+        }
+        Program(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        signal(self.0.id(), name);
+    }
+
+    /// The next line of standard output.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        let stdout = self.0.stdout.as_mut().unwrap();
+        BufReader::with_capacity(1, stdout).read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    /// Waits for a line on standard error that contains `text`.
+    pub(crate) fn wait_for_log(&mut self, text: &str) {
+        let stderr = self.0.stderr.as_mut().unwrap();
+        let mut lines = BufReader::with_capacity(1, stderr).lines();
+        assert!(lines.any(|line| line.unwrap().contains(text)), "no log line with {text:?}");
+    }
+
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < until, "it does not end");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Its exit code, and what it said on standard error.
+    pub(crate) fn end(mut self) -> (Option<i32>, String) {
+        let code = self.wait().code();
+        let mut stderr = String::new();
+        self.0.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        (code, stderr)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+pub(crate) fn signal(pid: u32, name: &str) {
+    let status = Command::new("kill").args(["-s", name, &pid.to_string()]).status().unwrap();
+    assert!(status.success(), "kill -s {name} {pid}");
+}
+
+/// A pool's socket, as an edge would have it.
+pub(crate) struct Edge {
+    listener: UnixListener,
+    directory: TempDir,
+}
+
+impl Edge {
+    pub(crate) fn new() -> Edge {
+        let directory = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(directory.path().join("socket")).unwrap();
+        Edge { listener, directory }
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("unix:{}", self.directory.path().join("socket").display())
+    }
+
+    /// Starts the program with one worker that serves `probe`, and takes its slot.
+    pub(crate) fn with_probe(&self) -> (Program, Slot) {
+        let program = Program::start(&["--edge", &self.address(), "probe"]);
+        (program, self.slot())
+    }
+
+    /// Accepts the next worker that dials in.
+    pub(crate) fn slot(&self) -> Slot {
+        let (stream, _) = self.listener.accept().unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut slot = Slot(stream);
+        assert!(slot.head().contains("Upgrade: forebay-slot/1"));
+        slot.send(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
+             Upgrade: forebay-slot/1\r\n\r\n",
+        );
+        slot
+    }
+}
+
+/// The edge's end of a slot.
+pub(crate) struct Slot(pub(crate) UnixStream);
+
+impl Slot {
+    pub(crate) fn send(&mut self, text: &str) {
+        self.0.write_all(text.as_bytes()).unwrap();
+    }
+
+    pub(crate) fn ask(&mut self, path: &str) {
+        self.send(&format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n"));
+    }
+
+    /// The content of the answer.
+    pub(crate) fn get(&mut self, path: &str) -> String {
+        self.ask(path);
+        self.answer()
+    }
+
+    pub(crate) fn answer(&mut self) -> String {
+        let head = self.head();
+        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+        let mut content = vec![0; length.expect(&head).parse().unwrap()];
+        self.0.read_exact(&mut content).unwrap();
+        String::from_utf8(content).unwrap()
+    }
+
+    pub(crate) fn pid(&mut self) -> u32 {
+        self.get("/pid").parse().unwrap()
+    }
+
+    /// What is still sent until the end of the stream.
+    pub(crate) fn rest(&mut self) -> std::io::Result<String> {
+        let mut rest = String::new();
+        self.0.read_to_string(&mut rest).map(|_| rest)
+    }
+
+    fn head(&mut self) -> String {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            self.0.read_exact(&mut byte).unwrap();
+            head.extend_from_slice(&byte);
+        }
+        String::from_utf8(head).unwrap()
+    }
+}
