@@ -1,0 +1,142 @@
+//! The command line.
+//!
+//! Owns words, defaults and help. Must not do anything.
+
+use clap::{Args, Parser, Subcommand};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// The edge of Forebay: takes every client, serves files, and hands whole requests to workers.
+#[derive(Debug, Parser)]
+#[command(name = "proxy-bin", version, after_help = AFTER_HELP, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve what the configuration says, until a signal ends it
+    Run(Configuration),
+    /// Check a configuration: `FILE: ok`, or every error with its line and what to do
+    Check(Configuration),
+    /// Serve a small site with files and an application behind two pre-forked workers
+    Demo(Demo),
+}
+
+/// Which configuration.
+#[derive(Debug, Args)]
+#[command(after_help = CONFIGURATION_HELP)]
+pub(crate) struct Configuration {
+    /// The configuration, TOML; paths in it are relative to its directory
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+}
+
+/// Where the demonstration listens.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// IP address and port; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+}
+
+const AFTER_HELP: &str = "\
+`proxy-bin run --help` tells all of the configuration.
+
+Output:
+  When it serves and all supervised workers are ready, one line per listener goes to standard
+  output: listening on http://ADDRESS:PORT. Messages, and what supervised workers write, go to
+  standard error.
+
+Signals:
+  TERM       stop listening, finish open requests, then stop the workers; exit code 0
+  TERM again, INT, QUIT
+             stop at once; exit code 0
+  HUP        passed on to supervised workers, which reload
+
+Exit codes:
+  0  stopped by a signal; configuration ok
+  1  not started, or failed while serving; configuration wrong
+  2  wrong usage
+
+Environment:
+  FOREBAY_LOG  what is logged: error, warn, info, debug, trace, or MODULE=LEVEL,...; default
+               warn,proxy_bin=info
+
+Examples:
+  proxy-bin demo
+  proxy-bin check --config site.toml && proxy-bin run --config site.toml
+  kill -HUP $(pidof proxy-bin)";
+
+const CONFIGURATION_HELP: &str = r#"Configuration, with defaults unless it says "example":
+  [server]
+  listen = ["127.0.0.1:8080"]     # example, needed; also "[::]:8080"; port 0 takes a free one
+  reactors = "auto"               # one per core that this process may use, or a number
+  access_log = "-"                # "-" standard output, a path, or "off"
+
+  [limits]                        # durations: ms, s, m, h; sizes: bytes, or "KiB", "MiB", "GiB"
+  client_header_timeout = "10s"   # to the complete head of a request
+  client_body_timeout = "30s"     # between two reads of content
+  send_timeout = "30s"            # between two writes that the client takes something of
+  keepalive_timeout = "75s"       # idle between two requests
+  keepalive_requests = 10000      # requests of one connection
+  lingering_timeout = "5s"        # for a refused client to stop sending
+  head_bytes = "32KiB"            # request line and fields; more is 431
+  head_fields = 100               # fields of a request, 256 at most; more is 431
+  target_bytes = "8KiB"           # request target; more is 414
+  content_max = "16MiB"           # content of a request; more is 413
+  response_head_bytes = "64KiB"   # head of an application's response; more is 502
+  response_memory = "256KiB"      # of a response, waiting for its client
+  connections = 16384             # client connections of the process
+  pipelined = 16                  # requests of one connection answered in one turn
+
+  [[route]]                       # example; a prefix on segment boundaries, the longest wins
+  path = "/static/"
+  host = "example.com"            # example, optional
+  files = "site/static"           # one of files, pool, redirect, respond
+  index = "index.html"            # example, with files
+  cache_control = "max-age=3600"  # example, with files
+  # pool = "app"                  # the name in [pool.NAME]
+  # redirect = "https://example.com{target}"   # {target}: path and query of the request
+  # status = 302                  # with redirect: 301, 302, 307 or 308
+  # respond = { status = 200, content = "", content_type = "text/plain; charset=utf-8" }
+
+  [pool.app]                      # example
+  socket = "run/app.sock"         # example, needed; workers dial in here
+  workers = ["worker-bin", "-w", "2", "hello"]
+                                  # example, optional: started and supervised here; looked up
+                                  # beside proxy-bin, then on PATH
+  queue = 1000                    # requests that may wait for a worker
+  queue_timeout = "10s"           # how long they may
+  deadline = "60s"                # for a worker to begin its response, and between two pieces
+  boot_grace = "10s"              # how long requests wait while no worker is there at all
+
+Supervised workers run in the directory of the configuration, with FOREBAY_EDGE=unix:SOCKET,
+FOREBAY_SUPERVISED=1 and FOREBAY_READY_FD, a descriptor to which they write the line READY. They
+are started again after 0.1 s, doubled up to 10 s; but an end before the first READY stops
+proxy-bin. On stop they get TERM, and KILL 35 s later; QUIT, and KILL 5 s later, if it is quick."#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_names_every_key_with_its_default() {
+        let written = CONFIGURATION_HELP.split("\n\nSupervised").next().unwrap();
+        let written = written.split_once('\n').unwrap().1;
+        let config = crate::config::parse(written, std::path::Path::new("/x/help.toml"));
+        let limits = config.expect("the help's configuration is right").limits;
+        assert_eq!(limits, forebay::Limits::default());
+        for key in crate::config::LIMIT_KEYS {
+            assert!(written.contains(&format!("  {key} = ")), "{key}");
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The keys of `[limits]`: the fields of [`Limits`] under their own names.
+//!
+//! Owns which unit a field has. Must not know defaults: those are the edge's.
+
+use super::error::At;
+use super::section::{Reader, Section};
+use forebay::Limits;
+use std::time::Duration;
+use toml::Spanned;
+use toml::de::DeValue;
+
+/// Every field of [`Limits`].
+pub(crate) const KEYS: [&str; 14] = [
+    "client_header_timeout",
+    "client_body_timeout",
+    "send_timeout",
+    "keepalive_timeout",
+    "keepalive_requests",
+    "lingering_timeout",
+    "head_bytes",
+    "head_fields",
+    "target_bytes",
+    "content_max",
+    "response_head_bytes",
+    "response_memory",
+    "connections",
+    "pipelined",
+];
+
+/// The defaults, changed by what is written.
+pub(crate) fn read(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Limits {
+    let mut limits = Limits::default();
+    let Some(section) = Section::open(reader, "[limits]".into(), value, &KEYS) else {
+        return limits;
+    };
+    let mut fields = Fields { reader, section };
+    fields.duration("client_header_timeout", &mut limits.client_header_timeout);
+    fields.duration("client_body_timeout", &mut limits.client_body_timeout);
+    fields.duration("send_timeout", &mut limits.send_timeout);
+    fields.duration("keepalive_timeout", &mut limits.keepalive_timeout);
+    fields.count("keepalive_requests", u64::MAX, &mut limits.keepalive_requests);
+    fields.duration("lingering_timeout", &mut limits.lingering_timeout);
+    fields.size("head_bytes", &mut limits.head_bytes);
+    fields.count("head_fields", Limits::HEAD_FIELDS_MOST, &mut limits.head_fields);
+    fields.size("target_bytes", &mut limits.target_bytes);
+    fields.size("content_max", &mut limits.content_max);
+    fields.size("response_head_bytes", &mut limits.response_head_bytes);
+    fields.size("response_memory", &mut limits.response_memory);
+    fields.count("connections", usize::MAX, &mut limits.connections);
+    fields.count("pipelined", usize::MAX, &mut limits.pipelined);
+    limits
+}
+
+struct Fields<'r, 'l, 's, 't> {
+    reader: &'r mut Reader<'l>,
+    section: Section<'s, 't>,
+}
+
+impl Fields<'_, '_, '_, '_> {
+    fn duration(&mut self, key: &str, field: &mut Duration) {
+        let written = self.section.duration(self.reader, key);
+        let Some(At { value, line }) = written else { return };
+        if value.is_zero() {
+            self.section.complain(self.reader, key, line, "must be more than nothing");
+        }
+        *field = value;
+    }
+
+    fn size<N: TryFrom<u64>>(&mut self, key: &str, field: &mut N) {
+        let written = self.section.size(self.reader, key);
+        self.store(key, written, field);
+    }
+
+    fn count<N>(&mut self, key: &str, most: N, field: &mut N)
+    where
+        N: TryFrom<u64> + PartialOrd + std::fmt::Display,
+    {
+        let Some(written) = self.section.count(self.reader, key) else { return };
+        let line = written.line;
+        self.store(key, Some(written), field);
+        if *field > most {
+            self.section.complain(self.reader, key, line, &format!("may be {most} at most"));
+        }
+    }
+
+    fn store<N: TryFrom<u64>>(&mut self, key: &str, written: Option<At<u64>>, field: &mut N) {
+        let Some(At { value, line }) = written else { return };
+        match N::try_from(value) {
+            Ok(number) if value > 0 => *field = number,
+            Ok(_) => self.section.complain(self.reader, key, line, "must be 1 at least"),
+            Err(_) => {
+                self.section.complain(self.reader, key, line, "is too large for this machine")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+    use std::path::Path;
+
+    fn limits(text: &str) -> Result<Limits, Vec<String>> {
+        let text = format!("{}\n[limits]\n{text}", crate::config::tests::SMALLEST);
+        let errors = |e: Vec<_>| e.iter().map(ToString::to_string).collect();
+        parse(&text, Path::new("/x/f.toml")).map(|config| config.limits).map_err(errors)
+    }
+
+    #[test]
+    fn every_field_has_its_key() {
+        let debug = format!("{:?}", Limits::default());
+        let fields: Vec<_> =
+            debug.split([' ', '{']).filter_map(|word| word.strip_suffix(':')).collect();
+        assert_eq!(fields, KEYS);
+    }
+
+    #[test]
+    fn every_key_reaches_its_field() {
+        for key in KEYS {
+            let value = if key.ends_with("_timeout") { "\"7s\"" } else { "7" };
+            let changed = limits(&format!("{key} = {value}")).unwrap();
+            assert!(format!("{changed:?}").contains(&format!("{key}: 7")), "{key}");
+        }
+    }
+
+    #[test]
+    fn bounds_name_line_and_value() {
+        for (wrong, says) in [
+            ("head_fields = 257", "may be 256 at most"),
+            ("head_fields = 0", "must be 1 at least"),
+            ("send_timeout = \"0s\"", "must be more than nothing"),
+            ("content_max = \"16MB\"", "`content_max` in [limits] = \"16MB\": unit `MB`"),
+            ("connections = \"64KiB\"", "must be a whole number without quotes, not string"),
+            ("content_max = -1", "= -1 is not between 0 and"),
+        ] {
+            let errors = limits(wrong).unwrap_err();
+            assert!(
+                errors[0].starts_with("/x/f.toml:9: ") && errors[0].contains(says),
+                "{errors:?}"
+            );
+        }
+    }
+}

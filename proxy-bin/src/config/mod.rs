@@ -1,0 +1,137 @@
+//! The configuration: from text to objects, or to everything that is wrong with it.
+//!
+//! Owns what a configuration means. Must not know how it is carried out. Three steps: `written`
+//! (shape, units, unknown keys), `resolve` (what values mean together), `surroundings` (what must
+//! exist around the file). The first two are pure.
+
+mod error;
+mod limits;
+mod resolve;
+mod section;
+mod surroundings;
+mod units;
+mod written;
+
+pub(crate) use error::{At, ConfigError};
+#[cfg(test)]
+pub(crate) use limits::KEYS as LIMIT_KEYS;
+
+use error::Problems;
+use forebay::Limits;
+use section::Reader;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use toml::de::DeTable;
+
+/// A configuration that makes sense in itself. Paths are absolute.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// The file's directory, to which its paths are relative; the workers' working directory.
+    pub(crate) directory: PathBuf,
+    /// `ADDRESS:PORT`, at least one.
+    pub(crate) listen: Vec<String>,
+    /// 0: one per allowed core.
+    pub(crate) reactors: usize,
+    /// Where requests are logged.
+    pub(crate) access_log: AccessLog,
+    /// Bounds of the edge.
+    pub(crate) limits: Limits,
+    /// At least one; no two for the same host and path.
+    pub(crate) routes: Vec<Route>,
+    /// Those that a route leads to.
+    pub(crate) pools: Vec<Pool>,
+    /// What is allowed but hardly meant.
+    pub(crate) warnings: Vec<ConfigError>,
+}
+
+/// Where requests are logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum AccessLog {
+    /// Nowhere.
+    Off,
+    /// Standard output.
+    Stdout,
+    /// Appended to this file.
+    File(At<PathBuf>),
+}
+
+/// Requests of one host and path prefix, and what answers them.
+#[derive(Clone, Debug)]
+pub(crate) struct Route {
+    /// All hosts without it. Lower case, without port.
+    pub(crate) host: Option<String>,
+    /// A prefix, matched on segment boundaries.
+    pub(crate) path: String,
+    /// What answers.
+    pub(crate) target: Target,
+}
+
+/// What answers the requests of a route.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    /// The files beneath a directory.
+    Files { root: At<PathBuf>, index: Option<String>, cache_control: Option<String> },
+    /// The workers of the pool of this name.
+    Pool(String),
+    /// Another place.
+    Redirect { to: String, status: u16 },
+    /// Always the same.
+    Respond { status: u16, content: String, content_type: String },
+}
+
+/// Workers that dial in, and the queue before them. What is `None` has the edge's default.
+#[derive(Clone, Debug)]
+pub(crate) struct Pool {
+    /// As in `[pool.NAME]`.
+    pub(crate) name: At<String>,
+    /// Where workers dial in.
+    pub(crate) socket: At<PathBuf>,
+    /// Program and arguments to supervise; none: the workers are started by somebody else.
+    pub(crate) workers: Option<Vec<At<String>>>,
+    /// Requests that may wait for a worker.
+    pub(crate) queue: Option<usize>,
+    /// How long they may.
+    pub(crate) queue_timeout: Option<Duration>,
+    /// How long a worker may take to begin its response, and between two pieces of it.
+    pub(crate) deadline: Option<Duration>,
+    /// How long requests wait for a first worker.
+    pub(crate) boot_grace: Option<Duration>,
+}
+
+/// Reads `file` and looks for what it needs around it.
+///
+/// # Errors
+/// Everything that is wrong, in the order of the file.
+pub(crate) fn load(file: &Path) -> Result<Config, Vec<ConfigError>> {
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        let mut problems = Problems::new(file);
+        problems.add(0, format!("cannot read the configuration: {error}"));
+        problems.sorted()
+    })?;
+    let config = parse(&text, file)?;
+    surroundings::check(&config, file)?;
+    Ok(config)
+}
+
+/// What `text` means, if it is what `file` contains. Only the text is looked at.
+///
+/// # Errors
+/// Everything that is wrong with the text, in its order.
+pub(crate) fn parse(text: &str, file: &Path) -> Result<Config, Vec<ConfigError>> {
+    let mut reader = Reader::new(text, file);
+    let table = match DeTable::parse(text) {
+        Ok(table) => table,
+        Err(error) => {
+            let line = error.span().map_or(0, |span| reader.lines.of(span));
+            let written = text.lines().nth(line.saturating_sub(1)).unwrap_or_default().trim();
+            let what = error.message().lines().collect::<Vec<_>>().join(", ");
+            reader.problems.add(line, format!("`{written}` is not TOML: {what}"));
+            return Err(reader.problems.sorted());
+        }
+    };
+    let written = written::read(&mut reader, table.get_ref());
+    resolve::resolve(reader.problems, written, file)
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

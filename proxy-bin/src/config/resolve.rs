@@ -1,0 +1,266 @@
+//! What a configuration means: names become objects, paths absolute, conflicts errors.
+//!
+//! Owns the relations between values. Must not look at the file system.
+
+use super::error::{At, ConfigError, Problems, suggestion};
+use super::written::{self, Written};
+use super::{AccessLog, Config, Pool, Route, Target};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// The meaning of what is written in `file`, unless something was or is wrong with it.
+pub(crate) fn resolve(
+    problems: Problems,
+    written: Written,
+    file: &Path,
+) -> Result<Config, Vec<ConfigError>> {
+    let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let directory = absolute.parent().map(Path::to_owned).unwrap_or_default();
+    let mut resolver = Resolver { problems, warnings: Problems::new(file), directory };
+    let Written { server, limits, routes, pools } = written;
+    let listen = resolver.listen(server.listen.unwrap_or_default());
+    let access_log = resolver.access_log(server.access_log);
+    let mut pools: Vec<_> = pools.into_iter().filter_map(|pool| resolver.pool(pool)).collect();
+    resolver.distinct_sockets(&pools);
+    let routes = resolver.routes(routes, &pools);
+    if resolver.problems.is_empty() {
+        pools.retain(|pool| resolver.is_used(pool, &routes));
+    }
+    let Resolver { problems, warnings, directory } = resolver;
+    problems.none_or(Config {
+        directory,
+        listen,
+        reactors: server.reactors.map_or(0, |reactors| reactors.value),
+        access_log,
+        limits,
+        routes,
+        pools,
+        warnings: warnings.sorted(),
+    })
+}
+
+struct Resolver {
+    problems: Problems,
+    warnings: Problems,
+    directory: PathBuf,
+}
+
+impl Resolver {
+    fn path(&self, written: At<String>) -> At<PathBuf> {
+        written.with(self.directory.join(&written.value))
+    }
+
+    fn listen(&mut self, written: Vec<At<String>>) -> Vec<String> {
+        let mut seen: HashMap<SocketAddr, usize> = HashMap::new();
+        for At { value, line } in &written {
+            let Ok(address) = value.parse::<SocketAddr>() else {
+                let what =
+                    "is not ADDRESS:PORT: write \"127.0.0.1:8080\", or \"[::]:8080\" for all";
+                self.problems.add(*line, format!("listen address \"{value}\" {what}"));
+                continue;
+            };
+            if let Some(first) = seen.insert(address, *line).filter(|_| address.port() != 0) {
+                let what =
+                    format!("listen address \"{value}\" is already on line {first}: remove one");
+                self.problems.add(*line, what);
+            }
+        }
+        written.into_iter().map(|listen| listen.value).collect()
+    }
+
+    fn access_log(&self, written: Option<At<String>>) -> AccessLog {
+        match written {
+            None => AccessLog::Stdout,
+            Some(At { value, .. }) if value == "-" => AccessLog::Stdout,
+            Some(At { value, .. }) if value == "off" => AccessLog::Off,
+            Some(path) => AccessLog::File(self.path(path)),
+        }
+    }
+
+    fn pool(&mut self, written: written::Pool) -> Option<Pool> {
+        let At { value: name, line } = &written.name;
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if name.is_empty() || !name.bytes().all(is_plain) {
+            let what = format!("pool name {name:?}: write letters, digits, `-`, `_` or `.` only");
+            self.problems.add(*line, what);
+        }
+        for (key, duration) in
+            [("queue_timeout", written.queue_timeout), ("deadline", written.deadline)]
+        {
+            if let Some(At { line, .. }) = duration.filter(|duration| duration.value.is_zero()) {
+                self.problems
+                    .add(line, format!("`{key}` in [pool.{name}] must be more than nothing"));
+            }
+        }
+        let socket = self.path(written.socket?);
+        let length = socket.value.as_os_str().len();
+        if length > SOCKET_PATH_MOST {
+            let what = format!(
+                "socket path \"{}\" is too long, {length} bytes of at most {SOCKET_PATH_MOST}: \
+                 write a shorter one, such as \"/run/forebay/{name}.sock\"",
+                socket.value.display()
+            );
+            self.problems.add(socket.line, what);
+        }
+        Some(Pool {
+            name: written.name,
+            socket,
+            workers: written.workers,
+            queue: written.queue.map(|queue| usize::try_from(queue.value).unwrap_or(usize::MAX)),
+            queue_timeout: written.queue_timeout.map(|timeout| timeout.value),
+            deadline: written.deadline.map(|deadline| deadline.value),
+            boot_grace: written.boot_grace.map(|grace| grace.value),
+        })
+    }
+
+    fn distinct_sockets(&mut self, pools: &[Pool]) {
+        let mut seen: HashMap<&Path, &At<String>> = HashMap::new();
+        for Pool { name, socket, .. } in pools {
+            if let Some(other) = seen.insert(&socket.value, name) {
+                let what = format!(
+                    "socket \"{}\" of [pool.{}] is also that of [pool.{}]: give each its own",
+                    socket.value.display(),
+                    name.value,
+                    other.value
+                );
+                self.problems.add(socket.line, what);
+            }
+        }
+    }
+
+    fn routes(&mut self, written: Vec<written::Route>, pools: &[Pool]) -> Vec<Route> {
+        let mut seen: HashMap<(Option<String>, String), usize> = HashMap::new();
+        let mut routes = Vec::new();
+        for route in written {
+            let line = route.line;
+            let host = route.host.and_then(|host| self.host(host));
+            let path = route.path.and_then(|path| self.prefix(path));
+            let target = route.target.and_then(|target| self.target(target, pools));
+            let (Some(path), Some(target)) = (path, target) else { continue };
+            if let Some(first) = seen.insert((host.clone(), path.clone()), line) {
+                let of_host =
+                    host.as_ref().map(|h| format!(" of host \"{h}\"")).unwrap_or_default();
+                let what =
+                    format!("route \"{path}\"{of_host} is already on line {first}: remove one");
+                self.problems.add(line, what);
+            }
+            routes.push(Route { host, path, target });
+        }
+        routes
+    }
+
+    fn prefix(&mut self, path: At<String>) -> Option<String> {
+        let At { value, line } = path;
+        let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"?#\\".contains(&byte);
+        let has_dots = value.split('/').any(|segment| segment == "." || segment == "..");
+        if value.starts_with('/') && value.bytes().all(is_plain) && !has_dots {
+            return Some(value);
+        }
+        let what = "is not a path prefix: begin it with /, without spaces, ?, # and dot segments";
+        self.problems.add(line, format!("path \"{value}\" {what}"));
+        None
+    }
+
+    fn host(&mut self, host: At<String>) -> Option<String> {
+        let At { value, line } = host;
+        let is_name =
+            value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
+        let is_address = value
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+            .is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok());
+        if is_name || is_address {
+            return Some(value.to_ascii_lowercase());
+        }
+        let what = "is not a host: write the name alone, such as \"example.com\", without port";
+        self.problems.add(line, format!("host \"{value}\" {what}"));
+        None
+    }
+
+    fn target(&mut self, written: written::Target, pools: &[Pool]) -> Option<Target> {
+        match written {
+            written::Target::Files { root, index, cache_control } => Some(Target::Files {
+                root: self.path(root),
+                index: index.and_then(|index| self.index(index)),
+                cache_control: cache_control.and_then(|v| self.field_value("cache_control", v)),
+            }),
+            written::Target::Pool(name) => {
+                let names = pools.iter().map(|pool| pool.name.value.as_str());
+                if !names.clone().any(|known| known == name.value) {
+                    let hint = suggestion(&name.value, names);
+                    self.problems.add(name.line, format!("no [pool.{}]{hint}", name.value));
+                }
+                Some(Target::Pool(name.value))
+            }
+            written::Target::Redirect { to, status } => self.redirect(to, status),
+            written::Target::Respond(respond) => self.respond(respond),
+        }
+    }
+
+    fn index(&mut self, index: At<String>) -> Option<String> {
+        let At { value, line } = index;
+        if !value.contains(['/', '\\', '\0']) && value != "." && value != ".." {
+            return Some(value);
+        }
+        let what = "is not the name of a file in the directory, such as \"index.html\"";
+        self.problems.add(line, format!("index {value:?} {what}"));
+        None
+    }
+
+    fn field_value(&mut self, key: &str, value: At<String>) -> Option<String> {
+        let At { value, line } = value;
+        if value.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
+            return Some(value);
+        }
+        self.problems.add(line, format!("{key} {value:?} is not plain ASCII on one line"));
+        None
+    }
+
+    fn redirect(&mut self, to: At<String>, status: Option<At<u64>>) -> Option<Target> {
+        let status = status.unwrap_or(At { value: 302, line: to.line });
+        let is_plain = to.value.bytes().all(|byte| byte.is_ascii_graphic());
+        if !is_plain || !["/", "http://", "https://"].iter().any(|p| to.value.starts_with(p)) {
+            let what = "is not a place: begin it with https://, http:// or /, without spaces";
+            self.problems.add(to.line, format!("redirect {:?} {what}", to.value));
+        }
+        if ![301, 302, 307, 308].contains(&status.value) {
+            let what =
+                format!("status {} does not redirect: write 301, 302, 307 or 308", status.value);
+            self.problems.add(status.line, what);
+            return None;
+        }
+        Some(Target::Redirect { to: to.value, status: status.value as u16 })
+    }
+
+    fn respond(&mut self, written: written::Respond) -> Option<Target> {
+        let written::Respond { line, status, content, content_type } = written;
+        let status = status.unwrap_or(At { value: 200, line });
+        if !(200..=599).contains(&status.value) {
+            let what = format!("status {} is not a final one: write 200 to 599", status.value);
+            self.problems.add(status.line, what);
+            return None;
+        }
+        let plain = || At { value: "text/plain; charset=utf-8".into(), line };
+        let content_type = content_type.unwrap_or_else(plain);
+        Some(Target::Respond {
+            status: status.value as u16,
+            content: content.map(|content| content.value).unwrap_or_default(),
+            content_type: self.field_value("content_type", content_type)?,
+        })
+    }
+
+    fn is_used(&mut self, pool: &Pool, routes: &[Route]) -> bool {
+        let name = &pool.name.value;
+        let leads_here = |route: &Route| matches!(&route.target, Target::Pool(to) if to == name);
+        let is_used = routes.iter().any(leads_here);
+        if !is_used {
+            let what = format!("no route leads to [pool.{name}]: it is left out, with its workers");
+            self.warnings.add(pool.name.line, what);
+        }
+        is_used
+    }
+}
+
+/// What fits into `sun_path` with its end (unix(7)).
+const SOCKET_PATH_MOST: usize = 107;

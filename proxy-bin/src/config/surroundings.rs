@@ -1,0 +1,53 @@
+//! What must exist around a configuration before it can be carried out.
+//!
+//! Owns the look at the file system. Must not change anything there.
+
+use super::error::{At, ConfigError, Problems};
+use super::{AccessLog, Config, Pool, Target};
+use crate::supervise::find_program;
+use std::path::{Path, PathBuf};
+
+/// Looks for roots, directories and programs that `config` needs.
+///
+/// # Errors
+/// All that are missing, in the order of `file`.
+pub(crate) fn check(config: &Config, file: &Path) -> Result<(), Vec<ConfigError>> {
+    let mut problems = Problems::new(file);
+    for route in &config.routes {
+        let Target::Files { root, .. } = &route.target else { continue };
+        if let Err(what) = look_at_directory(&root.value) {
+            let root_text = root.value.display();
+            problems.add(root.line, format!("files: directory \"{root_text}\" {what}"));
+        }
+    }
+    if let AccessLog::File(path) = &config.access_log {
+        check_parent(&mut problems, "access_log", path);
+    }
+    for Pool { name, socket, workers, .. } in &config.pools {
+        check_parent(&mut problems, "socket", socket);
+        let Some(program) = workers.as_ref().and_then(|argv| argv.first()) else { continue };
+        if let Err(error) = find_program(&program.value, &config.directory) {
+            problems.add(program.line, format!("workers of [pool.{}]: {error}", name.value));
+        }
+    }
+    problems.none_or(())
+}
+
+fn check_parent(problems: &mut Problems, key: &str, path: &At<PathBuf>) {
+    let parent = path.value.parent().unwrap_or(&path.value);
+    if let Err(what) = look_at_directory(parent) {
+        let (path_text, parent) = (path.value.display(), parent.display());
+        problems.add(path.line, format!("{key} \"{path_text}\": directory \"{parent}\" {what}"));
+    } else if path.value.is_dir() {
+        let what = format!("{key} \"{}\" is a directory: name a file in it", path.value.display());
+        problems.add(path.line, what);
+    }
+}
+
+fn look_at_directory(directory: &Path) -> Result<(), String> {
+    match directory.metadata() {
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(_) => Err("is not a directory: name one".to_owned()),
+        Err(error) => Err(format!("cannot be opened: {error}: create it or correct the path")),
+    }
+}

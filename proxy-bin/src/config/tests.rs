@@ -1,0 +1,277 @@
+//! Whole configurations, right and wrong: every error with its line.
+
+use super::*;
+
+/// Seven lines that are right.
+pub(crate) const SMALLEST: &str = r#"[server]
+listen = ["127.0.0.1:0"]
+
+[[route]]
+path = "/"
+respond = { content = "hello" }
+"#;
+
+fn errors(text: &str) -> Vec<String> {
+    let errors = parse(text, Path::new("/x/f.toml")).map(|_| ()).unwrap_err();
+    errors.iter().map(ToString::to_string).collect()
+}
+
+/// The only error of [`SMALLEST`] with `more` from line 8.
+#[track_caller]
+fn assert_error(more: &str, line: usize, says: &str) {
+    let errors = errors(&format!("{SMALLEST}\n{more}"));
+    let [error] = &errors[..] else { panic!("not one error: {errors:?}") };
+    assert!(error.starts_with(&format!("/x/f.toml:{line}: ")), "{error}");
+    assert!(error.contains(says), "{error}");
+    assert!(!error.contains('\n'), "{error}");
+}
+
+#[test]
+fn the_example_of_the_documentation() {
+    let config = parse(
+        r#"
+        [server]
+        listen = ["127.0.0.1:8080", "[::]:8080"]
+        reactors = "auto"
+        access_log = "-"
+        [limits]
+        client_header_timeout = "10s"
+        content_max = "16MiB"
+        [[route]]
+        path = "/static/"
+        files = "site/static"
+        index = "index.html"
+        cache_control = "max-age=60"
+        [[route]]
+        host = "Example.COM"
+        path = "/"
+        pool = "app"
+        [[route]]
+        path = "/old"
+        redirect = "https://example.com/new"
+        status = 308
+        [[route]]
+        path = "/healthz"
+        respond = { status = 204 }
+        [pool.app]
+        socket = "run/app.sock"
+        workers = ["worker-bin", "-w", "2", "hello"]
+        queue = 1000
+        queue_timeout = "10s"
+        "#,
+        Path::new("/etc/forebay/f.toml"),
+    )
+    .unwrap();
+    assert_eq!(config.directory, Path::new("/etc/forebay"));
+    assert_eq!(config.listen, ["127.0.0.1:8080", "[::]:8080"]);
+    assert_eq!((config.reactors, config.access_log), (0, AccessLog::Stdout));
+    assert_eq!(config.limits.content_max, 16 << 20);
+    let [files, app, old, healthz] = &config.routes[..] else { panic!("four routes") };
+    let Target::Files { root, index, cache_control } = &files.target else { panic!("files") };
+    assert_eq!(root.value, Path::new("/etc/forebay/site/static"));
+    assert_eq!(index.as_deref(), Some("index.html"));
+    assert_eq!(cache_control.as_deref(), Some("max-age=60"));
+    assert_eq!((app.host.as_deref(), app.path.as_str()), (Some("example.com"), "/"));
+    assert!(matches!(&app.target, Target::Pool(name) if name == "app"));
+    let Target::Redirect { to, status } = &old.target else { panic!("redirect") };
+    assert_eq!((to.as_str(), *status), ("https://example.com/new", 308));
+    assert!(matches!(&healthz.target, Target::Respond { status: 204, .. }));
+    let [pool] = &config.pools[..] else { panic!("one pool") };
+    assert_eq!(pool.socket.value, Path::new("/etc/forebay/run/app.sock"));
+    assert_eq!(pool.workers.as_ref().map(Vec::len), Some(4));
+    assert_eq!((pool.queue, pool.queue_timeout), (Some(1000), Some(Duration::from_secs(10))));
+    assert_eq!((pool.deadline, pool.boot_grace), (None, None));
+    assert_eq!(config.warnings, []);
+}
+
+#[test]
+fn access_log_is_on_unless_said_otherwise() {
+    assert_eq!(parse(SMALLEST, Path::new("/x/f")).unwrap().access_log, AccessLog::Stdout);
+    let with = |value: &str| {
+        let text = SMALLEST.replace("[server]", &format!("[server]\naccess_log = \"{value}\""));
+        parse(&text, Path::new("/x/f")).unwrap().access_log
+    };
+    assert_eq!(with("off"), AccessLog::Off);
+    let expected = At { value: PathBuf::from("/x/log/a"), line: 2 };
+    assert_eq!(with("log/a"), AccessLog::File(expected));
+}
+
+#[test]
+fn not_toml() {
+    assert_error("[limits\n", 8, "`[limits` is not TOML: ");
+    assert_error(
+        "[limits]\npipelined = 1\npipelined = 2\n",
+        10,
+        "`pipelined = 2` is not TOML: duplicate key",
+    );
+}
+
+#[test]
+fn unknown_keys_with_a_suggestion() {
+    assert_error(
+        "[pool.app]\nsocket = \"s\"\nquue = 1",
+        10,
+        "unknown key `quue` in [pool.app], did \
+                  you mean `queue`?",
+    );
+    assert_error("[limit]", 8, "unknown key `limit` in the file, did you mean `limits`?");
+    assert_error("[limits]\nheader_timeout = \"1s\"", 9, "did you mean `client_header_timeout`?");
+    assert_error("[[route]]\npath = \"/a\"\nfiels = \"x\"\nfiles = \"x\"", 10, "mean `files`?");
+    assert_error("[[route]]\npath = \"/a\"\nrespond = { body = \"x\" }", 10, "known are: status");
+}
+
+#[test]
+fn wrong_types() {
+    assert_error("[limits]\nsend_timeout = 10", 9, "= 10 has no unit, write for example \"10s\"");
+    assert_error("[[route]]\npath = 1\nfiles = \"x\"", 9, "`path` in [[route]] must be a string");
+    assert_error("[pool.app]\nsocket = \"\"", 9, "is empty");
+    assert_error("[pool]\napp = 1", 9, "[pool.app] must be a table, not integer");
+    assert_error(
+        "[pool.app]\nsocket = \"s\"\nworkers = \"worker-bin\"",
+        10,
+        "`workers` in [pool.app] must be a list of strings",
+    );
+    assert_error("[pool.app]\nsocket = \"s\"\nworkers = []", 10, "is empty");
+    let text = SMALLEST.replace("[[route]]", "[route]");
+    assert_eq!(
+        errors(&text),
+        ["/x/f.toml:4: `route` must be a list: write [[route]], not [route]"]
+    );
+}
+
+#[test]
+fn the_server_table() {
+    let with = |line: &str| errors(&SMALLEST.replace("[server]", &format!("[server]\n{line}")));
+    for (line, says) in [
+        ("reactors = \"all\"", "f.toml:2: `reactors` in [server] must be \"auto\" or a number"),
+        ("reactors = 0", "f.toml:2: `reactors` in [server] = 0 must be \"auto\" or 1 to 1024"),
+        ("access_log = true", "f.toml:2: `access_log` in [server] must be a string, not boolean"),
+    ] {
+        assert!(with(line)[0].contains(says), "{:?}", with(line));
+    }
+    let with = |listen: &str| errors(&SMALLEST.replace("[\"127.0.0.1:0\"]", listen));
+    for (listen, says) in [
+        ("[\"8080\"]", "f.toml:2: listen address \"8080\" is not ADDRESS:PORT"),
+        ("[\"localhost:80\"]", "f.toml:2: listen address \"localhost:80\" is not"),
+        (
+            "[\"[::]:80\",\n\"[::]:80\"]",
+            "f.toml:3: listen address \"[::]:80\" is already on line 2",
+        ),
+        ("[]", "f.toml:2: `listen` in [server] is empty"),
+    ] {
+        assert!(with(listen)[0].contains(says), "{:?}", with(listen));
+    }
+}
+
+#[test]
+fn what_is_missing() {
+    let empty = errors("");
+    assert_eq!(empty.len(), 2);
+    assert!(empty[0].starts_with("/x/f.toml: [server] is missing"), "{empty:?}");
+    assert!(empty[1].contains("nothing would be served: write a [[route]]"), "{empty:?}");
+    let text = SMALLEST.replace("listen", "reactors = 1 #");
+    assert!(errors(&text)[0].contains("f.toml:1: `listen` in [server] is missing"));
+    assert_error("[[route]]\nfiles = \"x\"", 8, "`path` in [[route]] is missing");
+    assert_error("[[route]]\npath = \"/a\"", 8, "has no target");
+    assert_error("[pool.app]", 8, "`socket` in [pool.app] is missing");
+}
+
+#[test]
+fn routes_in_conflict() {
+    assert_error("[[route]]\npath = \"/\"\nfiles = \"x\"", 8, "route \"/\" is already on line 4");
+    let two = "[[route]]\npath = \"/a\"\nhost = \"h\"\nfiles = \"x\"\n";
+    assert_error(&two.repeat(2), 12, "\"/a\" of host \"h\" is already on line 8");
+    assert_error(
+        "[[route]]\npath = \"/a\"\nfiles = \"x\"\nredirect = \"/\"",
+        8,
+        "has 2 targets: keep one of [\"files\", \"redirect\"]",
+    );
+    assert_error(
+        "[[route]]\npath = \"/a\"\nfiles = \"x\"\nstatus = 301",
+        11,
+        "`status` in [[route]] belongs to `redirect`, not `files`",
+    );
+}
+
+#[test]
+fn values_that_mean_nothing() {
+    let route = |line: &str| format!("[[route]]\npath = \"/a\"\n{line}");
+    assert_error(&route("pool = \"ap\"\n[pool.app]\nsocket = \"s\""), 10, "no [pool.ap], did you");
+    assert_error(&route("pool = \"app\""), 10, "no [pool.app]; known are: none");
+    assert_error(
+        &route("redirect = \"example.com\""),
+        10,
+        "redirect \"example.com\" is not a place",
+    );
+    assert_error(&route("redirect = \"/\"\nstatus = 200"), 11, "status 200 does not redirect");
+    assert_error(&route("respond = { status = 99 }"), 10, "status 99 is not a final one");
+    assert_error(
+        &route("respond = { content_type = \"a\\nb\" }"),
+        10,
+        "is not plain ASCII on one line",
+    );
+    assert_error(&route("files = \"x\"\nindex = \"a/b\""), 11, "index \"a/b\" is not the name");
+    assert_error(
+        &route("files = \"x\"\ncache_control = \"a\\nb\""),
+        11,
+        "is not plain ASCII on one line",
+    );
+    assert_error(&route("host = \"h:80\"\nfiles = \"x\""), 10, "host \"h:80\" is not a host");
+    assert_error("[[route]]\npath = \"a\"\nfiles = \"x\"", 9, "path \"a\" is not a path prefix");
+    assert_error("[[route]]\npath = \"/a/../b\"\nfiles = \"x\"", 9, "is not a path prefix");
+}
+
+#[test]
+fn pools_that_cannot_work() {
+    let route = "[[route]]\npath = \"/a\"\npool = \"app\"\n[pool.app]\n";
+    let long = format!("{route}socket = \"{}.sock\"", "x".repeat(100));
+    assert_error(&long, 12, "is too long, 108 bytes of at most 107: write a shorter one");
+    let ok = format!("{SMALLEST}{route}socket = \"{}.sock\"", "x".repeat(99));
+    assert!(parse(&ok, Path::new("/x/f.toml")).is_ok());
+    assert_error(
+        &format!("{route}socket = \"s\"\ndeadline = \"0s\""),
+        13,
+        "`deadline` in [pool.app]",
+    );
+    assert_error(&format!("{route}socket = \"s\"\n[pool.b]\nsocket = \"s\""), 14, "also that of");
+    assert_error("[pool.\"a b\"]\nsocket = \"s\"", 8, "pool name \"a b\"");
+}
+
+#[test]
+fn a_pool_without_route_is_left_out_with_a_warning() {
+    let text = format!("{SMALLEST}\n[pool.app]\nsocket = \"s\"\n");
+    let config = parse(&text, Path::new("/x/f.toml")).unwrap();
+    assert!(config.pools.is_empty());
+    let warnings: Vec<_> = config.warnings.iter().map(ToString::to_string).collect();
+    assert!(warnings[0].starts_with("/x/f.toml:8: no route leads to [pool.app]"), "{warnings:?}");
+}
+
+#[test]
+fn several_errors_come_together_in_order() {
+    let text = "[[route]]\npath = \"x\"\nfiles = \"a\"\n[server]\nlisten = [\"1\"]\nquick = 1\n";
+    let lines: Vec<_> =
+        errors(text).iter().map(|e| e.split(':').nth(1).unwrap().to_owned()).collect();
+    assert_eq!(lines, ["2", "5", "6"]);
+}
+
+#[test]
+fn what_is_missing_around_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("f.toml");
+    let text = format!(
+        "{SMALLEST}[[route]]\npath = \"/s/\"\nfiles = \"site\"\n[[route]]\npath = \"/a/\"\n\
+         pool = \"app\"\n[pool.app]\nsocket = \"run/app.sock\"\nworkers = [\"no-such-program\"]\n"
+    );
+    std::fs::write(&file, text).unwrap();
+    let errors: Vec<_> = load(&file).unwrap_err().iter().map(ToString::to_string).collect();
+    assert_eq!(errors.len(), 3, "{errors:?}");
+    assert!(
+        errors[0].contains("f.toml:9: files: directory \"") && errors[0].contains("/site\" cannot")
+    );
+    assert!(errors[1].contains("f.toml:14: socket \""), "{errors:?}");
+    assert!(errors[2].contains("f.toml:15: workers of [pool.app]: no program `no-such-program`"));
+    let missing = load(&directory.path().join("none.toml")).unwrap_err();
+    assert!(
+        missing[0].to_string().contains("none.toml: cannot read the configuration: No such file")
+    );
+}

@@ -1,0 +1,224 @@
+//! What was written: the file's tables with their types and lines, not yet what they mean.
+//!
+//! Owns the tables and their keys. Must not know how values relate to each other.
+
+use super::error::At;
+use super::limits;
+use super::section::{Reader, Section};
+use forebay::Limits;
+use std::time::Duration;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// The whole file.
+pub(crate) struct Written {
+    pub(crate) server: Server,
+    pub(crate) limits: Limits,
+    pub(crate) routes: Vec<Route>,
+    pub(crate) pools: Vec<Pool>,
+}
+
+/// `[server]`
+#[derive(Default)]
+pub(crate) struct Server {
+    pub(crate) listen: Option<Vec<At<String>>>,
+    /// 0: one per core.
+    pub(crate) reactors: Option<At<usize>>,
+    pub(crate) access_log: Option<At<String>>,
+}
+
+/// `[[route]]`
+pub(crate) struct Route {
+    pub(crate) line: usize,
+    pub(crate) path: Option<At<String>>,
+    pub(crate) host: Option<At<String>>,
+    pub(crate) target: Option<Target>,
+}
+
+/// What answers the requests of a route.
+pub(crate) enum Target {
+    Files { root: At<String>, index: Option<At<String>>, cache_control: Option<At<String>> },
+    Pool(At<String>),
+    Redirect { to: At<String>, status: Option<At<u64>> },
+    Respond(Respond),
+}
+
+/// `respond = { … }`
+pub(crate) struct Respond {
+    pub(crate) line: usize,
+    pub(crate) status: Option<At<u64>>,
+    pub(crate) content: Option<At<String>>,
+    pub(crate) content_type: Option<At<String>>,
+}
+
+/// `[pool.NAME]`
+pub(crate) struct Pool {
+    pub(crate) name: At<String>,
+    pub(crate) socket: Option<At<String>>,
+    pub(crate) workers: Option<Vec<At<String>>>,
+    pub(crate) queue: Option<At<u64>>,
+    pub(crate) queue_timeout: Option<At<Duration>>,
+    pub(crate) deadline: Option<At<Duration>>,
+    pub(crate) boot_grace: Option<At<Duration>>,
+}
+
+/// Reads all tables of the file, whatever is wrong with some of them.
+pub(crate) fn read(reader: &mut Reader<'_>, file: &DeTable<'_>) -> Written {
+    let known = ["server", "limits", "route", "pool"];
+    let root = Section::root(reader, "the file".into(), 1, file, &known);
+    if root.value("server").is_none() {
+        let what = "[server] is missing: write [server] and listen = [\"127.0.0.1:8080\"]";
+        reader.problems.add(0, what);
+    }
+    if root.value("route").is_none() {
+        let what = "nothing would be served: write a [[route]] with path and files, pool, \
+                    redirect or respond";
+        reader.problems.add(0, what);
+    }
+    Written {
+        server: root.value("server").map(|value| server(reader, value)).unwrap_or_default(),
+        limits: root.value("limits").map(|value| limits::read(reader, value)).unwrap_or_default(),
+        routes: root.value("route").map(|value| routes(reader, value)).unwrap_or_default(),
+        pools: root.value("pool").map(|value| pools(reader, value)).unwrap_or_default(),
+    }
+}
+
+fn server(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Server {
+    let known = ["listen", "reactors", "access_log"];
+    let Some(section) = Section::open(reader, "[server]".into(), value, &known) else {
+        return Server::default();
+    };
+    if section.value("listen").is_none() {
+        let what = "is missing: write listen = [\"127.0.0.1:8080\"]";
+        section.complain(reader, "listen", section.line, what);
+    }
+    Server {
+        listen: section.strings(reader, "listen"),
+        reactors: reactors(reader, &section),
+        access_log: section.string(reader, "access_log"),
+    }
+}
+
+fn reactors(reader: &mut Reader<'_>, section: &Section<'_, '_>) -> Option<At<usize>> {
+    let value = section.value("reactors")?;
+    let line = reader.lines.of(value.span());
+    if value.get_ref().as_str() == Some("auto") {
+        return Some(At { value: 0, line });
+    }
+    if !value.get_ref().is_integer() {
+        section.complain(reader, "reactors", line, "must be \"auto\" or a number");
+        return None;
+    }
+    let count = section.count(reader, "reactors")?;
+    match usize::try_from(count.value) {
+        Ok(reactors @ 1..=REACTORS_MOST) => Some(count.with(reactors)),
+        _ => {
+            let what = format!("= {} must be \"auto\" or 1 to {REACTORS_MOST}", count.value);
+            section.complain(reader, "reactors", line, &what);
+            None
+        }
+    }
+}
+
+fn routes(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Vec<Route> {
+    match value.get_ref() {
+        DeValue::Array(routes) => routes.iter().filter_map(|r| route(reader, r)).collect(),
+        _ => {
+            let line = reader.lines.of(value.span());
+            reader.problems.add(line, "`route` must be a list: write [[route]], not [route]");
+            Vec::new()
+        }
+    }
+}
+
+fn route(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Option<Route> {
+    let section = Section::open(reader, "[[route]]".into(), value, &ROUTE_KEYS)?;
+    Some(Route {
+        line: section.line,
+        path: section.required(reader, "path", "\"/\""),
+        host: section.string(reader, "host"),
+        target: target(reader, &section),
+    })
+}
+
+fn target(reader: &mut Reader<'_>, section: &Section<'_, '_>) -> Option<Target> {
+    let written: Vec<_> = TARGETS.iter().filter(|key| section.value(key).is_some()).collect();
+    let [target] = written[..] else {
+        let what = match written.is_empty() {
+            true => "[[route]] has no target: write one of files, pool, redirect, respond".into(),
+            false => format!("[[route]] has {} targets: keep one of {written:?}", written.len()),
+        };
+        reader.problems.add(section.line, what);
+        return None;
+    };
+    for (key, owner) in OWNERS {
+        if let Some(value) = section.value(key).filter(|_| owner != *target) {
+            let line = reader.lines.of(value.span());
+            section.complain(reader, key, line, &format!("belongs to `{owner}`, not `{target}`"));
+        }
+    }
+    match *target {
+        "files" => Some(Target::Files {
+            root: section.string(reader, "files")?,
+            index: section.string(reader, "index"),
+            cache_control: section.string(reader, "cache_control"),
+        }),
+        "pool" => section.string(reader, "pool").map(Target::Pool),
+        "redirect" => Some(Target::Redirect {
+            to: section.string(reader, "redirect")?,
+            status: section.count(reader, "status"),
+        }),
+        _ => section.value("respond").and_then(|value| respond(reader, value)),
+    }
+}
+
+fn respond(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Option<Target> {
+    let known = ["status", "content", "content_type"];
+    let section = Section::open(reader, "`respond`".into(), value, &known)?;
+    Some(Target::Respond(Respond {
+        line: section.line,
+        status: section.count(reader, "status"),
+        content: section.text(reader, "content"),
+        content_type: section.string(reader, "content_type"),
+    }))
+}
+
+fn pools(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Vec<Pool> {
+    let line = reader.lines.of(value.span());
+    let Some(table) = value.get_ref().as_table() else {
+        reader.problems.add(line, "`pool` must be a table: write [pool.NAME]");
+        return Vec::new();
+    };
+    let names: Vec<_> = table.keys().map(|key| key.get_ref().as_ref()).collect();
+    let section = Section::root(reader, "[pool]".into(), line, table, &names);
+    let entries = section.entries(reader);
+    entries.filter_map(|(name, value)| pool(reader, name, value)).collect()
+}
+
+fn pool(reader: &mut Reader<'_>, name: At<&str>, value: &Spanned<DeValue<'_>>) -> Option<Pool> {
+    let section = Section::open(reader, format!("[pool.{}]", name.value), value, &POOL_KEYS)?;
+    Some(Pool {
+        name: name.with(name.value.to_owned()),
+        socket: section.required(reader, "socket", "\"run/app.sock\""),
+        workers: section.strings(reader, "workers"),
+        queue: section.count(reader, "queue"),
+        queue_timeout: section.duration(reader, "queue_timeout"),
+        deadline: section.duration(reader, "deadline"),
+        boot_grace: section.duration(reader, "boot_grace"),
+    })
+}
+
+const ROUTE_KEYS: [&str; 9] =
+    ["path", "host", "files", "index", "cache_control", "pool", "redirect", "status", "respond"];
+
+/// The keys of which a route has exactly one.
+const TARGETS: [&str; 4] = ["files", "pool", "redirect", "respond"];
+
+/// Keys that only go with one of them.
+const OWNERS: [(&str, &str); 3] =
+    [("index", "files"), ("cache_control", "files"), ("status", "redirect")];
+
+const POOL_KEYS: [&str; 6] =
+    ["socket", "workers", "queue", "queue_timeout", "deadline", "boot_grace"];
+
+const REACTORS_MOST: usize = 1024;

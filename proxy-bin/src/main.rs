@@ -1,0 +1,73 @@
+//! `proxy-bin`: the edge of Forebay as a server.
+//!
+//! `cli` says what is wanted, `config` what is to be served, `edge` builds it, `supervise` runs
+//! the workers, `run` holds all together from start to end; `demo` is a configuration of its own.
+
+mod cli;
+mod config;
+mod demo;
+mod edge;
+mod run;
+mod supervise;
+mod sys;
+
+use clap::Parser;
+use cli::{Cli, Command, Configuration};
+use config::Config;
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_log();
+    match carry_out(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failures) => {
+            failures.iter().for_each(|line| complain(line));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The errors are lines for people.
+fn carry_out(command: Command) -> Result<(), Vec<String>> {
+    match command {
+        Command::Run(configuration) => {
+            run::run(&load(&configuration)?).map_err(|error| vec![error.to_string()])
+        }
+        Command::Check(configuration) => {
+            load(&configuration)?;
+            writeln!(io::stdout(), "{}: ok", configuration.config.display())
+                .map_err(|error| vec![format!("cannot write to standard output: {error}")])
+        }
+        Command::Demo(demo) => demo::run(demo.listen).map_err(|error| vec![error.to_string()]),
+    }
+}
+
+fn load(configuration: &Configuration) -> Result<Config, Vec<String>> {
+    let config = config::load(&configuration.config)
+        .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    for warning in &config.warnings {
+        complain(&format!("warning: {warning}"));
+    }
+    Ok(config)
+}
+
+fn complain(line: &str) {
+    // Nobody is left to be told that standard error is gone.
+    let _ = writeln!(io::stderr(), "proxy-bin: {}", line.replace('\n', " "));
+}
+
+fn start_log() {
+    let filter = EnvFilter::try_from_env("FOREBAY_LOG").unwrap_or_else(|_| EnvFilter::new(LOG));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}
+
+/// Failing starts are told in one line, so others than us only warn.
+const LOG: &str = "warn,proxy_bin=info";
