@@ -1,0 +1,1 @@
+//! Example programs; each is one file beside this one.
