@@ -1,0 +1,59 @@
+//! Tests of the real executables, from outside: bytes in, bytes out, signals and exit codes.
+//!
+//! This library is the harness; the tests are the files in `tests/tests`, one per behaviour:
+//!
+//! | file | shows that |
+//! |---|---|
+//! | `access_log` | each request is one line, in combined format plus times |
+//! | `curl` | a stock client gets and sends everything, through edge and worker, unharmed |
+//! | `demo` | the demonstration site of the README is whole |
+//! | `documents` | what READMEs and examples show is whole, right and the same everywhere |
+//! | `drain` | TERM finishes what is in flight, resets nobody and ends with 0 |
+//! | `embedding` | the `forebay` crate serves from inside another program |
+//! | `expect_continue` | the edge answers `100 (Continue)` when, and only when, it should |
+//! | `files` | files are served with validators, beneath their root, as they are now |
+//! | `forwarding` | applications see canonical requests and only trustworthy facts |
+//! | `limits` | what is too large is refused, and the client can read why |
+//! | `pipelining` | answers come in the order of the requests |
+//! | `queueing` | a request waits only when all workers are busy, in order, within bounds |
+//! | `slow_clients` | clients that drip occupy no worker and delay nobody |
+//! | `startup_errors` | what cannot start says why, and what to do, in one line |
+//! | `steady_state` | under load there are no errors and memory does not grow |
+//! | `streaming` | what an application produces piece by piece arrives piece by piece |
+//! | `strictness` | doubtful requests are refused and never reach an application |
+//! | `tidy` | the sources keep the house rules |
+//! | `timeouts` | clients that stop sending or reading are let go |
+//! | `worker_bind` | a worker listens plainly, without an edge |
+//! | `worker_death` | the death of a worker costs at most the request that it was running |
+//!
+//! The harness builds the executables itself, once per test process, with the profile and the
+//! target directory of the test that runs. A test that needs a tool which is not installed says so
+//! and passes; with `FOREBAY_REQUIRE=all` in the environment it fails instead.
+//!
+//! Tests wait for conditions ([`wait_until`]), never for a fixed time, and assert on time only as
+//! a generous bound on liveness.
+
+mod binaries;
+mod client;
+mod digest;
+mod drip;
+mod load;
+mod process;
+mod response;
+mod site;
+pub mod source;
+mod sys;
+mod tools;
+mod wait;
+
+pub use binaries::{proxy_bin, worker_bin};
+pub use client::{Client, Failure};
+pub use digest::{pattern, sha256};
+pub use drip::{Drip, Drippers};
+pub use load::{Load, Report};
+pub use process::{Process, children, is_alive, resident_bytes, send_signal};
+pub use response::Response;
+pub use site::{Site, SiteBuilder};
+pub use sys::{INT, KILL, TERM};
+pub use tools::{Tool, tool};
+pub use wait::{PATIENCE, wait_until};

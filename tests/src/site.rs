@@ -1,0 +1,260 @@
+//! A site: a folder with a configuration and files, and the edge that serves it.
+
+use crate::binaries::proxy_bin;
+use crate::client::Client;
+use crate::process::{Process, children};
+use crate::wait::PATIENCE;
+use std::fmt::Write;
+use std::fs;
+use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use tempfile::TempDir;
+
+/// A site that is being put together. Without further words: one listener on a free port of
+/// 127.0.0.1, no access log, no routes.
+pub struct SiteBuilder {
+    dir: TempDir,
+    server: String,
+    limits: String,
+    pool: String,
+    rest: String,
+    environment: Vec<(String, PathBuf)>,
+}
+
+/// A site that is served. Dropped, its processes are killed and its folder is removed.
+///
+/// It is its [`Process`], too: signals, output, end.
+pub struct Site {
+    dir: TempDir,
+    process: Process,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Site {
+    /// A new site in a new folder.
+    ///
+    /// # Panics
+    /// When there is no room for temporary files.
+    pub fn builder() -> SiteBuilder {
+        let dir = tempfile::Builder::new().prefix("forebay-").tempdir();
+        let dir = dir.expect("temporary folders can be made");
+        fs::create_dir(dir.path().join("run")).expect("a new folder is writable");
+        SiteBuilder {
+            dir,
+            server: String::new(),
+            limits: String::new(),
+            pool: String::new(),
+            rest: String::new(),
+            environment: Vec::new(),
+        }
+    }
+
+    /// An application behind some workers, and nothing else.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn with_app(app: &str, workers: usize) -> Site {
+        Site::builder().app(app, workers).start()
+    }
+
+    /// The address of its first listener.
+    pub fn address(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+
+    /// The addresses of its listeners.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// `http://ADDRESS:PORT` and this target.
+    pub fn url(&self, target: &str) -> String {
+        format!("http://{}{target}", self.address())
+    }
+
+    /// A new connection to it.
+    ///
+    /// # Panics
+    /// When it is not accepted.
+    pub fn client(&self) -> Client {
+        Client::connect(self.address())
+    }
+
+    /// Sends a GET on a new connection; returns when the edge has seen it, though not answered.
+    ///
+    /// Needs [`SiteBuilder::in_order`]: the only reactor has answered others that came later.
+    ///
+    /// # Panics
+    /// When the edge answers nobody.
+    pub fn begin(&self, target: &str) -> Client {
+        let mut client = self.client();
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n"));
+        for _ in 0..2 {
+            assert_eq!(self.client().get(LANDMARK).status, 200);
+        }
+        client
+    }
+
+    /// A path in its folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The pre-forked workers of all pools: the children of the arbiters, which are the edge's
+    /// children.
+    pub fn worker_pids(&self) -> Vec<u32> {
+        children(self.process.pid()).into_iter().flat_map(children).collect()
+    }
+
+    /// Open descriptors of the edge.
+    pub fn descriptors(&self) -> usize {
+        let folder = format!("/proc/{}/fd", self.process.pid());
+        fs::read_dir(folder).map_or(0, Iterator::count)
+    }
+
+    /// Sends TERM and waits for the end.
+    ///
+    /// # Panics
+    /// When it does not end in time.
+    pub fn stop(mut self) -> ExitStatus {
+        self.signal(crate::sys::TERM);
+        self.wait_exit(PATIENCE)
+    }
+}
+
+impl Deref for Site {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl DerefMut for Site {
+    fn deref_mut(&mut self) -> &mut Process {
+        &mut self.process
+    }
+}
+
+impl SiteBuilder {
+    /// One more line below `[server]`, such as `reactors = 2`.
+    pub fn server(mut self, line: &str) -> SiteBuilder {
+        self.server += &format!("{line}\n");
+        self
+    }
+
+    /// One more line below `[limits]`, such as `content_max = "1MiB"`.
+    pub fn limit(mut self, line: &str) -> SiteBuilder {
+        self.limits += &format!("{line}\n");
+        self
+    }
+
+    /// A route `/` to the pool `app`, whose workers are started by the edge.
+    pub fn app(mut self, app: &str, workers: usize) -> SiteBuilder {
+        let command = format!(r#"["worker-bin", "-w", "{workers}", "{app}"]"#);
+        self.pool += &format!("socket = \"run/app.sock\"\nworkers = {command}\n");
+        self.route("path = \"/\"\npool = \"app\"")
+    }
+
+    /// One more line below `[pool.app]`, such as `queue = 2`.
+    pub fn pool(mut self, line: &str) -> SiteBuilder {
+        self.pool += &format!("{line}\n");
+        self
+    }
+
+    /// A route to a folder of the site, which is made.
+    pub fn files(self, prefix: &str, folder: &str) -> SiteBuilder {
+        fs::create_dir_all(self.path(folder)).expect("a new folder is writable");
+        self.route(&format!("path = \"{prefix}\"\nfiles = \"{folder}\""))
+    }
+
+    /// One reactor, so that requests on different connections are seen in the order in which they
+    /// were sent, and a file beside the application. For [`Site::begin`].
+    pub fn in_order(self) -> SiteBuilder {
+        let site = self.server("reactors = 1").files("/landmark/", "landmark");
+        site.file(&LANDMARK[1..], "was here")
+    }
+
+    /// The lines of one more `[[route]]`.
+    pub fn route(self, lines: &str) -> SiteBuilder {
+        self.config(&format!("[[route]]\n{lines}\n"))
+    }
+
+    /// More configuration, after all else.
+    pub fn config(mut self, text: &str) -> SiteBuilder {
+        self.rest += text;
+        self
+    }
+
+    /// A file in the site's folder.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn file(self, name: &str, content: impl AsRef<[u8]>) -> SiteBuilder {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("names are below the folder"))
+            .and_then(|()| fs::write(&path, content))
+            .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        self
+    }
+
+    /// An environment variable that holds a path in the site's folder.
+    pub fn path_variable(mut self, variable: &str, name: &str) -> SiteBuilder {
+        self.environment.push((variable.to_owned(), self.path(name)));
+        self
+    }
+
+    /// A path in the site's folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Writes the configuration and starts the edge without waiting until it serves.
+    ///
+    /// # Panics
+    /// When it cannot be started at all.
+    pub fn launch(self) -> (TempDir, Process) {
+        let config = self.path("forebay.toml");
+        fs::write(&config, self.text()).expect("a new folder is writable");
+        let process = Process::start(&mut self.command(&config));
+        (self.dir, process)
+    }
+
+    /// Starts the edge and waits until it serves.
+    ///
+    /// # Panics
+    /// When it does not; the message has what it wrote to standard error.
+    pub fn start(self) -> Site {
+        let (dir, mut process) = self.launch();
+        let addresses = process.listening(1, PATIENCE);
+        Site { dir, process, addresses }
+    }
+
+    fn command(&self, config: &Path) -> Command {
+        let mut command = Command::new(proxy_bin());
+        command.args(["run", "--config"]).arg(config).current_dir(self.dir.path());
+        command.envs(self.environment.iter().map(|(name, path)| (name, path)));
+        command
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::from("[server]\n");
+        for (key, default) in [("listen", r#"["127.0.0.1:0"]"#), ("access_log", r#""off""#)] {
+            if !self.server.lines().any(|line| line.starts_with(key)) {
+                writeln!(text, "{key} = {default}").expect("writing to a string cannot fail");
+            }
+        }
+        text += &self.server;
+        for (table, lines) in [("limits", &self.limits), ("pool.app", &self.pool)] {
+            if !lines.is_empty() {
+                text += &format!("\n[{table}]\n{lines}");
+            }
+        }
+        text + "\n" + &self.rest
+    }
+}
+
+/// A file that says that the edge has come so far.
+const LANDMARK: &str = "/landmark/file";

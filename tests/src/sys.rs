@@ -1,0 +1,31 @@
+//! The system calls that the standard library lacks.
+
+#![allow(unsafe_code)]
+
+/// Asks a server to drain and end.
+pub const TERM: i32 = libc::SIGTERM;
+/// Asks a server to end quickly.
+pub const INT: i32 = libc::SIGINT;
+/// Ends a process that is not asked.
+pub const KILL: i32 = libc::SIGKILL;
+
+/// kill(2) of one process; whether it existed.
+pub(crate) fn kill(pid: u32, signal: i32) -> bool {
+    send(pid_of(pid), signal)
+}
+
+/// kill(2) of a process group; whether it existed.
+pub(crate) fn kill_group(leader: u32, signal: i32) -> bool {
+    send(-pid_of(leader), signal)
+}
+
+fn pid_of(pid: u32) -> libc::pid_t {
+    // 0 and 1 would mean our own group, and everybody.
+    assert!(pid > 1, "{pid} is not a process that a test may signal");
+    libc::pid_t::try_from(pid).expect("process ids fit")
+}
+
+fn send(target: libc::pid_t, signal: i32) -> bool {
+    // SAFETY: kill(2) takes two integers and touches no memory.
+    unsafe { libc::kill(target, signal) == 0 }
+}

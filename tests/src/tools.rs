@@ -1,0 +1,56 @@
+//! Other people's programs that some tests use.
+
+use std::env;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// An installed program. See [`tool`].
+#[derive(Clone, Debug)]
+pub struct Tool {
+    path: PathBuf,
+}
+
+impl Tool {
+    /// A command that runs it.
+    pub fn command(&self) -> Command {
+        Command::new(&self.path)
+    }
+
+    /// Runs it and returns its standard output.
+    ///
+    /// # Panics
+    /// When it cannot be run or fails; the message has its standard error.
+    pub fn run<S: AsRef<std::ffi::OsStr>>(&self, arguments: &[S]) -> Vec<u8> {
+        let output = self.command().args(arguments).output().expect("an installed tool runs");
+        assert!(
+            output.status.success(),
+            "{} ended with {}: {}",
+            self.path.display(),
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        output.stdout
+    }
+}
+
+/// Finds a program on `PATH`. If there is none, says that the test is skipped.
+///
+/// # Panics
+/// Instead of skipping, when `FOREBAY_REQUIRE=all`.
+pub fn tool(name: &str) -> Option<Tool> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let found = env::split_paths(&path).map(|folder| folder.join(name)).find(|p| p.is_file());
+    if found.is_none() {
+        skip(&format!("{name} is not installed"));
+    }
+    found.map(|path| Tool { path })
+}
+
+fn skip(reason: &str) {
+    let required = env::var("FOREBAY_REQUIRE").is_ok_and(|value| value == "all");
+    assert!(!required, "{reason}, and FOREBAY_REQUIRE=all forbids to skip");
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    // Not eprintln: the test runner swallows that of tests that pass.
+    let _ = writeln!(std::io::stderr(), "skipped {test}: {reason}");
+}

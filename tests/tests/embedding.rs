@@ -1,0 +1,208 @@
+//! The `forebay` crate serves from inside another program.
+
+use forebay::{Files, Handle, Limits, Redirect, Reply, Request, Response, RunError, Server};
+use forebay_tests::{Client, Failure, PATIENCE, wait_until};
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+#[test]
+fn closures_answer() {
+    let embedded = Embedded::start(|builder| {
+        builder.route("/", |request: Request, reply: Reply| {
+            let text = format!(
+                "{} {} {:?} {}",
+                request.method(),
+                request.target(),
+                request.field("a").map(String::from_utf8_lossy),
+                request.content().len()
+            );
+            reply.send(Response::text(text));
+        })
+    });
+    let mut client = embedded.client();
+    let request = "POST /x?y HTTP/1.1\r\nHost: test\r\nA: b\r\nContent-Length: 3\r\n\r\nabc";
+    let response = client.exchange(request);
+    assert_eq!(response.text(), "POST /x?y Some(\"b\") 3");
+    assert_eq!(response.field("Content-Type"), Some("text/plain; charset=utf-8"));
+    client.send("HEAD / HTTP/1.1\r\nHost: test\r\n\r\n");
+    assert_eq!(client.read_response_to_head().status, 200);
+}
+
+#[test]
+fn statuses_and_fields_are_kept() {
+    let embedded = Embedded::start(|builder| {
+        builder.route("/", |_: Request, reply: Reply| {
+            let response = Response::text("short and stout").with_status(418).unwrap();
+            reply.send(response.with_field("X-Pot", "tea").unwrap());
+        })
+    });
+    let response = embedded.client().get("/");
+    assert_eq!((response.status, response.field("X-Pot")), (418, Some("tea")));
+}
+
+#[test]
+fn a_reply_may_come_later_from_another_thread() {
+    let (sender, replies) = mpsc::channel::<Reply>();
+    let sender = Mutex::new(sender);
+    let embedded = Embedded::start(|builder| {
+        builder
+            .route("/later", move |_: Request, reply: Reply| {
+                sender.lock().unwrap().send(reply).unwrap();
+            })
+            .route("/now", |_: Request, reply: Reply| reply.send(Response::text("now")))
+    });
+    let mut patient = embedded.client();
+    patient.send("GET /later HTTP/1.1\r\nHost: test\r\n\r\n");
+    let reply = replies.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(embedded.client().get("/now").text(), "now", "others are served meanwhile");
+    thread::spawn(move || reply.send(Response::text("later"))).join().unwrap();
+    assert_eq!(patient.read_response().text(), "later");
+    assert_eq!(patient.get("/now").text(), "now");
+}
+
+#[test]
+fn an_answer_for_a_client_that_has_gone_is_dropped() {
+    let (sender, replies) = mpsc::channel::<Reply>();
+    let sender = Mutex::new(sender);
+    let embedded = Embedded::start(|builder| {
+        builder.route("/", move |request: Request, reply: Reply| match request.path() {
+            "/later" => sender.lock().unwrap().send(reply).unwrap(),
+            _ => reply.send(Response::text("now")),
+        })
+    });
+    let mut client = embedded.client();
+    client.send("GET /later HTTP/1.1\r\nHost: test\r\n\r\n");
+    let reply = replies.recv_timeout(PATIENCE).unwrap();
+    drop(client);
+    assert_eq!(embedded.client().get("/").text(), "now");
+    reply.send(Response::text("too late"));
+    assert_eq!(embedded.client().get("/").text(), "now");
+}
+
+#[test]
+fn a_dropped_reply_and_a_panic_are_500_for_that_request_alone() {
+    let embedded = Embedded::start(|builder| {
+        builder.route("/", |request: Request, reply: Reply| match request.path() {
+            "/drop" => drop(reply),
+            "/panic" => panic!("on purpose"),
+            _ => reply.send(Response::text("fine")),
+        })
+    });
+    let mut client = embedded.client();
+    for _ in 0..3 {
+        assert_eq!(client.get("/drop").status, 500);
+        let panicked = client.get("/panic");
+        assert_eq!(panicked.status, 500);
+        if panicked.closes() {
+            client = embedded.client();
+        }
+        assert_eq!(client.get("/").text(), "fine");
+    }
+}
+
+#[test]
+fn files_answers_and_redirects_are_targets_too() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("a.txt"), "a file").unwrap();
+    let embedded = Embedded::start(|builder| {
+        builder
+            .route("/assets/", Files::new(dir.path()))
+            .route("/fixed", Response::text("always"))
+            .route("/moved", Redirect::to("https://example.com{target}"))
+            .route_for_host("other.test", "/fixed", Response::text("for the other"))
+    });
+    let mut client = embedded.client();
+    assert_eq!(client.get("/assets/a.txt").text(), "a file");
+    assert_eq!(client.get("/fixed").text(), "always");
+    let moved = client.get("/moved?a=b");
+    assert!([302, 307].contains(&moved.status), "{}", moved.status);
+    assert_eq!(moved.field("Location"), Some("https://example.com/moved?a=b"));
+    let other = client.exchange("GET /fixed HTTP/1.1\r\nHost: other.test:80\r\n\r\n");
+    assert_eq!(other.text(), "for the other");
+    assert_eq!(client.get("/elsewhere").status, 404);
+}
+
+#[test]
+fn the_handle_stops_it_after_what_is_in_flight() {
+    let (sender, replies) = mpsc::channel::<Reply>();
+    let sender = Mutex::new(sender);
+    let mut embedded = Embedded::start(|builder| {
+        builder.route("/", move |_: Request, reply: Reply| {
+            sender.lock().unwrap().send(reply).unwrap();
+        })
+    });
+    let mut client = embedded.client();
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    let reply = replies.recv_timeout(PATIENCE).unwrap();
+    embedded.handle.stop();
+    wait_until("new connections are refused", PATIENCE, || {
+        matches!(Client::try_connect(embedded.address), Err(Failure::Refused))
+    });
+    reply.send(Response::text("finished"));
+    let response = client.read_response();
+    assert_eq!(response.text(), "finished");
+    assert!(response.closes(), "{:?}", response.fields);
+    assert!(embedded.thread.take().unwrap().join().unwrap().is_ok());
+}
+
+#[test]
+fn it_can_be_stopped_without_waiting() {
+    let (sender, replies) = mpsc::channel::<Reply>();
+    let sender = Mutex::new(sender);
+    let mut embedded = Embedded::start(|builder| {
+        builder.route("/", move |_: Request, reply: Reply| {
+            sender.lock().unwrap().send(reply).unwrap();
+        })
+    });
+    let mut client = embedded.client();
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    let reply = replies.recv_timeout(PATIENCE).unwrap();
+    embedded.handle.stop_now();
+    assert!(client.try_response(false).is_err());
+    assert!(embedded.thread.take().unwrap().join().unwrap().is_ok());
+    reply.send(Response::text("nobody is there"));
+}
+
+#[test]
+fn what_cannot_be_built_says_why() {
+    let error = |builder: forebay::Builder| builder.build().err().unwrap().to_string();
+    let missing =
+        error(Server::builder().listen("127.0.0.1:0").route("/", Files::new("/nowhere/at/all")));
+    assert!(missing.contains("/nowhere/at/all"), "{missing}");
+    let address = error(Server::builder().listen("nonsense").route("/", Response::text("")));
+    assert!(address.contains("nonsense"), "{address}");
+}
+
+/// A server on a thread of this process, stopped on drop.
+struct Embedded {
+    address: SocketAddr,
+    handle: Handle,
+    thread: Option<JoinHandle<Result<(), RunError>>>,
+}
+
+impl Embedded {
+    fn start(routes: impl FnOnce(forebay::Builder) -> forebay::Builder) -> Embedded {
+        let mut limits = Limits::default();
+        limits.client_header_timeout = Duration::from_secs(5);
+        let builder = Server::builder().listen("127.0.0.1:0").reactors(1).limits(limits);
+        let server = routes(builder).build().expect("the server can be built");
+        let (address, handle) = (server.addresses()[0], server.handle());
+        Embedded { address, handle, thread: Some(thread::spawn(move || server.run())) }
+    }
+
+    fn client(&self) -> Client {
+        Client::connect(self.address)
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        self.handle.stop_now();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

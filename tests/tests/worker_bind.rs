@@ -1,0 +1,76 @@
+//! A worker listens plainly, without an edge, so that curl or a stock nginx can talk to it.
+
+use forebay_tests::{
+    Client, PATIENCE, Process, TERM, children, is_alive, pattern, sha256, tool, wait_until,
+    worker_bin,
+};
+use std::net::SocketAddr;
+use std::process::Command;
+
+#[test]
+fn on_a_port() {
+    let (mut worker, address) = bound("echo", 2);
+    let content = pattern(1_000_000);
+    let mut client = Client::connect(address);
+    client.send("POST /a?b HTTP/1.1\r\nHost: test\r\nContent-Length: 1000000\r\n\r\n");
+    let echo = client.exchange(&content).json();
+    assert_eq!(echo["target"], "/a?b");
+    assert_eq!(echo["content_sha256"], sha256(&content));
+    worker.signal(TERM);
+    assert_eq!(worker.wait_exit(PATIENCE).code(), Some(0), "{}", worker.stderr());
+}
+
+#[test]
+fn curl_talks_to_it() {
+    let Some(curl) = tool("curl") else { return };
+    let (_worker, address) = bound("hello", 1);
+    let url = format!("http://{address}/");
+    assert_eq!(curl.run(&["-sS", "-f", &url]), b"Hello, world!");
+    let output = curl.run(&["-sS", "-f", "-I", &url]);
+    assert!(String::from_utf8_lossy(&output).starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn curl_talks_to_it_through_a_socket() {
+    let Some(curl) = tool("curl") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("app.sock");
+    let bind = format!("unix:{}", path.display());
+    let _worker = Process::start(Command::new(worker_bin()).args(["--bind", &bind, "hello"]));
+    wait_until("the socket", PATIENCE, || std::os::unix::net::UnixStream::connect(&path).is_ok());
+    let socket = path.to_str().unwrap();
+    let output = curl.run(&["-sS", "-f", "--unix-socket", socket, "http://test/"]);
+    assert_eq!(output, b"Hello, world!");
+}
+
+#[test]
+fn facts_that_only_an_edge_may_tell_are_not_believed() {
+    let (_worker, address) = bound("echo", 1);
+    let request = "GET / HTTP/1.1\r\nHost: test\r\nForebay-Peer: 192.0.2.1:1\r\n\r\n";
+    let echo = Client::connect(address).exchange(request).json();
+    assert!(!echo["fields"].to_string().contains("192.0.2.1"), "{echo}");
+}
+
+#[test]
+fn dead_workers_are_replaced() {
+    let (arbiter, address) = bound("probe", 2);
+    let before = children(arbiter.pid());
+    assert_eq!(before.len(), 2);
+    let mut client = Client::connect(address);
+    client.send("GET /exit HTTP/1.1\r\nHost: test\r\n\r\n");
+    assert!(client.try_response(false).is_err(), "its worker died");
+    wait_until("two workers, one of them new", PATIENCE, || {
+        let now = children(arbiter.pid());
+        now.len() == 2 && now != before
+    });
+    assert!(before.iter().any(|pid| is_alive(*pid)));
+    assert_eq!(Client::connect(address).get("/hello").status, 200);
+}
+
+fn bound(app: &str, workers: usize) -> (Process, SocketAddr) {
+    let mut command = Command::new(worker_bin());
+    command.args(["--bind", "127.0.0.1:0", "-w", &workers.to_string(), app]);
+    let mut process = Process::start(&mut command);
+    let address = process.listening(1, PATIENCE)[0];
+    (process, address)
+}
