@@ -1,0 +1,125 @@
+//! Started programs, and that they end whatever happens.
+//!
+//! Owns process groups. Each program leads one of its own; it ends when its [`Component`] is
+//! dropped, and by the kernel's hand if this program dies. Must not know what it starts.
+#![allow(unsafe_code)]
+
+use crate::Failure;
+use std::fs::File;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// A program on a core.
+pub(crate) struct Component {
+    name: &'static str,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Component {
+    /// Starts `command` on one core; what it prints goes to `log`.
+    pub(crate) fn start(
+        name: &'static str,
+        core: usize,
+        command: &Command,
+        log: PathBuf,
+    ) -> Result<Component, Failure> {
+        let output = File::create(&log)?;
+        let mut pinned = Command::new("taskset");
+        pinned
+            .args(["-c", &core.to_string()])
+            .arg(command.get_program())
+            .args(command.get_args())
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .process_group(0);
+        // SAFETY: between fork and exec only prctl(2) is called, which is safe there.
+        unsafe { pinned.pre_exec(end_with_parent) };
+        let child = pinned.spawn().map_err(|error| format!("cannot start {name}: {error}"))?;
+        Ok(Component { name, child, log })
+    }
+
+    /// Of the leader of the process group, and so of the group.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Everything it has printed so far.
+    pub(crate) fn output(&self) -> String {
+        let output = std::fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(&output).into_owned()
+    }
+
+    /// # Errors
+    /// It has ended; with its last words.
+    pub(crate) fn check(&mut self) -> Result<(), Failure> {
+        match self.child.try_wait()? {
+            None => Ok(()),
+            Some(status) => Err(self.failure(status)),
+        }
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// It has failed.
+    pub(crate) fn wait(&mut self) -> Result<(), Failure> {
+        let status = self.child.wait()?;
+        if status.success() { Ok(()) } else { Err(self.failure(status)) }
+    }
+
+    fn failure(&self, status: ExitStatus) -> Failure {
+        let output = self.output();
+        let lines: Vec<&str> = output.lines().rev().take(5).collect();
+        let last: Vec<&str> = lines.into_iter().rev().collect();
+        format!("{} ended ({status}): {}", self.name, last.join(" | ")).into()
+    }
+
+    fn signal(&self, signal: i32) -> bool {
+        let group = -i32::try_from(self.child.id()).expect("process ids are small");
+        // SAFETY: kill(2) takes two numbers; the group is one that we have made.
+        unsafe { libc::kill(group, signal) == 0 }
+    }
+
+    /// Whether the whole group has ended within so much time.
+    fn has_ended(&mut self, within: Duration) -> bool {
+        let until = Instant::now() + within;
+        loop {
+            let leader_has = !matches!(self.child.try_wait(), Ok(None));
+            if leader_has && !self.signal(0) {
+                return true;
+            }
+            if Instant::now() > until {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Component {
+    fn drop(&mut self) {
+        for (signal, patience) in
+            [(libc::SIGTERM, Duration::from_secs(3)), (libc::SIGKILL, Duration::from_secs(3))]
+        {
+            self.signal(signal);
+            if self.has_ended(patience) {
+                return;
+            }
+        }
+        eprintln!("{}: process group {} does not end", self.name, self.child.id());
+    }
+}
+
+/// SIGTERM when the thread that started it is gone: every server takes its children along then.
+fn end_with_parent() -> io::Result<()> {
+    // SAFETY: prctl(2) with numbers only.
+    match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
