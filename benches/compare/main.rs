@@ -76,7 +76,9 @@ fn compare(options: &Options) -> Result<(), Failure> {
     let seconds = options.seconds.unwrap_or(seconds).max(1);
     measure::check_cores()?;
     load::check_tools()?;
+    let files = run::Files::new()?;
     let binaries = build::release_binaries()?;
+    files.age();
     let scenarios = match options.scenarios.as_slice() {
         [] => Scenario::ALL,
         some => some,
@@ -86,7 +88,7 @@ fn compare(options: &Options) -> Result<(), Failure> {
         let mut report = Report::new(scenario, seconds, &servers);
         for round in 0..rounds {
             for &server in &servers {
-                let sample = run::once(server, scenario, seconds, &binaries)
+                let sample = run::once(server, scenario, seconds, &files, &binaries)
                     .map_err(|error| format!("{}, {}: {error}", scenario.name(), server.name()))?;
                 eprintln!(
                     "{} {}/{rounds} {:<16} {:.3} CPU s per 100k requests, {:.0} requests/s",

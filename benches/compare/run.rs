@@ -11,10 +11,39 @@ use crate::process::Component;
 use crate::report::Sample;
 use crate::scenario::Scenario;
 use sha2::{Digest, Sha256};
+use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// The files that all servers serve.
+pub(crate) struct Files {
+    dir: TempDir,
+    since: Instant,
+}
+
+impl Files {
+    pub(crate) fn new() -> Result<Files, Failure> {
+        let dir = scratch()?;
+        for scenario in Scenario::ALL.iter().filter(|scenario| !scenario.is_proxied()) {
+            let name = scenario.path().trim_start_matches('/');
+            std::fs::write(dir.path().join(name), scenario.content())?;
+        }
+        Ok(Files { dir, since: Instant::now() })
+    }
+
+    /// Waits until they are files like most: a server may look again and again at one that was
+    /// changed so lately that a second change would not show in its times, as ours does.
+    pub(crate) fn age(&self) {
+        sleep(AGE.saturating_sub(self.since.elapsed()));
+    }
+}
+
+fn scratch() -> io::Result<TempDir> {
+    tempfile::Builder::new().prefix("forebay-compare-").tempdir()
+}
 
 /// Starts a server, measures it for so many seconds, and ends it.
 ///
@@ -24,18 +53,15 @@ pub(crate) fn once(
     server: Server,
     scenario: Scenario,
     seconds: u32,
+    files: &Files,
     binaries: &Path,
 ) -> Result<Sample, Failure> {
-    let dir = tempfile::Builder::new().prefix("forebay-compare-").tempdir()?;
-    let (root, socket) = (dir.path().join("root"), dir.path().join("app.sock"));
-    std::fs::create_dir(&root)?;
-    if !scenario.is_proxied() {
-        std::fs::write(root.join(scenario.path().trim_start_matches('/')), scenario.content())?;
-    }
+    let dir = scratch()?;
+    let socket = dir.path().join("app.sock");
     let place = Place {
         scenario,
         dir: dir.path(),
-        root: &root,
+        root: files.dir.path(),
         socket: &socket,
         port: free_port()?,
         binaries,
@@ -173,6 +199,7 @@ fn free_port() -> Result<u16, Failure> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
+const AGE: Duration = Duration::from_secs(5);
 const WARM_UP_SECONDS: u32 = 1;
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(10);
