@@ -236,7 +236,9 @@ impl HandOver {
         if may && !self.receiving {
             self.receiving = true;
             let buf = self.upstream.buffer(&mut w.buffers);
-            w.submit(self.token, Op::Fill { fd, buf });
+            // A worker cannot have answered what it has just been sent.
+            let poll_first = !self.upstream.has_received();
+            w.submit(self.token, Op::Fill { fd, buf, poll_first });
         }
     }
 

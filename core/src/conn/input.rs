@@ -107,7 +107,7 @@ impl Client {
             _ => None,
         };
         let op = match buffer {
-            Some(buf) => Op::Fill { fd: self.fd, buf },
+            Some(buf) => Op::Fill { fd: self.fd, buf, poll_first: false },
             // After an answer the socket is surely empty.
             None => Op::Recv { fd: self.fd, poll_first: self.requests > 0 },
         };

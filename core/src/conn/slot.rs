@@ -141,7 +141,7 @@ impl Slot {
 
     fn receive(&mut self, w: &mut World) {
         let buf = std::mem::take(&mut self.input);
-        self.submit(Op::Fill { fd: self.fd, buf }, w);
+        self.submit(Op::Fill { fd: self.fd, buf, poll_first: false }, w);
     }
 
     fn submit(&mut self, op: Op, w: &mut World) {

@@ -181,8 +181,9 @@ pub(crate) enum Op {
     /// Receive once into a transit buffer. `poll_first` skips the first try, for a socket that is
     /// surely empty. Answers `ENOBUFS` when the pool is empty: try again after a recycle.
     Recv { fd: Fd, poll_first: bool },
-    /// Receive once into the spare capacity of `buf`, which must not be zero.
-    Fill { fd: Fd, buf: Vec<u8> },
+    /// Receive once into the spare capacity of `buf`, which must not be zero. `poll_first` as for
+    /// `Recv`.
+    Fill { fd: Fd, buf: Vec<u8>, poll_first: bool },
     /// Send what remains of `out`; may end short. At most one in flight per socket. `more`: the
     /// kernel may wait for what follows (`MSG_MORE`).
     Send { fd: Fd, out: Outgoing, more: bool },

@@ -175,7 +175,7 @@ impl Kernel {
                 let stream = &mut streams[stream_index(descriptors, *fd)];
                 Done::Recv { result: recv(stream, pool, *poll_first, random, faults)? }
             }
-            Op::Fill { fd, buf } => {
+            Op::Fill { fd, buf, .. } => {
                 let stream = &mut streams[stream_index(descriptors, *fd)];
                 let result = fill(stream, buf, random, faults)?;
                 Done::Fill { buf: mem::take(buf), result }

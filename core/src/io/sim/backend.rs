@@ -153,7 +153,7 @@ mod tests {
     }
 
     fn fill(fd: Fd) -> Op {
-        Op::Fill { fd, buf: Vec::with_capacity(16) }
+        Op::Fill { fd, buf: Vec::with_capacity(16), poll_first: false }
     }
 
     fn send(fd: Fd, bytes: &[u8]) -> Op {
@@ -362,7 +362,7 @@ mod tests {
     #[should_panic(expected = "Fill without spare capacity")]
     fn a_fill_without_room_is_a_mistake() {
         let (_kernel, mut backend, fd, _peer) = pair();
-        backend.submit(TOKEN, Op::Fill { fd, buf: Vec::new() });
+        backend.submit(TOKEN, Op::Fill { fd, buf: Vec::new(), poll_first: false });
     }
 
     #[test]

@@ -121,7 +121,7 @@ impl Echo {
     fn receive(&mut self, index: usize) {
         let fd = self.connections[index].fd;
         let op = match self.backend.now().0.wrapping_add(index as u64) % 3 {
-            0 => Op::Fill { fd, buf: Vec::with_capacity(700) },
+            0 => Op::Fill { fd, buf: Vec::with_capacity(700), poll_first: false },
             1 => Op::Recv { fd, poll_first: true },
             _ => Op::Recv { fd, poll_first: false },
         };

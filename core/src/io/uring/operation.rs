@@ -22,9 +22,11 @@ pub(super) fn entry(op: &mut Op, message: &mut Message, transit_size: u32) -> sq
                 .build()
                 .flags(squeue::Flags::BUFFER_SELECT)
         }
-        Op::Fill { fd, buf } => {
+        Op::Fill { fd, buf, poll_first } => {
             let (start, len) = spare(buf);
-            opcode::Recv::new(types::Fd(*fd), start, len).build()
+            opcode::Recv::new(types::Fd(*fd), start, len)
+                .ioprio(if *poll_first { IORING_RECVSEND_POLL_FIRST } else { 0 })
+                .build()
         }
         Op::Send { fd, out, more } => send(*fd, out, *more, message),
         Op::SendFile { fd, .. } => poll(*fd, libc::POLLOUT),

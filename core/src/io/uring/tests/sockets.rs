@@ -64,7 +64,7 @@ fn who_must_be_silent_and_is_not_gets_nothing() {
     theirs.write_all(b"x").unwrap();
     let Done::Send { out, result } = bench.perform(1, send()) else { panic!() };
     assert_eq!((out.remaining(), result), (7, Err(Errno(libc::EBUSY))));
-    bench.perform(2, Op::Fill { fd, buf: Vec::with_capacity(9) });
+    bench.perform(2, Op::Fill { fd, buf: Vec::with_capacity(9), poll_first: false });
     drop(theirs);
     let Done::Send { result, .. } = bench.perform(1, send()) else { panic!() };
     assert_eq!(result, Err(Errno(libc::EPIPE)), "an end is silent");
@@ -206,13 +206,13 @@ fn fill_appends() {
     let mut buf = Vec::with_capacity(8);
     buf.extend_from_slice(b"ab");
     left.write_all(b"cdefghijk").unwrap();
-    let done = bench.perform(1, Op::Fill { fd: right.as_raw_fd(), buf });
+    let done = bench.perform(1, Op::Fill { fd: right.as_raw_fd(), buf, poll_first: false });
     let Done::Fill { buf, result: Ok(6) } = done else { panic!("{done:?}") };
     assert_eq!(buf, b"abcdefgh");
     left.shutdown(std::net::Shutdown::Write).unwrap();
     for expected in [3, 0] {
         let buf = Vec::with_capacity(8);
-        let done = bench.perform(1, Op::Fill { fd: right.as_raw_fd(), buf });
+        let done = bench.perform(1, Op::Fill { fd: right.as_raw_fd(), buf, poll_first: false });
         let Done::Fill { buf, result } = done else { panic!("{done:?}") };
         assert_eq!((buf.len(), result), (expected, Ok(expected)));
     }
@@ -286,7 +286,7 @@ fn a_late_cancel_never_hits_the_next_operation() {
             Done::Recv { result } => assert_eq!(result, Err(Errno(libc::ECANCELED))),
             other => panic!("{other:?}"),
         }
-        let done = bench.perform(2, Op::Fill { fd: right.as_raw_fd(), buf });
+        let done = bench.perform(2, Op::Fill { fd: right.as_raw_fd(), buf, poll_first: false });
         assert!(matches!(done, Done::Fill { result: Ok(1), .. }), "{done:?}");
     }
     assert_eq!(bench.uring.in_flight(), 0);

@@ -36,7 +36,7 @@ fn small_queues_lose_nothing() {
     let pairs: Vec<_> = (0..300).map(|_| UnixStream::pair().unwrap()).collect();
     for (index, (left, right)) in (0u32..).zip(&pairs) {
         let buf = Vec::with_capacity(16);
-        bench.submit(index, Op::Fill { fd: right.as_raw_fd(), buf });
+        bench.submit(index, Op::Fill { fd: right.as_raw_fd(), buf, poll_first: false });
         let body = Body::Owned(b" body".to_vec(), 0..5);
         bench.submit(1000 + index, send(left, &index.to_le_bytes(), body));
     }
@@ -77,7 +77,7 @@ fn drops_with_everything_in_flight() {
     let (_left, right) = UnixStream::pair().unwrap();
     bench.submit(1, Op::Accept { listener: listener.as_raw_fd() });
     bench.submit(2, recv(&server));
-    bench.submit(3, Op::Fill { fd: right.as_raw_fd(), buf: Vec::with_capacity(4096) });
+    bench.submit(3, Op::Fill { fd: right.as_raw_fd(), buf: Vec::with_capacity(4096), poll_first: false });
     bench.submit(4, Op::Poll { fd: server.as_raw_fd(), interest: Interest::Hangup });
     let content = vec![0; 32 << 20];
     let len = content.len();
