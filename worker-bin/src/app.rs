@@ -2,14 +2,16 @@
 //!
 //! Owns the trait and the request. Must not know sockets or processes.
 
+use crate::content::Content;
 use crate::response::Response;
 use bytes::Bytes;
 use forebay::http::Version;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::sync::OnceLock;
 use std::time::Instant;
 
-/// An application. It may block: a worker runs one request at a time.
+/// An application. It may block: a thread of a worker runs one request at a time.
 ///
 /// Closures `Fn(Request) -> Response` are applications. A panic is a 500 for that request alone.
 pub trait App: Send + Sync {
@@ -36,7 +38,9 @@ pub struct Request {
     target: Span,
     version: Version,
     fields: Vec<(Span, Span)>,
-    content: Bytes,
+    body: Content,
+    /// What is in a file, once somebody has wanted it in memory.
+    content: OnceLock<Bytes>,
     peer: Option<SocketAddr>,
     request_id: Option<Span>,
     deadline: Option<Instant>,
@@ -57,8 +61,13 @@ impl Request {
     }
 
     /// The same with this content.
-    pub fn with_content(mut self, content: impl Into<Bytes>) -> Request {
-        self.content = content.into();
+    pub fn with_content(self, content: impl Into<Bytes>) -> Request {
+        self.with_body(Content::Inline(content.into()))
+    }
+
+    /// The same with this content, in memory or in a file.
+    pub fn with_body(mut self, body: Content) -> Request {
+        (self.body, self.content) = (body, OnceLock::new());
         self
     }
 
@@ -97,9 +106,24 @@ impl Request {
         self.fields().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    /// The content, decoded from its transfer coding; empty if there is none.
+    /// The content where it is, decoded from its transfer coding; empty if there is none. Behind
+    /// the edge, large content is in a file: read it in pieces with [`Content::reader`].
+    pub fn body(&self) -> &Content {
+        &self.body
+    }
+
+    /// The content in memory; empty if there is none. What is in a file is read whole at the
+    /// first call: for large content see [`body`](Request::body).
+    ///
+    /// # Panics
+    /// The file cannot be read, or there is not enough memory. From an application the answer is
+    /// then a 500, as for every panic.
     pub fn content(&self) -> &Bytes {
-        &self.content
+        let read = |error| panic!("cannot read the content of a request: {error}");
+        match &self.body {
+            Content::Inline(bytes) => bytes,
+            body => self.content.get_or_init(|| body.bytes().unwrap_or_else(read)),
+        }
     }
 
     /// The client's address, as the edge saw it. Without an edge that of the connection, if it
@@ -131,7 +155,8 @@ impl Request {
             target: 0..0,
             version,
             fields: Vec::with_capacity(fields),
-            content: Bytes::new(),
+            body: Content::Inline(Bytes::new()),
+            content: OnceLock::new(),
             peer: None,
             request_id: None,
             deadline: None,

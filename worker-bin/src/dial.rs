@@ -4,7 +4,8 @@
 
 use crate::app::App;
 use crate::log;
-use crate::signals::{Private, Stop};
+use crate::private::Private;
+use crate::signals::Stop;
 use crate::socket::{Socket, wait_readable};
 use crate::wire::{Exchanger, Outcome, Terms};
 use forebay::http::{HeadLimits, SLOTS};
@@ -23,7 +24,6 @@ pub(crate) fn serve(path: &Path, app: &dyn App, stop: &Stop, mut accepted: impl 
         let outcome = dial(path, stop).map(|slot| {
             accepted();
             outage.is_over();
-            let _private = Private::new(slot.as_fd());
             serve_slot(&slot, &mut exchanger, app, stop)
         });
         let pause = match outcome {
@@ -81,7 +81,7 @@ impl From<io::Error> for DialError {
     }
 }
 
-fn dial(path: &Path, stop: &Stop) -> Result<Socket, DialError> {
+fn dial(path: &Path, stop: &Stop) -> Result<Private<Socket>, DialError> {
     let socket = connect(path)?;
     socket.send_all(&mut [IoSlice::new(UPGRADE)])?;
     let answer = receive_head(&socket, stop)?;
@@ -93,12 +93,15 @@ fn dial(path: &Path, stop: &Stop) -> Result<Socket, DialError> {
 }
 
 /// Never waits: an edge whose backlog is full is one that cannot be reached.
-fn connect(path: &Path) -> io::Result<Socket> {
-    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
-    socket.connect(&SockAddr::unix(path)?)?;
-    socket.set_nonblocking(false)?;
-    Ok(Socket::new(socket))
+fn connect(path: &Path) -> io::Result<Private<Socket>> {
+    let address = SockAddr::unix(path)?;
+    Private::make(|| {
+        let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.connect(&address)?;
+        socket.set_nonblocking(false)?;
+        Ok(Socket::new(socket))
+    })
 }
 
 /// Takes the answer's head and nothing beyond: the first request may be right behind it.

@@ -12,26 +12,30 @@
 //! ```
 //!
 //! The program then understands `--edge unix:PATH` (dial in to a Forebay edge), `--bind HOST:PORT`
-//! (listen plainly), `--workers N`, and the signals that `--help` lists. Each worker runs one
-//! request at a time, so blocking is fine. The application is made before the fork: what it holds
-//! is shared copy-on-write, but threads that it has started exist only in the arbiter, so start
-//! none before the first request.
+//! (listen plainly), `--workers N`, `--threads N`, and the signals that `--help` lists. Each thread
+//! of a worker runs one request at a time, so blocking is fine. The application is made before the
+//! fork: what it holds is shared copy-on-write, but threads that it has started exist only in the
+//! arbiter, so start none before the first request.
 
 mod address;
 mod app;
 pub mod apps;
 mod arbiter;
+mod content;
 mod dial;
 mod listen;
 mod log;
 mod options;
+mod private;
 mod response;
 mod signals;
 mod socket;
+mod threads;
 mod wire;
 mod worker;
 
 pub use app::{App, Request};
+pub use content::{Content, ContentReader, FileRange};
 pub use forebay::http::Version;
 pub use options::{AFTER_HELP, Options};
 pub use response::{Body, Response};
@@ -68,7 +72,7 @@ pub fn serve(options: &Options, app: impl App) -> ExitCode {
         Ok(plan) => plan,
         Err(error) => return fail(2, error),
     };
-    let Plan { place, settings } = plan;
+    let Plan { place, threads, settings } = plan;
     let source = match place {
         Place::Edge(path) => Source::Edge(path),
         Place::Bind(address) => match Listener::bind(&address) {
@@ -81,7 +85,7 @@ pub fn serve(options: &Options, app: impl App) -> ExitCode {
     let ended = arbiter::run(
         settings,
         || announce(&source),
-        |readiness| worker::run(&source, &app, arbiter, grace, readiness),
+        |readiness| worker::run(&source, threads, &app, arbiter, grace, readiness),
     );
     if let Source::Clients(listener) = &source {
         listener.remove_path();

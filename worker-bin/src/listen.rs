@@ -2,111 +2,156 @@
 //!
 //! Owns accepting and keep-alive. Must not know requests.
 //!
-//! Silent and kept connections wait together, so that none of them keeps the worker from one that
-//! has something to say. A kept connection is not closed for a new one, because its client may be
-//! sending on it already: while several connections wait, responses announce the close instead.
+//! Silent and kept connections wait together, and any thread serves the one that has something to
+//! say: none of them keeps a thread from another. A kept connection is not closed for a new one,
+//! because its client may be sending on it already: while as many as threads wait, responses
+//! announce the close instead, because another worker process may be idle.
 
 use crate::address::Listener;
 use crate::app::App;
 use crate::log;
-use crate::signals::{Private, Stop};
-use crate::socket::{Socket, wait_any_readable, wait_readable};
+use crate::private::Private;
+use crate::signals::Stop;
+use crate::socket::{Socket, timespec, wait_readable};
 use crate::wire::{Exchanger, Outcome, Terms};
 use forebay::Limits;
 use forebay::http::HeadLimits;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::io::Errno;
+use std::io;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Serves the connections of `listener` until told to stop. Other workers do the same.
-pub(crate) fn serve(listener: &Listener, app: &dyn App, stop: &Stop) {
-    let _private = Private::new(listener.as_fd());
-    let limits = Limits::default();
-    let exchanger = Exchanger::new(limits.head_bytes);
-    let mut server = Server { listener, app, stop, limits, exchanger, waiting: Vec::new() };
-    while let Some(event) = server.wait() {
-        match event {
-            Event::Input(index) => server.serve_connection(index),
-            Event::Newcomer => server.accept(),
-            Event::Time => server.close_the_idle(),
-        }
-    }
-}
-
-struct Server<'a> {
-    listener: &'a Listener,
+/// What the threads of a worker process share.
+pub(crate) struct Server<'a> {
+    listener: Private<&'a Listener>,
     app: &'a dyn App,
     stop: &'a Stop,
+    threads: usize,
     limits: Limits,
-    exchanger: Exchanger,
-    /// Connections without a request, the one that has waited longest first.
-    waiting: Vec<Connection>,
+    /// A waiting connection is reported to one thread, which then owns it.
+    epoll: OwnedFd,
+    waiting: Mutex<Waiting>,
+}
+
+/// Connections without a request, the one that has waited longest first.
+struct Waiting {
+    connections: Vec<Connection>,
+    /// Each wait has its own key, so that no late event is taken for another.
+    next_key: u64,
 }
 
 struct Connection {
-    /// First: dropped before the socket.
-    _private: Private,
-    socket: Socket,
+    key: u64,
+    socket: Private<Socket>,
     peer: Option<SocketAddr>,
     until: Instant,
 }
 
 enum Event {
+    Stop,
     /// This waiting connection has something to say, or has ended.
-    Input(usize),
+    Input(Connection),
     /// A new one, if no other worker takes it.
     Newcomer,
-    /// One may have waited long enough.
+    /// One may have waited long enough, or nothing at all.
     Time,
 }
 
-impl Server<'_> {
-    /// What to do next; none: stop.
-    fn wait(&self) -> Option<Event> {
-        let mut fds = vec![self.stop.as_fd(), self.listener.as_fd()];
-        fds.extend(self.waiting.iter().map(|connection| connection.socket.as_fd()));
-        let until = self.waiting.iter().map(|connection| connection.until).min();
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        match wait_any_readable(&fds, left).as_deref() {
-            Ok([true, ..]) => None,
-            Ok([_, newcomer, input @ ..]) => {
-                let input = input.iter().position(|&input| input).map(Event::Input);
-                input.or(newcomer.then_some(Event::Newcomer)).or(Some(Event::Time))
-            }
-            _ => {
-                log::error!("cannot wait for connections");
-                None
+impl<'a> Server<'a> {
+    /// For the connections of `listener`; other workers accept from it as well.
+    pub(crate) fn new(
+        listener: &'a Listener,
+        threads: usize,
+        app: &'a dyn App,
+        stop: &'a Stop,
+    ) -> io::Result<Server<'a>> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        epoll::add(&epoll, stop, EventData::new_u64(STOP), EventFlags::IN)?;
+        epoll::add(&epoll, listener, EventData::new_u64(NEWCOMER), EventFlags::IN)?;
+        Ok(Server {
+            listener: Private::make(|| Ok(listener))?,
+            app,
+            stop,
+            threads,
+            limits: Limits::default(),
+            epoll,
+            waiting: Mutex::new(Waiting { connections: Vec::new(), next_key: FIRST_KEY }),
+        })
+    }
+
+    /// Serves until told to stop: the life of one thread.
+    pub(crate) fn serve(&self) {
+        let mut exchanger = Exchanger::new(self.limits.head_bytes);
+        loop {
+            let done = match self.wait() {
+                Ok(Event::Stop) => return,
+                Ok(Event::Input(connection)) => self.serve_connection(connection, &mut exchanger),
+                Ok(Event::Newcomer) => self.accept(),
+                Ok(Event::Time) => {
+                    self.close_the_idle();
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = done {
+                log::error!("cannot serve connections: {error}");
+                // Out of descriptors or memory: the listener stays readable.
+                let _ = wait_readable([self.stop.as_fd()], Some(PAUSE));
             }
         }
+    }
+
+    /// What to do next. A wish to stop goes before requests.
+    fn wait(&self) -> io::Result<Event> {
+        // What another thread adds meanwhile is in its own next look.
+        let until = self.waiting().connections.iter().map(|connection| connection.until).min();
+        let mut space = [MaybeUninit::uninit()];
+        let key = match epoll::wait(&self.epoll, &mut space, timespec(until).as_ref()) {
+            Ok((events, _)) => events.first().map(|event| event.data.u64()),
+            Err(Errno::INTR) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let [stopped] = wait_readable([self.stop.as_fd()], Some(Duration::ZERO))?;
+        Ok(match key {
+            _ if stopped => Event::Stop,
+            Some(NEWCOMER) => Event::Newcomer,
+            Some(key) => self.waiting().take(key).map_or(Event::Time, Event::Input),
+            None => Event::Time,
+        })
     }
 
     /// A newcomer waits like everybody, but others are accepted only a moment later: mostly its
     /// request is here by then, and another worker can take the next connection.
-    fn accept(&mut self) {
-        let (socket, peer) = match self.listener.accept() {
-            Ok(Some(accepted)) => accepted,
-            Ok(None) => return,
-            Err(error) => {
-                log::error!("cannot accept a connection: {error}");
-                // Out of descriptors or memory: the listener stays readable.
-                let _ = wait_readable([self.stop.as_fd()], Some(ACCEPT_PAUSE));
-                return;
+    fn accept(&self) -> io::Result<()> {
+        let mut peer = None;
+        let accepted = Private::make(|| match self.listener.accept()? {
+            Some((socket, from)) => {
+                peer = from;
+                Ok(socket)
             }
+            None => Err(io::ErrorKind::WouldBlock.into()),
+        });
+        let socket = match accepted {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            accepted => accepted?,
         };
-        if socket.set_send_timeout(self.limits.send_timeout).is_err() {
-            return;
-        }
-        if self.waiting.len() == MOST_WAITING {
-            self.waiting.remove(0);
-        }
+        socket.set_send_timeout(self.limits.send_timeout)?;
+        // Its events come when it waits.
+        epoll::add(&self.epoll, &*socket, EventData::new_u64(0), EventFlags::ONESHOT)?;
         let _ = wait_readable([self.stop.as_fd(), socket.as_fd()], Some(FIRST_PATIENCE));
         let until = Instant::now() + self.limits.client_header_timeout;
-        let private = Private::new(socket.as_fd());
-        self.waiting.push(Connection { _private: private, socket, peer, until });
+        self.let_wait(Connection { key: 0, socket, peer, until })
     }
 
-    fn serve_connection(&mut self, index: usize) {
-        let mut connection = self.waiting.remove(index);
+    fn serve_connection(
+        &self,
+        mut connection: Connection,
+        exchanger: &mut Exchanger,
+    ) -> io::Result<()> {
         let limits = &self.limits;
         let terms = Terms {
             from_edge: false,
@@ -121,22 +166,56 @@ impl Server<'_> {
             // A request that has begun is finished: these clients know no goodbye.
             stop: None,
             yields_to: &[self.stop.as_fd(), self.listener.as_fd()],
-            keep_alive: self.waiting.is_empty(),
+            keep_alive: self.waiting().connections.len() < self.threads,
             peer: connection.peer,
         };
-        if self.exchanger.exchange(&connection.socket, self.app, &terms) == Outcome::Next {
-            connection.until = Instant::now() + IDLE_TIMEOUT;
-            self.waiting.push(connection);
+        match exchanger.exchange(&connection.socket, self.app, &terms) {
+            Outcome::Next => {
+                connection.until = Instant::now() + IDLE_TIMEOUT;
+                self.let_wait(connection)
+            }
+            _ => Ok(()),
         }
     }
 
-    fn close_the_idle(&mut self) {
+    /// Known before it is armed: whoever hears of it finds it.
+    fn let_wait(&self, mut connection: Connection) -> io::Result<()> {
+        let mut waiting = self.waiting();
+        if waiting.connections.len() >= MOST_WAITING * self.threads {
+            waiting.connections.remove(0);
+        }
+        connection.key = waiting.next_key;
+        waiting.next_key += 1;
+        let key = EventData::new_u64(connection.key);
+        let flags = EventFlags::IN | EventFlags::RDHUP | EventFlags::ONESHOT;
+        epoll::modify(&self.epoll, &*connection.socket, key, flags)?;
+        waiting.connections.push(connection);
+        Ok(())
+    }
+
+    fn close_the_idle(&self) {
         let now = Instant::now();
-        self.waiting.retain(|connection| connection.until > now);
+        self.waiting().connections.retain(|connection| connection.until > now);
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl Waiting {
+    /// None: it was closed in the same moment.
+    fn take(&mut self, key: u64) -> Option<Connection> {
+        let place = self.connections.iter().position(|connection| connection.key == key)?;
+        Some(self.connections.remove(place))
+    }
+}
+
+const STOP: u64 = 0;
+const NEWCOMER: u64 = 1;
+const FIRST_KEY: u64 = 2;
+/// Connections for each thread.
 const MOST_WAITING: usize = 32;
 const FIRST_PATIENCE: Duration = Duration::from_millis(5);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(100);

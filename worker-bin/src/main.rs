@@ -9,8 +9,8 @@ Examples:
   worker-bin --edge unix:run/app.sock -w 4 echo  four workers for the edge at run/app.sock
   FOREBAY_EDGE=unix:run/app.sock worker-bin hello";
 
-/// Pre-fork application server: an arbiter keeps worker processes alive, each answers one request
-/// at a time
+/// Pre-fork application server: an arbiter keeps worker processes alive, each of their threads
+/// answers one request at a time
 #[derive(clap::Parser)]
 #[command(version, after_help = format!("{}\n\n{AFTER_HELP}\n\n{EXAMPLES}", apps::HELP))]
 struct CommandLine {

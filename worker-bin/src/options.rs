@@ -20,9 +20,14 @@ pub struct Options {
     #[arg(long, value_name = "unix:PATH|HOST:PORT")]
     pub bind: Option<String>,
 
-    /// Worker processes, each with one request at a time [default: 1] [env: WEB_CONCURRENCY]
+    /// Worker processes, each with a request at a time per thread
+    /// [default: 1] [env: WEB_CONCURRENCY]
     #[arg(short, long, value_name = "N")]
     pub workers: Option<u32>,
+
+    /// Threads of each worker process: so many requests it runs at the same time [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MOST_THREADS))]
+    pub threads: Option<u32>,
 
     /// Seconds that a stopping worker may take to finish its request before it is killed
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
@@ -56,6 +61,8 @@ Exit codes:
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) place: Place,
+    /// Of each worker.
+    pub(crate) threads: usize,
     pub(crate) settings: Settings,
 }
 
@@ -108,7 +115,7 @@ impl Options {
             workers: workers.ok_or(OptionsError::Workers(name))? as usize,
             graceful_timeout: Duration::from_secs(self.graceful_timeout.into()),
         };
-        Ok(Plan { place, settings })
+        Ok(Plan { place, threads: self.threads.unwrap_or(1).max(1) as usize, settings })
     }
 }
 
@@ -121,6 +128,7 @@ fn edge_of(text: &str) -> Result<Place, OptionsError> {
 }
 
 const MOST_WORKERS: u32 = 1024;
+const MOST_THREADS: i64 = 1024;
 
 #[cfg(test)]
 mod tests {

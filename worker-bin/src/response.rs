@@ -4,14 +4,16 @@
 
 use bytes::Bytes;
 use std::borrow::Cow;
+use std::fs::File;
 use std::io;
 
 /// An answer: status, fields, content.
 ///
 /// The worker writes `Content-Length`, `Transfer-Encoding` and `Connection` itself and drops what
 /// the application says of them, with one exception: a `Content-Length` for a [`Body::Stream`]
-/// is kept, and held. A status outside 200–599, a name that is not a token or a value with
-/// control characters makes the answer a 500, and a line in the log.
+/// is kept, and held. Fields named `Forebay-*` are dropped. A status outside 200–599, a name that is
+/// not a token, a value with control characters, or a [`Body::File`] that cannot be read as said
+/// makes the answer a 500, and a line in the log.
 #[derive(Debug)]
 pub struct Response {
     status: u16,
@@ -25,6 +27,17 @@ type Text = Cow<'static, str>;
 pub enum Body {
     /// All of it, sent with `Content-Length`.
     Bytes(Bytes),
+    /// A part of a regular file that is open for reading; its position is neither used nor moved.
+    /// The edge gets the descriptor and sends the file itself, so a worker is free at once however
+    /// slow the client is: the part must not be written to afterwards.
+    File {
+        /// The file, perhaps without a name.
+        file: File,
+        /// Where the content begins, in bytes.
+        offset: u64,
+        /// Its bytes.
+        length: u64,
+    },
     /// Pieces, each sent as soon as it comes: chunked, unless the response has a `Content-Length`.
     /// An error ends the connection, so that nobody takes the content for whole.
     Stream(Box<dyn Iterator<Item = io::Result<Bytes>> + Send>),
@@ -48,6 +61,11 @@ impl Response {
     /// 200 with the pieces of this iterator, each sent as soon as it comes.
     pub fn stream(pieces: impl Iterator<Item = io::Result<Bytes>> + Send + 'static) -> Response {
         Response::with_body(Body::Stream(Box::new(pieces)))
+    }
+
+    /// 200 with `length` bytes of a file from `offset`, as [`Body::File`].
+    pub fn file(file: File, offset: u64, length: u64) -> Response {
+        Response::with_body(Body::File { file, offset, length })
     }
 
     /// The same with another status, 200–599.
@@ -96,6 +114,7 @@ impl std::fmt::Debug for Body {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Body::Bytes(bytes) => write!(f, "Bytes({} bytes)", bytes.len()),
+            Body::File { offset, length, .. } => write!(f, "File({length} bytes from {offset})"),
             Body::Stream(_) => f.write_str("Stream"),
         }
     }

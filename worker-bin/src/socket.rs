@@ -1,11 +1,19 @@
-//! Blocking stream sockets, with the two calls that std lacks: peeking on Unix sockets and
-//! waiting for several descriptors.
+//! Blocking stream sockets, with the calls that std lacks: peeking on Unix sockets, passing
+//! descriptors, and waiting for several of them.
 //!
 //! Owns those system calls. Must not know HTTP.
-#![allow(unsafe_code)]
 
-use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use crate::content::truncated;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, Shutdown, recv, recvmsg, sendmsg, sockopt,
+};
+use std::fs::File;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// A connected stream socket in blocking mode, TCP or Unix.
@@ -17,22 +25,32 @@ impl Socket {
         Socket(stream.into())
     }
 
-    /// What has arrived, left where it is. 0 is the end of the stream.
+    /// What has arrived, left where it is, as are descriptors that have come with it. 0 is the
+    /// end of the stream.
     pub(crate) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        // SAFETY: the pointer and the length are those of `buffer`.
-        unsafe { self.receive_with(buffer.as_mut_ptr(), buffer.len(), libc::MSG_PEEK) }
+        Ok(retry_on_intr(|| recv(&self.0, &mut *buffer, RecvFlags::PEEK))?.0)
     }
 
-    /// Takes what has arrived. 0 is the end of the stream.
+    /// The same without waiting: `WouldBlock` if nothing has arrived.
+    pub(crate) fn peek_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        Ok(retry_on_intr(|| recv(&self.0, &mut *buffer, flags))?.0)
+    }
+
+    /// Takes what has arrived, and drops descriptors. 0 is the end of the stream.
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        // SAFETY: the pointer and the length are those of `buffer`.
-        unsafe { self.receive_with(buffer.as_mut_ptr(), buffer.len(), 0) }
+        Ok(retry_on_intr(|| recv(&self.0, &mut *buffer, RecvFlags::empty()))?.0)
     }
 
-    /// Takes exactly this much; the bytes were peeked, so they are there.
-    pub(crate) fn take(&self, mut buffer: &mut [u8]) -> io::Result<()> {
+    /// Takes exactly this much; the bytes were peeked, so they are there. A descriptor that has
+    /// come with them is put into `passed`; a second one is an error of the kind `InvalidData`.
+    pub(crate) fn take(
+        &self,
+        mut buffer: &mut [u8],
+        passed: &mut Option<OwnedFd>,
+    ) -> io::Result<()> {
         while !buffer.is_empty() {
-            match self.receive(buffer)? {
+            match self.receive_passed(buffer, passed)? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 count => buffer = &mut buffer[count..],
             }
@@ -40,25 +58,39 @@ impl Socket {
         Ok(())
     }
 
-    /// Appends at most `most` received bytes, and no more than `buffer` has spare room for.
-    pub(crate) fn receive_onto(&self, buffer: &mut Vec<u8>, most: usize) -> io::Result<usize> {
-        let spare = buffer.spare_capacity_mut();
-        let most = most.min(spare.len());
-        // SAFETY: `most` is at most the length of `spare`.
-        let count = unsafe { self.receive_with(spare.as_mut_ptr().cast(), most, 0)? };
-        // SAFETY: recv(2) has initialised `count` bytes of the spare capacity.
-        unsafe { buffer.set_len(buffer.len() + count) };
-        Ok(count)
+    /// Sends everything, with as few system calls as the socket buffer allows.
+    pub(crate) fn send_all(&self, slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+        self.send_flagged(slices, SendFlags::NOSIGNAL)
     }
 
-    /// Sends everything, with as few system calls as the socket buffer allows.
-    pub(crate) fn send_all(&self, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
-        IoSlice::advance_slices(&mut slices, 0);
-        while !slices.is_empty() {
-            match self.send(slices) {
-                Ok(count) => IoSlice::advance_slices(&mut slices, count),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+    /// The same when [`send_file`](Socket::send_file) follows.
+    pub(crate) fn send_before_file(&self, bytes: &[u8]) -> io::Result<()> {
+        self.send_flagged(&mut [IoSlice::new(bytes)], SendFlags::NOSIGNAL | SendFlags::MORE)
+    }
+
+    /// Sends bytes, at least one, and with the first of them a descriptor. Unix sockets only.
+    pub(crate) fn send_with(&self, bytes: &[u8], descriptor: BorrowedFd<'_>) -> io::Result<()> {
+        let descriptors = [descriptor];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let fits = control.push(SendAncillaryMessage::ScmRights(&descriptors));
+        debug_assert!(fits, "the space is made for one");
+        let slices = [IoSlice::new(bytes)];
+        let count = retry_on_intr(|| sendmsg(&self.0, &slices, &mut control, SendFlags::NOSIGNAL))?;
+        // It has gone with the first byte.
+        self.send_all(&mut [IoSlice::new(&bytes[count..])])
+    }
+
+    /// Sends a part of a file, and leaves its position alone. A file that ends before is an error
+    /// of the kind `UnexpectedEof`.
+    pub(crate) fn send_file(&self, file: &File, mut offset: u64, length: u64) -> io::Result<()> {
+        let end = offset + length;
+        while offset < end {
+            let most = usize::try_from(end - offset).unwrap_or(usize::MAX).min(SENDFILE_MOST);
+            let sent =
+                retry_on_intr(|| rustix::fs::sendfile(&self.0, file, Some(&mut offset), most));
+            if sent? == 0 {
+                return Err(truncated());
             }
         }
         Ok(())
@@ -66,61 +98,44 @@ impl Socket {
 
     /// Says that nothing more will be sent. A peer that is gone already is no news.
     pub(crate) fn shutdown_write(&self) {
-        // SAFETY: a system call on a descriptor that we own.
-        unsafe { libc::shutdown(self.0.as_raw_fd(), libc::SHUT_WR) };
+        let _ = rustix::net::shutdown(&self.0, Shutdown::Write);
     }
 
     /// Sends fail with `WouldBlock` when the peer takes nothing for this long.
     pub(crate) fn set_send_timeout(&self, timeout: Duration) -> io::Result<()> {
-        let value = libc::timeval {
-            tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
-            tv_usec: timeout.subsec_micros().into(),
-        };
-        // SAFETY: `value` lives through the call, and its size is given.
-        check(unsafe {
-            libc::setsockopt(
-                self.0.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_SNDTIMEO,
-                (&raw const value).cast(),
-                size_of_val(&value) as libc::socklen_t,
-            )
-        })
+        Ok(sockopt::set_socket_timeout(&self.0, sockopt::Timeout::Send, Some(timeout))?)
     }
 
-    /// # Safety
-    /// `at` points to `len` bytes that the caller may write to.
-    unsafe fn receive_with(
-        &self,
-        at: *mut u8,
-        len: usize,
-        flags: libc::c_int,
-    ) -> io::Result<usize> {
-        loop {
-            // SAFETY: the caller's promise.
-            let count = unsafe { libc::recv(self.0.as_raw_fd(), at.cast(), len, flags) };
-            match usize::try_from(count) {
-                Ok(count) => return Ok(count),
-                Err(_) => {
-                    let error = io::Error::last_os_error();
-                    if error.kind() != io::ErrorKind::Interrupted {
-                        return Err(error);
-                    }
+    /// Every receive that may meet a descriptor has room for it: without, the kernel would drop
+    /// it and say nothing (unix(7)).
+    fn receive_passed(&self, buffer: &mut [u8], passed: &mut Option<OwnedFd>) -> io::Result<usize> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut slices = [IoSliceMut::new(buffer)];
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        let received = retry_on_intr(|| recvmsg(&self.0, &mut slices, &mut control, flags))?;
+        for message in control.drain() {
+            let RecvAncillaryMessage::ScmRights(descriptors) = message else { continue };
+            for descriptor in descriptors {
+                if passed.replace(descriptor).is_some() {
+                    return Err(too_many());
                 }
             }
         }
+        match received.flags.contains(ReturnFlags::CTRUNC) {
+            true => Err(too_many()),
+            false => Ok(received.bytes),
+        }
     }
 
-    fn send(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        // SAFETY: all-zero is a valid msghdr: no name, no vectors, no control data.
-        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-        // IoSlice has the layout of iovec (std documents it), and sendmsg(2) only reads them.
-        message.msg_iov = slices.as_ptr().cast_mut().cast();
-        message.msg_iovlen = slices.len().min(libc::UIO_MAXIOV as usize);
-        // SAFETY: `message` points to slices that live through the call.
-        let count =
-            unsafe { libc::sendmsg(self.0.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) };
-        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+    fn send_flagged(&self, mut slices: &mut [IoSlice<'_>], flags: SendFlags) -> io::Result<()> {
+        IoSlice::advance_slices(&mut slices, 0);
+        while !slices.is_empty() {
+            let mut nothing = SendAncillaryBuffer::default();
+            let count = retry_on_intr(|| sendmsg(&self.0, slices, &mut nothing, flags))?;
+            IoSlice::advance_slices(&mut slices, count);
+        }
+        Ok(())
     }
 }
 
@@ -135,62 +150,43 @@ pub(crate) fn wait_readable<const N: usize>(
     fds: [BorrowedFd<'_>; N],
     timeout: Option<Duration>,
 ) -> io::Result<[bool; N]> {
-    let mut polls = fds.map(poll_of);
-    poll(&mut polls, timeout)?;
-    Ok(polls.map(|poll| poll.revents != 0))
-}
-
-/// The same for any number of descriptors.
-pub(crate) fn wait_any_readable(
-    fds: &[BorrowedFd<'_>],
-    timeout: Option<Duration>,
-) -> io::Result<Vec<bool>> {
-    let mut polls: Vec<_> = fds.iter().copied().map(poll_of).collect();
-    poll(&mut polls, timeout)?;
-    Ok(polls.iter().map(|poll| poll.revents != 0).collect())
-}
-
-/// Lets more connections wait for `accept` than std asks for.
-pub(crate) fn set_backlog(listener: BorrowedFd<'_>, connections: i32) -> io::Result<()> {
-    // SAFETY: a system call on a borrowed, open descriptor; listening again only sets the backlog.
-    check(unsafe { libc::listen(listener.as_raw_fd(), connections) })
-}
-
-fn poll_of(fd: BorrowedFd<'_>) -> libc::pollfd {
-    libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 }
-}
-
-fn poll(polls: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<()> {
+    let mut polls = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
     let until = timeout.map(|timeout| Instant::now() + timeout);
     loop {
-        let len = polls.len() as libc::nfds_t;
-        // SAFETY: `polls` has `len` entries that live through the call.
-        let count = unsafe { libc::poll(polls.as_mut_ptr(), len, milliseconds(until)) };
-        if count >= 0 {
-            return Ok(());
-        }
-        let error = io::Error::last_os_error();
-        if error.kind() != io::ErrorKind::Interrupted {
-            return Err(error);
+        match rustix::event::poll(&mut polls, timespec(until).as_ref()) {
+            Ok(_) => return Ok(polls.map(|poll| !poll.revents().is_empty())),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
     }
 }
 
-/// Rounded up, so that a wait never ends before its time; -1 is for ever.
-fn milliseconds(until: Option<Instant>) -> libc::c_int {
-    let Some(until) = until else { return -1 };
-    let left = until.saturating_duration_since(Instant::now());
-    libc::c_int::try_from(left.as_micros().div_ceil(1000)).unwrap_or(libc::c_int::MAX)
+/// What is left until then, for a system call.
+pub(crate) fn timespec(until: Option<Instant>) -> Option<Timespec> {
+    let left = until?.saturating_duration_since(Instant::now());
+    Some(Timespec {
+        tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
+        tv_nsec: left.subsec_nanos().into(),
+    })
 }
 
-fn check(result: libc::c_int) -> io::Result<()> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+/// Lets more connections wait than the 128 that std asks for. Listening again only does that.
+pub(crate) fn set_backlog(listener: BorrowedFd<'_>, connections: i32) -> io::Result<()> {
+    Ok(rustix::net::listen(listener, connections)?)
 }
+
+fn too_many() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "more descriptors than one have been passed")
+}
+
+/// What one call of sendfile(2) transfers at most.
+const SENDFILE_MOST: usize = 0x7fff_f000;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io::{Read, Write};
+    use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixStream;
 
     #[test]
@@ -201,9 +197,8 @@ mod tests {
         let mut buffer = [0; 8];
         assert_eq!(socket.peek(&mut buffer).unwrap(), 3);
         assert_eq!(socket.receive(&mut buffer[..2]).unwrap(), 2);
-        let mut rest = Vec::with_capacity(8);
-        assert_eq!(socket.receive_onto(&mut rest, 8).unwrap(), 1);
-        assert_eq!(rest, b"c");
+        assert_eq!(socket.receive(&mut buffer).unwrap(), 1);
+        assert_eq!(buffer[0], b'c');
         drop(far);
         assert_eq!(socket.peek(&mut buffer).unwrap(), 0);
     }
@@ -233,5 +228,100 @@ mod tests {
         assert_eq!(wait_readable(fds, Some(Duration::ZERO)).unwrap(), [false, false]);
         far.write_all(b"x").unwrap();
         assert_eq!(wait_readable(fds, None).unwrap(), [false, true]);
+    }
+
+    fn pair() -> (Socket, Socket) {
+        let (one, two) = UnixStream::pair().unwrap();
+        (Socket::new(one), Socket::new(two))
+    }
+
+    /// How many descriptors of this process are of that file.
+    fn open_copies(file: &File) -> usize {
+        let link = |name: &std::path::Path| std::fs::read_link(name).ok();
+        let own = link(format!("/proc/self/fd/{}", file.as_raw_fd()).as_ref()).unwrap();
+        let all = std::fs::read_dir("/proc/self/fd").unwrap();
+        all.filter(|entry| link(&entry.as_ref().unwrap().path()).as_ref() == Some(&own)).count()
+    }
+
+    #[test]
+    fn a_descriptor_survives_peeks_and_is_lost_by_none() {
+        let (far, near) = pair();
+        let file = tempfile::tempfile().unwrap();
+        far.send_with(b"abc", file.as_fd()).unwrap();
+        far.send_all(&mut [IoSlice::new(b"def")]).unwrap();
+        let mut buffer = [0; 8];
+        for _ in 0..3 {
+            // A peek ends with the bytes that the descriptor has come with.
+            assert_eq!(near.peek(&mut buffer).unwrap(), 3);
+        }
+        assert_eq!(open_copies(&file), 1, "peeking leaves no copies");
+        let mut passed = None;
+        near.take(&mut buffer[..6], &mut passed).unwrap();
+        assert_eq!(&buffer[..6], b"abcdef");
+        assert_eq!(open_copies(&file), 2);
+        let flags = rustix::io::fcntl_getfd(passed.as_ref().unwrap()).unwrap();
+        assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+        drop(passed);
+        assert_eq!(open_copies(&file), 1);
+    }
+
+    #[test]
+    fn more_descriptors_than_one_are_an_error_and_closed() {
+        let file = tempfile::tempfile().unwrap();
+        for count in [2, 3, 4, 5, 8, 100] {
+            let (far, near) = pair();
+            let many = vec![file.as_fd(); count];
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(100))];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            assert!(control.push(SendAncillaryMessage::ScmRights(&many)));
+            sendmsg(&far.0, &[IoSlice::new(b"a")], &mut control, SendFlags::empty()).unwrap();
+            let mut passed = None;
+            let error = near.take(&mut [0], &mut passed).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{count}");
+            drop(passed);
+            assert_eq!(open_copies(&file), 1, "{count}");
+        }
+        let (far, near) = pair();
+        far.send_with(b"a", file.as_fd()).unwrap();
+        far.send_with(b"b", file.as_fd()).unwrap();
+        assert!(near.take(&mut [0; 2], &mut None).is_err());
+        assert_eq!(open_copies(&file), 1);
+    }
+
+    #[test]
+    fn what_closes_with_a_descriptor_unread_leaks_nothing() {
+        let (far, near) = pair();
+        let file = tempfile::tempfile().unwrap();
+        far.send_with(b"abc", file.as_fd()).unwrap();
+        near.peek(&mut [0; 3]).unwrap();
+        drop((far, near));
+        assert_eq!(open_copies(&file), 1);
+    }
+
+    #[test]
+    fn the_rest_of_a_long_send_goes_without_the_descriptor() {
+        let (far, near) = pair();
+        let file = tempfile::tempfile().unwrap();
+        let sender = std::thread::spawn(move || {
+            far.send_with(&vec![7; 3 << 20], file.as_fd()).unwrap();
+            file
+        });
+        let (mut buffer, mut passed) = (vec![0; 3 << 20], None);
+        near.take(&mut buffer, &mut passed).unwrap();
+        assert!(passed.is_some() && buffer.iter().all(|&byte| byte == 7));
+        assert_eq!(open_copies(&sender.join().unwrap()), 2);
+    }
+
+    #[test]
+    fn files_are_sent_in_part_and_their_end_is_seen() {
+        let (far, near) = pair();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&[[1; 100], [2; 100]].concat()).unwrap();
+        far.send_file(&file, 90, 20).unwrap();
+        let mut buffer = [0; 32];
+        assert_eq!(near.receive(&mut buffer).unwrap(), 20);
+        assert_eq!(buffer[..20], [[1; 10], [2; 10]].concat());
+        let error = far.send_file(&file, 190, 20).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 }

@@ -6,7 +6,7 @@ use crate::address::Listener;
 use crate::app::App;
 use crate::arbiter::{Readiness, core::CANNOT_BOOT};
 use crate::signals::Stop;
-use crate::{dial, listen, log};
+use crate::{dial, listen, log, threads};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ pub(crate) enum Source {
 /// Works until told to stop.
 pub(crate) fn run(
     source: &Source,
+    threads: usize,
     app: &dyn App,
     arbiter: u32,
     grace: Duration,
@@ -35,14 +36,27 @@ pub(crate) fn run(
             return CANNOT_BOOT;
         }
     };
-    match source {
-        Source::Edge(path) => dial::serve(path, app, stop, || readiness.announce()),
+    let all_ready = || readiness.announce();
+    let served = match source {
+        Source::Edge(path) => threads::run(threads, stop, all_ready, |mut ready| {
+            dial::serve(path, app, stop, || ready.tell());
+        }),
         Source::Clients(listener) => {
-            readiness.announce();
-            listen::serve(listener, app, stop);
+            listen::Server::new(listener, threads, app, stop).and_then(|server| {
+                threads::run(threads, stop, all_ready, |mut ready| {
+                    ready.tell();
+                    server.serve();
+                })
+            })
+        }
+    };
+    match served {
+        Ok(()) => 0,
+        Err(error) => {
+            log::error!("cannot boot: {error}");
+            CANNOT_BOOT
         }
     }
-    0
 }
 
 fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {

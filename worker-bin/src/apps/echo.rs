@@ -1,6 +1,7 @@
 //! `echo`: what has arrived, as JSON.
 
 use crate::app::Request;
+use crate::content::Content;
 use crate::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,11 +9,20 @@ use forebay::http::Version;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
+use std::io::{self, Read};
 
 /// Status 200 and a description of the request, whatever is asked. Field values are read as
 /// Latin-1, so that no byte is lost.
 pub(super) fn echo(request: &Request) -> Response {
-    let content = request.content();
+    match described(request) {
+        Ok(json) => Response::new(json).with_field("Content-Type", "application/json"),
+        Err(error) => Response::text(format!("cannot describe it: {error}\n")).with_status(500),
+    }
+}
+
+fn described(request: &Request) -> io::Result<Vec<u8>> {
+    let body = request.body();
+    let small = (body.len() <= MOST_CONTENT).then(|| body.bytes()).transpose()?;
     let description = Description {
         method: request.method(),
         target: request.target(),
@@ -21,13 +31,22 @@ pub(super) fn echo(request: &Request) -> Response {
             Version::Http11 => "HTTP/1.1",
         },
         fields: request.fields().map(|(name, value)| (name, latin1(value))).collect(),
-        content_length: content.len(),
-        content_sha256: hex(&Sha256::digest(content)),
-        content: (content.len() <= MOST_CONTENT).then(|| STANDARD.encode(content)),
+        content_length: body.len(),
+        content_sha256: hex(&sha256(body)?),
+        content: small.map(|content| STANDARD.encode(content)),
     };
-    match serde_json::to_vec(&description) {
-        Ok(json) => Response::new(json).with_field("Content-Type", "application/json"),
-        Err(error) => Response::text(format!("cannot write JSON: {error}\n")).with_status(500),
+    Ok(serde_json::to_vec(&description)?)
+}
+
+/// In pieces: large content is in a file, and need not be in memory as well.
+fn sha256(content: &Content) -> io::Result<[u8; 32]> {
+    let (mut hash, mut reader) = (Sha256::new(), content.reader());
+    let mut piece = vec![0; PIECE.min(content.len()) as usize];
+    loop {
+        match reader.read(&mut piece)? {
+            0 => return Ok(hash.finalize().into()),
+            count => hash.update(&piece[..count]),
+        }
     }
 }
 
@@ -37,7 +56,7 @@ struct Description<'a> {
     target: &'a str,
     version: &'a str,
     fields: Vec<(&'a str, String)>,
-    content_length: usize,
+    content_length: u64,
     content_sha256: String,
     /// In base64; null above [`MOST_CONTENT`].
     content: Option<String>,
@@ -54,13 +73,16 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-const MOST_CONTENT: usize = 1 << 20;
+const MOST_CONTENT: u64 = 1 << 20;
+const PIECE: u64 = 64 << 10;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::content::FileRange;
     use crate::response::Body;
     use serde_json::{Value, json};
+    use std::io::Write as _;
 
     fn described(request: &Request) -> Value {
         let response = echo(request);
@@ -68,7 +90,7 @@ mod tests {
         assert_eq!(response.field("content-type"), Some("application/json"));
         match response.into_body() {
             Body::Bytes(bytes) => serde_json::from_slice(&bytes).unwrap(),
-            Body::Stream(_) => panic!("JSON is sent whole"),
+            _ => panic!("JSON is sent whole"),
         }
     }
 
@@ -104,10 +126,24 @@ mod tests {
 
     #[test]
     fn content_is_left_out_above_one_mebibyte() {
-        let of = |len| described(&Request::new("PUT", "/").with_content(vec![0; len]));
+        let of = |len| described(&Request::new("PUT", "/").with_content(vec![0; len as usize]));
         assert!(of(MOST_CONTENT)["content"].is_string());
         let large = of(MOST_CONTENT + 1);
         assert!(large["content"].is_null());
         assert_eq!(large["content_length"], MOST_CONTENT + 1);
+    }
+
+    #[test]
+    fn content_in_a_file_is_described_alike() {
+        let bytes: Vec<u8> = (0..3_000_000u32).map(|i| (i % 251) as u8).collect();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&bytes).unwrap();
+        for part in [5..8, 7..2_999_999] {
+            let (offset, length) = (part.start as u64, part.len() as u64);
+            let range = FileRange::new(file.try_clone().unwrap(), offset, length).unwrap();
+            let request = Request::new("PUT", "/");
+            let inline = described(&request.clone().with_content(bytes[part].to_vec()));
+            assert_eq!(described(&request.with_body(Content::File(range))), inline);
+        }
     }
 }

@@ -188,6 +188,7 @@ mod tests {
     fn content(response: Response) -> Vec<u8> {
         match response.into_body() {
             Body::Bytes(bytes) => bytes.to_vec(),
+            Body::File { .. } => panic!("no probe answers with a file"),
             Body::Stream(pieces) => pieces.flat_map(|piece| piece.unwrap()).collect(),
         }
     }

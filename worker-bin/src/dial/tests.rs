@@ -142,3 +142,64 @@ fn stopping_does_not_wait_for_an_edge() {
         drop(Slot::accept(&listener));
     });
 }
+
+#[test]
+fn a_panic_in_one_slot_is_nothing_to_the_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    let stop = Stop::new().unwrap();
+    let app = |request: Request| match request.path() {
+        "/a" => path_echo(request),
+        // In the application, and behind it.
+        "/panic" => panic!("on purpose"),
+        _ => Response::stream(Bomb),
+    };
+    thread::scope(|scope| {
+        let worker = scope.spawn(|| {
+            crate::threads::run(
+                2,
+                &stop,
+                || {},
+                |mut ready| {
+                    serve(&path, &app, &stop, || ready.tell());
+                },
+            )
+        });
+        let mut slots = [Slot::upgrade(&listener), Slot::upgrade(&listener)];
+        slots[0].0.write_all(b"GET /panic HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+        let expected = b"HTTP/1.1 500 ";
+        assert_eq!(slots[0].read(expected.len()), expected);
+        let [panicked, mut calm] = slots;
+        drop(panicked);
+        let mut bad = Slot::upgrade(&listener);
+        bad.0.write_all(b"HEAD /bomb HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+        bad.read_to_end();
+        // The thread has survived, and dials again.
+        for slot in [&mut calm, &mut Slot::upgrade(&listener)] {
+            slot.0.write_all(GET).unwrap();
+            assert_eq!(slot.read(ANSWER.len()), ANSWER);
+        }
+        stop.request();
+        worker.join().unwrap().unwrap();
+    });
+}
+
+/// Nothing can be done with it, not even dropping.
+struct Bomb;
+
+impl Iterator for Bomb {
+    type Item = std::io::Result<bytes::Bytes>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        panic!("on purpose")
+    }
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            panic!("on purpose");
+        }
+    }
+}

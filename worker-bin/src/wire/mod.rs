@@ -90,6 +90,12 @@ impl Exchanger {
             }
             Err(Interruption::Stopped) => Outcome::Stopped,
             Err(Interruption::Closed) => Outcome::Ended,
+            Err(Interruption::Broken(why)) => {
+                if terms.from_edge {
+                    log::error!("the edge has broken the rules of a slot: {why}");
+                }
+                Outcome::Ended
+            }
             Err(Interruption::Refused(reject)) => {
                 self.refuse(socket, reject, terms);
                 Outcome::Ended
@@ -145,7 +151,19 @@ fn linger(socket: &Socket, terms: &Terms<'_>) {
     }
 }
 
+/// Between the edge and its workers, and nobody else's.
+fn is_reserved(name: &str) -> bool {
+    const PREFIX: &[u8] = b"forebay-";
+    name.as_bytes().get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
+}
+
+/// The content of the request is in the file that is passed with its head, from this byte on.
+const CONTENT_FD: &str = "Forebay-Content-Fd";
+/// The same of a response.
+const BODY_FD: &str = "Forebay-Body-Fd";
 const LINGER: Duration = Duration::from_secs(1);
 
+#[cfg(test)]
+mod descriptor_tests;
 #[cfg(test)]
 mod tests;

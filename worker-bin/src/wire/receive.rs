@@ -3,16 +3,20 @@
 //! Owns the promise that the last bytes of a request leave the kernel as the last act before the
 //! call: if the process dies earlier, the kernel tells the sender so by ECONNRESET. Everything is
 //! looked at by peeking first; only what is known to be an incomplete request is taken early.
+//! Peeking leaves a passed descriptor where it is.
 
-use super::Terms;
 use super::send::Reply;
+use super::{CONTENT_FD, Terms, is_reserved};
 use crate::app::Request;
+use crate::content::{Content, FileRange};
+use crate::signals::Stop;
 use crate::socket::{Socket, wait_readable};
 use bytes::Bytes;
 use forebay::http::{self, ChunkedDecoder, Framing, HeadSearch, Piece, Reject, RequestHead, SLOTS};
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::os::fd::AsFd;
+use std::ops::Range;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// A request that is wholly here, and what its answer must heed.
@@ -29,6 +33,8 @@ pub(super) enum Interruption {
     Closed,
     Stopped,
     Refused(Reject),
+    /// The other end passes descriptors in a way that nobody has agreed to.
+    Broken(io::Error),
 }
 
 impl From<Reject> for Interruption {
@@ -39,8 +45,11 @@ impl From<Reject> for Interruption {
 
 impl From<io::Error> for Interruption {
     /// A connection that fails is one that has ended.
-    fn from(_: io::Error) -> Self {
-        Interruption::Closed
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::InvalidData => Interruption::Broken(error),
+            _ => Interruption::Closed,
+        }
     }
 }
 
@@ -48,15 +57,6 @@ impl From<io::Error> for Interruption {
 #[derive(Debug)]
 pub(super) struct Receiver {
     buffer: Vec<u8>,
-}
-
-/// Where the parts of a request are in the buffer: up to `taken` its bytes have left the kernel,
-/// up to `arrived` they are copies.
-#[derive(Clone, Copy, Debug)]
-struct Progress {
-    head: usize,
-    taken: usize,
-    arrived: usize,
 }
 
 impl Receiver {
@@ -70,125 +70,201 @@ impl Receiver {
         socket: &Socket,
         terms: &Terms<'_>,
     ) -> Result<Incoming, Interruption> {
-        let (taken, arrived) = self.receive_head(socket, terms)?;
+        Reception { socket, terms, buffer: &mut self.buffer, passed: None }.request()
+    }
+}
+
+/// One request on its way.
+struct Reception<'a> {
+    socket: &'a Socket,
+    terms: &'a Terms<'a>,
+    buffer: &'a mut [u8],
+    /// The descriptor that has come with it.
+    passed: Option<OwnedFd>,
+}
+
+/// Where the parts of a request are in the buffer: up to `taken` its bytes have left the kernel,
+/// up to `arrived` they are copies.
+#[derive(Clone, Copy, Debug)]
+struct Progress {
+    head: usize,
+    taken: usize,
+    arrived: usize,
+}
+
+impl Reception<'_> {
+    fn request(mut self) -> Result<Incoming, Interruption> {
+        let (taken, arrived) = self.head()?;
         let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
-        let head = http::parse_request(&self.buffer[..arrived], &mut slots, &terms.head)?
+        let head = http::parse_request(&self.buffer[..arrived], &mut slots, &self.terms.head)?
             .ok_or(Reject::BadRequestLine)?;
-        let mut incoming = Incoming {
-            request: request_of(&head, terms),
-            reply: Reply {
-                to_head: head.method == "HEAD",
-                version: head.version,
-                keep_alive: head.keep_alive,
-                from_edge: terms.from_edge,
-            },
+        let reply = Reply {
+            to_head: head.method == "HEAD",
+            version: head.version,
+            keep_alive: head.keep_alive,
+            from_edge: self.terms.from_edge,
         };
-        let (framing, expects_continue) = (head.framing, head.expects_continue);
+        let (request, offset) = request_of(&head, self.terms)?;
+        let continues = head.expects_continue && !self.terms.from_edge;
         let progress = Progress { head: head.len, taken, arrived };
-        let continues = (expects_continue && !terms.from_edge).then_some(socket);
-        let content = match framing {
-            Framing::Length(length) => {
-                self.receive_length(socket, terms, progress, length, continues)?
-            }
-            Framing::Chunked => self.receive_chunked(socket, terms, progress, continues)?,
-            Framing::UntilClose => unreachable!("requests are never framed by the close"),
+        let content = match (head.framing, offset) {
+            (Framing::Length(length), Some(offset)) => self.file(progress, offset, length)?,
+            (Framing::Length(length), None) => self.length(progress, length, continues)?.into(),
+            (Framing::Chunked, None) => self.chunked(progress, continues)?.into(),
+            (Framing::Chunked, Some(_)) => return Err(broken("content in a file has a length")),
+            (Framing::UntilClose, _) => unreachable!("requests are never framed by the close"),
         };
-        incoming.request = incoming.request.with_content(content);
-        Ok(incoming)
+        match self.passed {
+            Some(_) => Err(broken("a descriptor has been passed that no field announces")),
+            None => Ok(Incoming { request: request.with_body(content), reply }),
+        }
     }
 
     /// Until a whole head is in the buffer. Returns how much of it was taken, and how much more
     /// was peeked.
-    fn receive_head(
-        &mut self,
-        socket: &Socket,
-        terms: &Terms<'_>,
-    ) -> Result<(usize, usize), Interruption> {
-        let until = terms.header_timeout.map(|timeout| Instant::now() + timeout);
+    fn head(&mut self) -> Result<(usize, usize), Interruption> {
+        let until = self.terms.header_timeout.map(|timeout| Instant::now() + timeout);
         let (mut search, mut taken) = (HeadSearch::default(), 0);
         loop {
-            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            if !wait(socket, terms, left)? {
-                // Whoever has said nothing needs no answer.
-                return Err(match taken {
-                    0 => Interruption::Closed,
-                    _ => Interruption::Refused(Reject::HeaderTimeout),
-                });
-            }
             let room = self.buffer.len().min(taken + PEEK);
-            let count = socket.peek(&mut self.buffer[taken..room])?;
+            let count = match self.peek_soon(taken..room)? {
+                Some(count) => count,
+                None => {
+                    let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+                    if !self.wait(left)? {
+                        // Whoever has said nothing needs no answer.
+                        return Err(match taken {
+                            0 => Interruption::Closed,
+                            _ => Interruption::Refused(Reject::HeaderTimeout),
+                        });
+                    }
+                    self.socket.peek(&mut self.buffer[taken..room])?
+                }
+            };
             if count == 0 {
                 return Err(Interruption::Closed);
             }
             let arrived = taken + count;
-            if search.is_complete(&self.buffer[..arrived], &terms.head)? {
+            if search.is_complete(&self.buffer[..arrived], &self.terms.head)? {
                 return Ok((taken, arrived));
             }
             if arrived == self.buffer.len() {
                 return Err(Reject::HeadTooLarge.into());
             }
-            socket.take(&mut self.buffer[taken..arrived])?;
+            self.take(taken..arrived)?;
             taken = arrived;
         }
     }
 
-    fn receive_length(
+    /// Looks for input after everybody else who waits for this core has run: on a busy machine the
+    /// next request has come by then, and neither side pays for a sleep and a wake-up.
+    fn peek_soon(&mut self, room: Range<usize>) -> Result<Option<usize>, Interruption> {
+        if self.terms.stop.is_some_and(Stop::is_requested) {
+            return Ok(None);
+        }
+        std::thread::yield_now();
+        match self.socket.peek_now(&mut self.buffer[room]) {
+            Ok(count) => Ok(Some(count)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The last byte of the head goes when the descriptor has proved to be good.
+    fn file(&mut self, at: Progress, offset: u64, length: u64) -> Result<Content, Interruption> {
+        let last = at.head - 1;
+        self.take(at.taken..last)?;
+        let file = self.passed.take().ok_or_else(|| broken("the descriptor is missing"))?;
+        let range = FileRange::new(file.into(), offset, length).map_err(Interruption::Broken)?;
+        self.take(last..at.head)?;
+        Ok(Content::File(range))
+    }
+
+    fn length(
         &mut self,
-        socket: &Socket,
-        terms: &Terms<'_>,
         at: Progress,
         length: u64,
-        continues: Option<&Socket>,
+        continues: bool,
     ) -> Result<Bytes, Interruption> {
         let length = usize::try_from(length).unwrap_or(usize::MAX);
-        if length as u64 > terms.content_max {
+        if length as u64 > self.terms.content_max {
             return Err(Reject::ContentTooLarge.into());
         }
-        let end = at.head + length;
-        if end <= at.arrived {
+        let here = at.arrived - at.head;
+        if length <= here {
+            let end = at.head + length;
             let content = Bytes::copy_from_slice(&self.buffer[at.head..end]);
-            socket.take(&mut self.buffer[at.taken..end])?;
+            self.take(at.taken..end)?;
             return Ok(content);
         }
         let mut content = Vec::new();
         content.try_reserve_exact(length).map_err(|_| Reject::ContentTooLarge)?;
-        socket.take(&mut self.buffer[at.taken..at.arrived])?;
-        content.extend_from_slice(&self.buffer[at.head..at.arrived]);
-        say_continue(continues)?;
-        while content.len() < length {
-            wait_for_content(socket, terms)?;
+        content.resize(length, 0);
+        self.take(at.taken..at.arrived)?;
+        content[..here].copy_from_slice(&self.buffer[at.head..at.arrived]);
+        self.say_continue(continues)?;
+        let mut filled = here;
+        while filled < length {
+            self.wait_for_content()?;
             // The last byte is taken by itself.
-            let most = (length - content.len() - 1).max(1);
-            if socket.receive_onto(&mut content, most)? == 0 {
-                return Err(Interruption::Closed);
+            let end = (length - 1).max(filled + 1);
+            match self.socket.receive(&mut content[filled..end])? {
+                0 => return Err(Interruption::Closed),
+                count => filled += count,
             }
         }
         Ok(content.into())
     }
 
-    fn receive_chunked(
-        &mut self,
-        socket: &Socket,
-        terms: &Terms<'_>,
-        mut at: Progress,
-        continues: Option<&Socket>,
-    ) -> Result<Bytes, Interruption> {
+    fn chunked(&mut self, mut at: Progress, continues: bool) -> Result<Bytes, Interruption> {
         let (mut decoder, mut content) = (ChunkedDecoder::default(), Vec::new());
         let mut continues = continues;
         loop {
             let input = &self.buffer[at.head..at.arrived];
-            if let Some(count) = decode(&mut decoder, input, &mut content, terms.content_max)? {
-                socket.take(&mut self.buffer[at.taken..at.head + count])?;
+            let most = self.terms.content_max;
+            if let Some(count) = decode(&mut decoder, input, &mut content, most)? {
+                self.take(at.taken..at.head + count)?;
                 return Ok(content.into());
             }
-            socket.take(&mut self.buffer[at.taken..at.arrived])?;
-            say_continue(continues.take())?;
-            wait_for_content(socket, terms)?;
-            let arrived = socket.peek(&mut self.buffer[..PEEK])?;
+            self.take(at.taken..at.arrived)?;
+            self.say_continue(std::mem::take(&mut continues))?;
+            self.wait_for_content()?;
+            let arrived = self.socket.peek(&mut self.buffer[..PEEK])?;
             if arrived == 0 {
                 return Err(Interruption::Closed);
             }
             at = Progress { head: 0, taken: 0, arrived };
+        }
+    }
+
+    /// Takes what was peeked.
+    fn take(&mut self, span: Range<usize>) -> io::Result<()> {
+        self.socket.take(&mut self.buffer[span], &mut self.passed)
+    }
+
+    fn say_continue(&self, wanted: bool) -> io::Result<()> {
+        match wanted {
+            true => self.socket.send_all(&mut [IoSlice::new(CONTINUE)]),
+            false => Ok(()),
+        }
+    }
+
+    fn wait_for_content(&self) -> Result<(), Interruption> {
+        match self.wait(self.terms.body_timeout)? {
+            true => Ok(()),
+            false => Err(Reject::BodyTimeout.into()),
+        }
+    }
+
+    /// Waits for input; false: the time is up. A wish to stop goes before input.
+    fn wait(&self, timeout: Option<Duration>) -> Result<bool, Interruption> {
+        let Some(stop) = self.terms.stop else {
+            let [arrived] = wait_readable([self.socket.as_fd()], timeout)?;
+            return Ok(arrived);
+        };
+        match wait_readable([stop.as_fd(), self.socket.as_fd()], timeout)? {
+            [true, _] => Err(Interruption::Stopped),
+            [false, arrived] => Ok(arrived),
         }
     }
 }
@@ -215,27 +291,33 @@ fn decode(
     }
 }
 
-/// Builds what the application sees. Reserved fields are facts from the edge and lies from others.
-fn request_of(head: &RequestHead<'_, '_>, terms: &Terms<'_>) -> Request {
+/// Builds what the application sees, and says where in a file its content begins, if it is in
+/// one. Reserved fields are facts from the edge and lies from others.
+fn request_of(
+    head: &RequestHead<'_, '_>,
+    terms: &Terms<'_>,
+) -> Result<(Request, Option<u64>), Interruption> {
     let (method, target) = (head.method, head.target);
     let mut request =
         Request::with_capacity(method, target, head.version, head.len, head.fields.len());
     if let Some(peer) = terms.peer {
         request.set_peer(peer);
     }
+    let mut offset = None;
     for field in head.fields {
         if !is_reserved(field.name) {
             request.push_field(field.name, field.value);
+        } else if terms.from_edge && field.name.eq_ignore_ascii_case(CONTENT_FD) {
+            let value = std::str::from_utf8(field.value).ok().and_then(|text| text.parse().ok());
+            let value = value.ok_or_else(|| broken("the offset of the content is no number"))?;
+            if offset.replace(value).is_some() {
+                return Err(broken("the content has two offsets"));
+            }
         } else if terms.from_edge {
             note_fact(&mut request, field.name, field.value);
         }
     }
-    request
-}
-
-fn is_reserved(name: &str) -> bool {
-    const PREFIX: &[u8] = b"forebay-";
-    name.as_bytes().get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
+    Ok((request, offset))
 }
 
 fn note_fact(request: &mut Request, name: &str, value: &[u8]) {
@@ -254,36 +336,11 @@ fn note_fact(request: &mut Request, name: &str, value: &[u8]) {
     }
 }
 
-fn say_continue(socket: Option<&Socket>) -> io::Result<()> {
-    match socket {
-        Some(socket) => socket.send_all(&mut [IoSlice::new(b"HTTP/1.1 100 Continue\r\n\r\n")]),
-        None => Ok(()),
-    }
+fn broken(reason: &'static str) -> Interruption {
+    Interruption::Broken(io::Error::new(io::ErrorKind::InvalidData, reason))
 }
 
-fn wait_for_content(socket: &Socket, terms: &Terms<'_>) -> Result<(), Interruption> {
-    match wait(socket, terms, terms.body_timeout)? {
-        true => Ok(()),
-        false => Err(Reject::BodyTimeout.into()),
-    }
-}
-
-/// Waits for input; false: the time is up. A wish to stop goes before input.
-fn wait(
-    socket: &Socket,
-    terms: &Terms<'_>,
-    timeout: Option<Duration>,
-) -> Result<bool, Interruption> {
-    let Some(stop) = terms.stop else {
-        let [arrived] = wait_readable([socket.as_fd()], timeout)?;
-        return Ok(arrived);
-    };
-    match wait_readable([stop.as_fd(), socket.as_fd()], timeout)? {
-        [true, _] => Err(Interruption::Stopped),
-        [false, arrived] => Ok(arrived),
-    }
-}
-
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// Bytes looked at in one go. A small request is whole within; of a larger one no more than this
 /// is copied twice.
 const PEEK: usize = 64 << 10;

@@ -2,13 +2,15 @@
 //!
 //! Owns its framing and the number of system calls. Must not know the application.
 
-use super::server_error;
+use super::{BODY_FD, is_reserved, server_error};
+use crate::content::check_range;
 use crate::log;
 use crate::response::{Body, Response};
 use crate::socket::Socket;
 use bytes::Bytes;
 use forebay::http::{self, CHUNK_END, DateCache, Framing, LAST_CHUNK, Version};
 use std::io::{self, IoSlice, Write};
+use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -59,11 +61,25 @@ impl Sender {
         let framing = framing_of(&response, reply.version);
         let keep_alive = reply.keep_alive && (framing != Framing::UntilClose || is_empty);
         let reply = Reply { keep_alive, ..reply };
-        self.write_head(&response, framing, reply);
+        let passed = match response.body() {
+            Body::File { offset, length: 1.., .. } if reply.from_edge && !is_empty => Some(*offset),
+            _ => None,
+        };
+        self.write_head(&response, framing, passed, reply);
         match response.into_body() {
             _ if is_empty => socket.send_all(&mut [IoSlice::new(&self.out)])?,
             Body::Bytes(content) => {
                 socket.send_all(&mut [IoSlice::new(&self.out), IoSlice::new(&content)])?;
+            }
+            Body::File { file, .. } if passed.is_some() => {
+                socket.send_with(&self.out, file.as_fd())?;
+            }
+            Body::File { file, offset, length } => {
+                socket.send_before_file(&self.out)?;
+                socket.send_file(&file, offset, length).map_err(|cause| SendError {
+                    is_ours: cause.kind() == io::ErrorKind::UnexpectedEof,
+                    cause,
+                })?;
             }
             Body::Stream(pieces) => return self.send_stream(socket, pieces, framing, reply),
         }
@@ -121,7 +137,14 @@ impl Sender {
         Ok(())
     }
 
-    fn write_head(&mut self, response: &Response, framing: Framing, reply: Reply) {
+    /// `passed`: the content is in the file that goes with the head, from this byte on.
+    fn write_head(
+        &mut self,
+        response: &Response,
+        framing: Framing,
+        passed: Option<u64>,
+        reply: Reply,
+    ) {
         let status = response.status();
         self.out.clear();
         self.write(format_args!("HTTP/1.1 {status} {}\r\n", http::reason_phrase(status)));
@@ -129,6 +152,9 @@ impl Sender {
             for part in [name, ": ", value, "\r\n"] {
                 self.out.extend_from_slice(part.as_bytes());
             }
+        }
+        if let Some(offset) = passed {
+            self.write(format_args!("{BODY_FD}: {offset}\r\n"));
         }
         if !reply.from_edge {
             self.write_for_client(response, reply);
@@ -172,6 +198,12 @@ fn checked(response: Response) -> Response {
         log::error!("the application has answered with status {status}, not one of 200 to 599");
         return server_error();
     }
+    if let Body::File { file, offset, length } = response.body()
+        && let Err(error) = check_range(file, *offset, *length)
+    {
+        log::error!("the application has answered with a file that is of no use: {error}");
+        return server_error();
+    }
     let bad = response.fields().find(|(name, value)| {
         !http::is_token(name.as_bytes()) || !http::is_field_value(value.as_bytes())
     });
@@ -187,6 +219,7 @@ fn checked(response: Response) -> Response {
 fn framing_of(response: &Response, version: Version) -> Framing {
     match (response.body(), response.field("content-length").map(str::parse)) {
         (Body::Bytes(content), _) => Framing::Length(content.len() as u64),
+        (Body::File { length, .. }, _) => Framing::Length(*length),
         (Body::Stream(_), Some(Ok(length))) => Framing::Length(length),
         (Body::Stream(_), _) if version == Version::Http11 => Framing::Chunked,
         (Body::Stream(_), _) => Framing::UntilClose,
@@ -194,7 +227,7 @@ fn framing_of(response: &Response, version: Version) -> Framing {
 }
 
 fn is_written_here(name: &str) -> bool {
-    http::is_hop_by_hop(name) || name.eq_ignore_ascii_case("content-length")
+    http::is_hop_by_hop(name) || name.eq_ignore_ascii_case("content-length") || is_reserved(name)
 }
 
 /// The next piece that is not empty: an empty chunk would end the content.

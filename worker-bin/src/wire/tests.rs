@@ -12,7 +12,7 @@ use std::thread;
 
 const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 
-fn terms<'a>(from_edge: bool) -> Terms<'a> {
+pub(super) fn terms<'a>(from_edge: bool) -> Terms<'a> {
     Terms {
         from_edge,
         head: HeadLimits { bytes: 32 << 10, fields: SLOTS, target_bytes: 8 << 10 },
@@ -27,7 +27,7 @@ fn terms<'a>(from_edge: bool) -> Terms<'a> {
 }
 
 /// Serves everything that `write` sends, and returns all that came back.
-fn talk_under(
+pub(super) fn talk_under(
     terms: &Terms<'_>,
     app: impl App,
     write: impl FnOnce(&mut UnixStream) + Send,
@@ -57,7 +57,7 @@ fn from_edge(app: impl App, bytes: &[u8]) -> String {
     talk_under(&terms(true), app, |far| far.write_all(bytes).unwrap())
 }
 
-fn from_client(app: impl App, bytes: &[u8]) -> String {
+pub(super) fn from_client(app: impl App, bytes: &[u8]) -> String {
     talk_under(&terms(false), app, |far| far.write_all(bytes).unwrap())
 }
 
@@ -108,9 +108,28 @@ fn when_the_application_is_called_the_request_has_left_the_kernel_whole() {
         [b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 90000\r\n\r\n", &[b'x'; 90_000][..]];
     let chunked =
         b"PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n";
-    for request in [GET, &large.concat(), chunked] {
+    let huge = [
+        b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 9000000\r\n\r\n",
+        &[b'x'; 9 << 20][..9_000_000],
+    ];
+    for (request, part) in [
+        (GET, GET.len()),
+        (GET, 1),
+        (&large.concat(), 1 << 20),
+        (&large.concat(), 3000),
+        (&huge.concat(), 1 << 20),
+        (chunked, chunked.len()),
+        (chunked, 7),
+    ] {
         let (mut far, near) = UnixStream::pair().unwrap();
-        far.write_all(request).unwrap();
+        let mut writer = far.try_clone().unwrap();
+        let parts: Vec<Vec<u8>> = request.chunks(part).map(<[u8]>::to_vec).collect();
+        let writer = thread::spawn(move || {
+            for part in parts {
+                writer.write_all(&part).unwrap();
+                thread::yield_now();
+            }
+        });
         let left = Socket::new(near.try_clone().unwrap());
         let app = move |_: Request| {
             let [unread] = wait_readable([left.as_fd()], Some(Duration::ZERO)).unwrap();
@@ -119,6 +138,7 @@ fn when_the_application_is_called_the_request_has_left_the_kernel_whole() {
         let outcome = Exchanger::new(32 << 10).exchange(&Socket::new(near), &app, &terms(true));
         assert_eq!(outcome, Outcome::Next);
         drop(app);
+        writer.join().unwrap();
         let mut answer = String::new();
         far.read_to_string(&mut answer).unwrap();
         assert!(answer.ends_with("all taken"), "{answer}");

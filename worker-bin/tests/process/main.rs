@@ -4,3 +4,4 @@
 mod edge;
 mod listen;
 mod support;
+mod threads;

@@ -106,6 +106,14 @@ impl Edge {
         (program, self.slot())
     }
 
+    /// Starts the program with one worker of so many threads that serves `probe`, and takes its
+    /// slots.
+    pub(crate) fn with_threads(&self, threads: usize) -> (Program, Vec<Slot>) {
+        let number = threads.to_string();
+        let arguments = ["--edge", &self.address(), "--threads", &number, "probe"];
+        (Program::start(&arguments), (0..threads).map(|_| self.slot()).collect())
+    }
+
     /// Accepts the next worker that dials in.
     pub(crate) fn slot(&self) -> Slot {
         let (stream, _) = self.listener.accept().unwrap();

@@ -77,7 +77,10 @@ fn drops_with_everything_in_flight() {
     let (_left, right) = UnixStream::pair().unwrap();
     bench.submit(1, Op::Accept { listener: listener.as_raw_fd() });
     bench.submit(2, recv(&server));
-    bench.submit(3, Op::Fill { fd: right.as_raw_fd(), buf: Vec::with_capacity(4096), poll_first: false });
+    bench.submit(
+        3,
+        Op::Fill { fd: right.as_raw_fd(), buf: Vec::with_capacity(4096), poll_first: false },
+    );
     bench.submit(4, Op::Poll { fd: server.as_raw_fd(), interest: Interest::Hangup });
     let content = vec![0; 32 << 20];
     let len = content.len();
