@@ -90,6 +90,9 @@ counters! {
     queue_full,
     /// Requests refused because they waited longer than `queue_timeout` or `boot_grace`.
     queue_timeout,
+    /// Requests refused because they waited longer than three times `queue_target` in a queue that
+    /// stood.
+    queue_delay,
     /// Requests whose application missed the pool's `deadline`.
     deadline,
     /// Requests answered 502.
@@ -114,4 +117,6 @@ pub struct PoolStats {
     pub idle: usize,
     /// Requests that wait for a slot.
     pub queued: usize,
+    /// How often its queue has begun to stand: to refuse early instead of making everybody late.
+    pub stood: u64,
 }

@@ -10,8 +10,8 @@ use super::world::{Notice, Whole, World, ascii};
 use crate::http;
 use crate::io::{Body, Direction, Errno, Fd, Op, Outgoing, Time, Token};
 use crate::pool::{
-    Admission, AfterRelease, Assignment, EndedBy, Evidence, SlotId, Ticket, TicketId, Verdict,
-    judge,
+    Admission, AfterRelease, Assignment, EndedBy, Evidence, SlotId, StillWaiting, Ticket, TicketId,
+    Verdict, judge,
 };
 use std::time::Duration;
 
@@ -106,6 +106,7 @@ impl HandOver {
             HandOver::return_unused(self.pool, assignment, w);
             self.phase = Phase::Over;
         } else {
+            self.give_up_at = assignment.ticket.give_up_at;
             self.dispatch(assignment.slot, assignment.fd, w);
         }
     }
@@ -200,10 +201,9 @@ impl HandOver {
     fn on_admission(&mut self, admission: Admission, w: &mut World) {
         match admission {
             Admission::Assigned { slot, fd } => self.dispatch(slot, fd, w),
-            Admission::Queued(id, give_up_at) => {
+            Admission::Queued(id, ask_at) => {
                 self.phase = Phase::Waiting(Some(id));
-                self.give_up_at = give_up_at;
-                self.deadline = Some(give_up_at);
+                self.deadline = Some(ask_at);
                 if let Some(client) = self.client {
                     w.notify(Notice::Queued { client });
                 }
@@ -214,6 +214,34 @@ impl HandOver {
                 self.finish(End::Failed(Failure::QueueFull), w);
             }
         }
+    }
+
+    fn on_still_waiting(&mut self, answer: StillWaiting, w: &mut World) {
+        match answer {
+            StillWaiting::Until(ask_at) => self.deadline = Some(ask_at),
+            StillWaiting::Assigned => self.phase = Phase::Waiting(None),
+            StillWaiting::TimedOut => {
+                w.counters.queue_timeout.count();
+                self.refuse(w);
+            }
+            StillWaiting::Delayed => {
+                w.counters.queue_delay.count();
+                self.refuse(w);
+            }
+        }
+    }
+
+    /// It has left the queue without a slot.
+    fn refuse(&mut self, w: &mut World) {
+        self.phase = Phase::Over;
+        let failure = match w.pool(self.pool).counts().slots {
+            0 => Failure::NoWorker,
+            _ => Failure::QueueTimeout,
+        };
+        if failure == Failure::NoWorker && w.may_warn() {
+            tracing::warn!(pool = self.pool, "no worker is there; a request gets 503");
+        }
+        self.finish(End::Failed(failure), w);
     }
 
     fn dispatch(&mut self, slot: SlotId, fd: Fd, w: &mut World) {
@@ -408,19 +436,11 @@ impl Machine for HandOver {
     fn on_deadline(&mut self, w: &mut World) {
         self.deadline = None;
         match &self.phase {
-            Phase::Waiting(id) => {
-                w.counters.queue_timeout.count();
-                let is_queued = id.is_some_and(|id| w.pool(self.pool).cancel(id));
-                self.phase = if is_queued { Phase::Over } else { Phase::Waiting(None) };
-                let failure = match w.pool(self.pool).counts().slots {
-                    0 => Failure::NoWorker,
-                    _ => Failure::QueueTimeout,
-                };
-                if failure == Failure::NoWorker && w.may_warn() {
-                    tracing::warn!(pool = self.pool, "no worker is there; a request gets 503");
-                }
-                self.finish(End::Failed(failure), w);
+            Phase::Waiting(Some(id)) => {
+                let answer = w.pool(self.pool).still_waiting(*id, w.now);
+                self.on_still_waiting(answer, w);
             }
+            Phase::Waiting(None) | Phase::Over => {}
             Phase::OnSlot { .. } if !self.upstream.has_begun() => {
                 w.counters.deadline.count();
                 // The worker may still answer; that is thrown away, then the slot is idle again.
@@ -431,7 +451,6 @@ impl Machine for HandOver {
                 self.cut_off(w);
                 self.conclude(w);
             }
-            Phase::Over => {}
         }
     }
 
@@ -467,7 +486,7 @@ impl Request {
 
 /// Gives a slot back, and passes on what the pool wants done then.
 fn release(pool: usize, slot: SlotId, reusable: bool, w: &mut World) {
-    let after = w.pool(pool).release(slot, reusable);
+    let after = w.pool(pool).release(slot, reusable, w.now);
     match after {
         AfterRelease::Assign(assignment) => w.notify(Notice::Assigned { pool, assignment }),
         AfterRelease::Close { warden, warden_token, .. } => {

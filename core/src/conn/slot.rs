@@ -132,7 +132,7 @@ impl Slot {
         w.buffers.give(std::mem::take(&mut self.input));
         self.submit(Op::Poll { fd: self.fd, interest: Interest::Hangup }, w);
         let (slot, assignment) =
-            w.pool(self.pool).join(self.fd, w.reactor, self.token, self.process);
+            w.pool(self.pool).join(self.fd, w.reactor, self.token, self.process, w.now);
         self.state = State::Open(slot);
         if let Some(assignment) = assignment {
             w.notify(Notice::Assigned { pool: self.pool, assignment });

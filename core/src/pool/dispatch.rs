@@ -16,34 +16,10 @@ use std::time::Duration;
 
 use slab::Slab;
 
+use super::delay::{Delay, Length};
+use super::limits::PoolLimits;
 use super::queue::{Queue, Ticket, TicketId};
 use crate::io::{Fd, Time, Token};
-
-/// Bounds of one pool.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(crate) struct PoolLimits {
-    /// Requests that may wait for a slot. Default: 1,000.
-    pub(crate) queue: usize,
-    /// How long a request may wait for a slot. Default: 10 s.
-    pub(crate) queue_timeout: Duration,
-    /// How long an exchange may take, from the complete request to the complete response; kept
-    /// by the exchange's owner. Default: 60 s.
-    pub(crate) deadline: Duration,
-    /// How long a request may wait, instead of `queue_timeout` if that is longer, when no worker
-    /// is there. Default: 10 s.
-    pub(crate) boot_grace: Duration,
-}
-
-impl Default for PoolLimits {
-    fn default() -> Self {
-        PoolLimits {
-            queue: 1000,
-            queue_timeout: Duration::from_secs(10),
-            deadline: Duration::from_secs(60),
-            boot_grace: Duration::from_secs(10),
-        }
-    }
-}
 
 /// Number of a reactor of this process.
 pub(crate) type ReactorId = u16;
@@ -73,10 +49,24 @@ pub(crate) struct Assignment {
 pub(crate) enum Admission {
     /// It has this slot, and releases it.
     Assigned { slot: SlotId, fd: Fd },
-    /// It waits for an [`Assignment`]; its owner cancels it at that moment.
+    /// It waits for an [`Assignment`]; its owner asks [`PoolCore::still_waiting`] at that moment.
     Queued(TicketId, Time),
     /// Too many wait already.
     Full,
+}
+
+/// What becomes of a request that has waited for a while.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[must_use = "whoever is refused has left the queue"]
+pub(crate) enum StillWaiting {
+    /// It waits on; its owner asks again at that moment.
+    Until(Time),
+    /// It has a slot already, and the [`Assignment`] is on its way.
+    Assigned,
+    /// Its time was up, so it has left the queue.
+    TimedOut,
+    /// The queue stands and it has waited too long for that, so it has left the queue.
+    Delayed,
 }
 
 /// What the one who released a slot does next.
@@ -100,6 +90,8 @@ pub(crate) struct PoolCounts {
     pub(crate) idle: usize,
     /// Requests that wait for a slot.
     pub(crate) queued: usize,
+    /// How often the queue has begun to stand.
+    pub(crate) stood: u64,
 }
 
 /// The slots and the queue of one pool.
@@ -114,6 +106,7 @@ pub(crate) struct PoolCore {
     usable: usize,
     /// Empty while a slot is idle.
     queue: Queue,
+    delay: Delay,
 }
 
 impl PoolCore {
@@ -124,6 +117,7 @@ impl PoolCore {
             idle: Vec::new(),
             usable: 0,
             queue: Queue::with_capacity(limits.queue.min(RESERVED)),
+            delay: Delay::new(limits.queue_target),
             limits,
         }
     }
@@ -139,6 +133,7 @@ impl PoolCore {
         warden: ReactorId,
         warden_token: Token,
         process: u32,
+        now: Time,
     ) -> (SlotId, Option<Assignment>) {
         let generation = self.next_generation;
         self.next_generation = generation.wrapping_add(1);
@@ -150,7 +145,7 @@ impl PoolCore {
         self.usable += 1;
         // So that becoming idle never allocates.
         self.idle.reserve(self.slots.len() - self.idle.len());
-        (slot, self.next_request_or_idle(slot, fd))
+        (slot, self.next_request_or_idle(slot, fd, now))
     }
 
     /// A whole request wants a slot: the idle slot used last, or the end of the queue.
@@ -162,12 +157,13 @@ impl PoolCore {
             return Admission::Full;
         }
         let give_up_at = now.after(self.patience());
-        Admission::Queued(self.queue.push_back(Ticket { reactor, token, give_up_at }), give_up_at)
+        let id = self.queue.push_back(Ticket { reactor, token, give_up_at }, now);
+        Admission::Queued(id, give_up_at.min(self.delay.ask_at(now, now)))
     }
 
     /// A request that was not started returns: an idle slot, or the head of the queue, with its
-    /// old time to give up. Never refused, so the queue can exceed its bound by the number of
-    /// slots.
+    /// old time to give up, which alone ends its waiting. Never refused, so the queue can exceed
+    /// its bound by the number of slots.
     pub(crate) fn request_again(&mut self, ticket: Ticket) -> Admission {
         if let Some(assigned) = self.take_idle() {
             return assigned;
@@ -175,25 +171,47 @@ impl PoolCore {
         Admission::Queued(self.queue.push_front(ticket), ticket.give_up_at)
     }
 
+    /// Whether a request may wait on. Its owner asks when it was told to; nobody is told when the
+    /// queue begins to stand.
+    pub(crate) fn still_waiting(&mut self, id: TicketId, now: Time) -> StillWaiting {
+        let Some((ticket, since)) = self.queue.find(id) else { return StillWaiting::Assigned };
+        let refusal = if ticket.give_up_at <= now {
+            StillWaiting::TimedOut
+        } else {
+            match since {
+                None => return StillWaiting::Until(ticket.give_up_at),
+                Some(since) if self.delay.refuses(now.since(since)) => StillWaiting::Delayed,
+                Some(since) => {
+                    let ask_at = self.delay.ask_at(since, now);
+                    return StillWaiting::Until(ticket.give_up_at.min(ask_at));
+                }
+            }
+        };
+        let _ = self.cancel(id);
+        refusal
+    }
+
     /// A request stops waiting. False: it has been assigned a slot already, and the
     /// [`Assignment`] is on its way: its owner must release that slot.
     #[must_use = "if false, a slot is on its way and must be released"]
     pub(crate) fn cancel(&mut self, id: TicketId) -> bool {
-        self.queue.cancel(id).is_some()
+        let was_waiting = self.queue.cancel(id).is_some();
+        self.delay.on_length(self.length());
+        was_waiting
     }
 
     /// The exchange on the slot has ended, and nothing of its user is in flight on it; `reusable`
     /// if the slot can take another request.
-    pub(crate) fn release(&mut self, slot: SlotId, reusable: bool) -> AfterRelease {
+    pub(crate) fn release(&mut self, slot: SlotId, reusable: bool, now: Time) -> AfterRelease {
         let Some(entry) = self.slot_mut(slot) else { return AfterRelease::None };
         let fd = entry.fd;
         match entry.state {
-            State::Busy if reusable => match self.next_request_or_idle(slot, fd) {
+            State::Busy if reusable => match self.next_request_or_idle(slot, fd, now) {
                 Some(assignment) => AfterRelease::Assign(assignment),
                 None => AfterRelease::None,
             },
             State::Busy => {
-                self.usable -= 1;
+                self.lose_slot();
                 self.close(slot, fd)
             }
             State::HungUp => self.close(slot, fd),
@@ -212,13 +230,13 @@ impl PoolCore {
         match entry.state {
             State::Busy => {
                 entry.state = State::HungUp;
-                self.usable -= 1;
+                self.lose_slot();
                 return false;
             }
             State::HungUp => return false,
             State::Idle => {
                 self.idle.retain(|&idle| idle != slot);
-                self.usable -= 1;
+                self.lose_slot();
             }
         }
         self.slots.remove(slot.index as usize);
@@ -237,7 +255,12 @@ impl PoolCore {
     }
 
     pub(crate) fn counts(&self) -> PoolCounts {
-        PoolCounts { slots: self.usable, idle: self.idle.len(), queued: self.queue.len() }
+        PoolCounts {
+            slots: self.usable,
+            idle: self.idle.len(),
+            queued: self.queue.len(),
+            stood: self.delay.stood(),
+        }
     }
 
     fn take_idle(&mut self) -> Option<Admission> {
@@ -248,9 +271,9 @@ impl PoolCore {
         Some(Admission::Assigned { slot, fd: entry.fd })
     }
 
-    /// A busy slot has become free: it stays busy with the oldest waiting request, or is idle.
-    fn next_request_or_idle(&mut self, slot: SlotId, fd: Fd) -> Option<Assignment> {
-        let Some((id, ticket)) = self.queue.pop_front() else {
+    /// A busy slot has become free: it stays busy with a waiting request, or is idle.
+    fn next_request_or_idle(&mut self, slot: SlotId, fd: Fd, now: Time) -> Option<Assignment> {
+        let Some((id, ticket)) = self.next_request(now) else {
             self.slots[slot.index as usize].state = State::Idle;
             self.idle.push(slot);
             return None;
@@ -261,6 +284,27 @@ impl PoolCore {
     fn close(&mut self, slot: SlotId, fd: Fd) -> AfterRelease {
         let Slot { warden, warden_token, .. } = self.slots.remove(slot.index as usize);
         AfterRelease::Close { warden, slot, fd, warden_token }
+    }
+
+    /// The request that has returned last, else the oldest one, or the newest if the queue stands.
+    fn next_request(&mut self, now: Time) -> Option<(TicketId, Ticket)> {
+        let mut stands = false;
+        if let Some(since) = self.queue.first_since() {
+            self.delay.on_dispatch(now.since(since), self.length(), now);
+            stands = self.delay.stands();
+        }
+        let next = if stands { self.queue.pop_back() } else { self.queue.pop_front() };
+        self.delay.on_length(self.length());
+        next
+    }
+
+    fn length(&self) -> Length {
+        Length { queued: self.queue.len(), slots: self.usable }
+    }
+
+    fn lose_slot(&mut self) {
+        self.usable -= 1;
+        self.delay.on_length(self.length());
     }
 
     /// How long a request that comes now may wait.
@@ -300,102 +344,4 @@ enum State {
 const RESERVED: usize = 4096;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: Time = Time(1_000_000_000);
-    const WARDEN_TOKEN: Token = Token::new(9, 9, 9);
-
-    fn pool(queue: usize) -> PoolCore {
-        PoolCore::new(PoolLimits { queue, ..PoolLimits::default() })
-    }
-
-    fn request(pool: &mut PoolCore, number: u32) -> Admission {
-        pool.request(1, Token::new(0, number, 0), NOW)
-    }
-
-    fn join(pool: &mut PoolCore, fd: Fd) -> SlotId {
-        let (slot, assignment) = pool.join(fd, 2, WARDEN_TOKEN, 77);
-        assert_eq!(assignment, None);
-        slot
-    }
-
-    #[test]
-    fn the_oldest_request_of_any_reactor_gets_the_slot_that_becomes_free() {
-        let mut pool = pool(10);
-        let slot = join(&mut pool, 5);
-        assert_eq!(request(&mut pool, 0), Admission::Assigned { slot, fd: 5 });
-        let Admission::Queued(id, _) = pool.request(3, Token::new(0, 1, 0), NOW) else { panic!() };
-        let Admission::Queued(later, _) = request(&mut pool, 2) else { panic!() };
-        let AfterRelease::Assign(assignment) = pool.release(slot, true) else { panic!() };
-        assert_eq!((assignment.ticket.reactor, assignment.id), (3, id));
-        assert_eq!((assignment.slot, assignment.fd), (slot, 5));
-        assert!(!pool.cancel(id), "it has the slot already");
-        assert!(pool.cancel(later));
-        assert_eq!(pool.release(slot, true), AfterRelease::None);
-        assert_eq!(pool.counts(), PoolCounts { slots: 1, idle: 1, queued: 0 });
-    }
-
-    #[test]
-    fn a_worker_that_dials_in_serves_at_once_and_a_full_queue_refuses() {
-        let mut pool = pool(1);
-        assert!(matches!(request(&mut pool, 0), Admission::Queued(..)));
-        assert_eq!(request(&mut pool, 1), Admission::Full);
-        let (_, assignment) = pool.join(5, 2, WARDEN_TOKEN, 77);
-        assert_eq!(assignment.unwrap().ticket.token, Token::new(0, 0, 0));
-        assert!(matches!(request(&mut pool, 1), Admission::Queued(..)));
-    }
-
-    #[test]
-    fn without_a_worker_patience_is_the_boot_grace_if_that_is_shorter() {
-        let seconds = Duration::from_secs;
-        for (boot_grace, patience) in [(2, 2), (20, 10)] {
-            let limits = PoolLimits { boot_grace: seconds(boot_grace), ..PoolLimits::default() };
-            let mut pool = PoolCore::new(limits);
-            let Admission::Queued(_, at) = request(&mut pool, 0) else { panic!() };
-            assert_eq!(at, NOW.after(seconds(patience)));
-            let (_, assignment) = pool.join(5, 2, WARDEN_TOKEN, 77);
-            let Admission::Queued(_, at) = request(&mut pool, 1) else { panic!() };
-            assert_eq!(at, NOW.after(seconds(10)));
-            // A worker that has hung up inside an exchange is not there.
-            assert!(!pool.hang_up(assignment.unwrap().slot));
-            let Admission::Queued(_, at) = request(&mut pool, 2) else { panic!() };
-            assert_eq!(at, NOW.after(seconds(patience)));
-        }
-    }
-
-    #[test]
-    fn a_slot_is_closed_by_its_warden_when_the_worker_and_the_user_have_left() {
-        let mut pool = pool(10);
-        let slot = join(&mut pool, 5);
-        assert!(pool.hang_up(slot), "idle: at once");
-        assert!(!pool.hang_up(slot), "only once");
-
-        let slot = join(&mut pool, 6);
-        assert_eq!(request(&mut pool, 0), Admission::Assigned { slot, fd: 6 });
-        assert!(!pool.hang_up(slot), "busy: not yet");
-        assert!(pool.is_hung_up(slot));
-        let close = AfterRelease::Close { warden: 2, slot, fd: 6, warden_token: WARDEN_TOKEN };
-        assert_eq!(pool.release(slot, true), close);
-
-        let slot = join(&mut pool, 7);
-        assert_eq!(request(&mut pool, 0), Admission::Assigned { slot, fd: 7 });
-        let close = AfterRelease::Close { warden: 2, slot, fd: 7, warden_token: WARDEN_TOKEN };
-        assert_eq!(pool.release(slot, false), close);
-        assert!(matches!(request(&mut pool, 1), Admission::Queued(..)), "closed: not assigned");
-        assert!(!pool.hang_up(slot), "its warden has been told");
-    }
-
-    #[test]
-    fn a_request_that_returns_goes_first_and_is_never_refused() {
-        let mut pool = pool(0);
-        let give_up_at = NOW.after(Duration::from_millis(1));
-        let ticket = |number| Ticket { reactor: 1, token: Token::new(0, number, 0), give_up_at };
-        for number in 0..2 {
-            let Admission::Queued(_, at) = pool.request_again(ticket(number)) else { panic!() };
-            assert_eq!(at, give_up_at);
-        }
-        let (_, assignment) = pool.join(5, 2, WARDEN_TOKEN, 77);
-        assert_eq!(assignment.unwrap().ticket, ticket(1));
-    }
-}
+mod tests;

@@ -12,19 +12,46 @@
 //! Each slot has a *warden*, the reactor that accepted it and watches for the hang-up, and while
 //! it is busy a *user*, the reactor of the request. Its descriptor is closed by the warden, once,
 //! when the worker has hung up and no user is left.
+//!
+//! # Controlled delay
+//!
+//! A queue is there for bursts. Under lasting overload, first come, first served makes everybody
+//! wait until nobody needs the answer any more. Therefore:
+//!
+//! - A queue is *long* while more requests wait than there are slots, and the oldest one has
+//!   waited longer than `queue_target` whenever a slot goes to the queue.
+//! - It *stands* once it has been long for three windows in a row, none of which has made it
+//!   shorter, and the oldest has waited three times the target. A window is 200 ms, and longer
+//!   if some slot has not had its turn. So a burst never makes a queue stand, however large: it
+//!   gets shorter. A queue that stands does so until it is not long any more.
+//! - While it does not stand, the oldest request goes first, and waits up to `queue_timeout`.
+//! - While it stands, the newest goes first, and whoever has waited three times the target is
+//!   refused. The owner of each request learns that by asking ([`PoolCore::still_waiting`]), at
+//!   three times the target and from then on every window: nothing has to be sent to anybody
+//!   when the queue begins to stand, and nothing is searched.
+//! - Requests that return go before all others in either case, and only their old time to give
+//!   up ends their waiting.
+//! - Without any worker the queue never stands.
 
+mod delay;
 mod dispatch;
 mod evidence;
+mod limits;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod overload;
 mod queue;
+#[cfg(test)]
+mod random;
 
 #[cfg(test)]
 pub(crate) use dispatch::PoolCounts;
 pub(crate) use dispatch::{
-    Admission, AfterRelease, Assignment, PoolCore, PoolLimits, ReactorId, SlotId,
+    Admission, AfterRelease, Assignment, PoolCore, ReactorId, SlotId, StillWaiting,
 };
 #[cfg(test)]
 pub(crate) use evidence::{CRASHES_MOST, GOODBYE};
 pub(crate) use evidence::{EndedBy, Evidence, Goodbye, Verdict, begins_like_goodbye, judge};
+pub(crate) use limits::PoolLimits;
 pub(crate) use queue::{Ticket, TicketId};

@@ -5,17 +5,23 @@
 
 use std::time::Duration;
 
+use super::random::{PrintOnPanic, Random};
 use super::{
     Admission, AfterRelease, Assignment, PoolCore, PoolCounts, PoolLimits, ReactorId, SlotId,
     Ticket, TicketId,
 };
 use crate::io::{Fd, Time, Token};
 
+mod mode;
+
+use mode::Mode;
+
 const SEEDS: u64 = 32;
 const STEPS: u32 = 3_000;
 
 #[test]
 fn no_request_is_lost_overtaken_or_served_twice() {
+    let (mut stood, mut delayed, mut timed_out) = (0, 0, 0);
     for seed in 0..SEEDS {
         let _print = PrintOnPanic(seed);
         let mut world = World::new(seed);
@@ -24,7 +30,12 @@ fn no_request_is_lost_overtaken_or_served_twice() {
             world.check();
         }
         world.drain();
+        stood += world.pool.counts().stood;
+        let ended = |state| world.requests.iter().filter(|r| r.state == state).count() as u64;
+        delayed += ended(RequestState::Delayed);
+        timed_out += ended(RequestState::TimedOut);
     }
+    assert!(stood.min(delayed).min(timed_out) >= 20, "{stood} {delayed} {timed_out}");
 }
 
 /// The pool under test, the oracle's lists, and what has happened.
@@ -33,6 +44,7 @@ struct World {
     limits: PoolLimits,
     pool: PoolCore,
     now: Time,
+    mode: Mode,
     requests: Vec<Request>,
     slots: Vec<Slot>,
     /// Where the next request stands that returns to the head, and that comes new.
@@ -44,6 +56,7 @@ struct Request {
     reactor: ReactorId,
     token: Token,
     place: i64,
+    came_at: Time,
     state: RequestState,
     /// As the pool said, once it waited.
     ticket: Option<Ticket>,
@@ -56,6 +69,8 @@ enum RequestState {
     Running,
     Refused,
     Cancelled,
+    Delayed,
+    TimedOut,
     Finished,
 }
 
@@ -81,7 +96,7 @@ impl World {
         let mut random = Random(seed);
         let limits = PoolLimits {
             queue: [0, 1, 5, 40][random.below(4)],
-            queue_timeout: Duration::from_secs(10),
+            queue_timeout: Duration::from_secs([1, 10][random.below(2)]),
             boot_grace: Duration::from_secs([3, 30][random.below(2)]),
             ..PoolLimits::default()
         };
@@ -90,6 +105,7 @@ impl World {
             limits,
             pool: PoolCore::new(limits),
             now: Time(0),
+            mode: Mode::default(),
             requests: Vec::new(),
             slots: Vec::new(),
             head: -1,
@@ -106,7 +122,8 @@ impl World {
             3..6 if plenty => self.join(),
             3..45 => self.request(),
             45..75 => self.end_exchange(),
-            75..85 => self.cancel(),
+            75..78 => self.cancel(),
+            78..85 => self.ask(),
             85..91 => self.hang_up(),
             _ => self.use_stale_ids(),
         }
@@ -116,14 +133,14 @@ impl World {
         let number = self.slots.len();
         let (fd, warden) = (number as Fd + 100, self.random.below(4) as ReactorId);
         let warden_token = Token::new(7, number as u32, 0);
-        let expected = self.oldest_waiting();
-        let (id, assignment) = self.pool.join(fd, warden, warden_token, number as u32);
+        let (id, assignment) = self.pool.join(fd, warden, warden_token, number as u32, self.now);
         assert!(self.slots.iter().all(|slot| slot.id != id), "{id:?} names two slots");
         assert_eq!(self.pool.process(id), Some(number as u32));
         let state = SlotState::Idle;
         let used_at = self.tick();
         self.slots.push(Slot { id, fd, warden, warden_token, used_at, state, hung_up: false });
-        self.check_assignment(number, expected, assignment);
+        self.check_assignment(number, assignment);
+        self.note_length();
     }
 
     fn request(&mut self) {
@@ -131,17 +148,20 @@ impl World {
         let (reactor, token) = (self.random.below(4) as ReactorId, Token::new(3, number as u32, 1));
         let place = self.tick();
         let state = RequestState::Refused;
-        let request = Request { reactor, token, place, state, ticket: None, last_id: None };
+        let came_at = self.now;
+        let request =
+            Request { reactor, token, place, came_at, state, ticket: None, last_id: None };
         self.requests.push(request);
         let (idle, waiting) = (self.idle_used_last(), self.waiting());
         match self.pool.request(reactor, token, self.now) {
             Admission::Assigned { slot, fd } => self.check_assigned(number, idle, slot, fd),
-            Admission::Queued(id, give_up_at) => {
+            Admission::Queued(id, ask_at) => {
                 assert!(waiting < self.limits.queue, "the queue exceeds its bound");
                 let worker_is_there = self.slots.iter().any(Slot::usable);
                 let grace = self.limits.boot_grace.min(self.limits.queue_timeout);
                 let patience = if worker_is_there { self.limits.queue_timeout } else { grace };
-                assert_eq!(give_up_at, self.now.after(patience));
+                let give_up_at = self.now.after(patience);
+                assert_eq!(ask_at, give_up_at.min(self.now.after(mode::PATIENCE)));
                 self.requests[number].ticket = Some(Ticket { reactor, token, give_up_at });
                 self.queued(number, idle, id);
             }
@@ -167,12 +187,11 @@ impl World {
     }
 
     fn release(&mut self, slot: usize, reusable: bool) {
-        let expected = self.oldest_waiting();
         let used_at = self.tick();
         let entry = &mut self.slots[slot];
         let SlotState::Busy(request) = entry.state else { unreachable!() };
         assert_eq!(self.pool.is_hung_up(entry.id), entry.hung_up);
-        let after = self.pool.release(entry.id, reusable);
+        let after = self.pool.release(entry.id, reusable, self.now);
         assert_eq!(self.requests[request].state, RequestState::Running);
         if entry.hung_up || !reusable {
             let Slot { id: slot, fd, warden, warden_token, .. } = *entry;
@@ -186,8 +205,9 @@ impl World {
                 AfterRelease::Assign(assignment) => Some(assignment),
                 AfterRelease::Close { .. } => panic!("closed in the middle of its life"),
             };
-            self.check_assignment(slot, expected, assignment);
+            self.check_assignment(slot, assignment);
         }
+        self.note_length();
     }
 
     fn request_again(&mut self, number: usize, ticket: Ticket) {
@@ -216,6 +236,7 @@ impl World {
         if state == RequestState::Waiting {
             self.requests[number].state = RequestState::Cancelled;
         }
+        self.note_length();
     }
 
     fn hang_up(&mut self) {
@@ -228,13 +249,14 @@ impl World {
         if close {
             entry.state = SlotState::Closed;
         }
+        self.note_length();
     }
 
     fn use_stale_ids(&mut self) {
         let Some(slot) = self.any_slot(|slot| slot.state == SlotState::Closed) else { return };
         let id = self.slots[slot].id;
         assert!(!self.pool.hang_up(id), "closed twice");
-        assert_eq!(self.pool.release(id, true), AfterRelease::None);
+        assert_eq!(self.pool.release(id, true, self.now), AfterRelease::None);
         assert!(self.pool.is_hung_up(id));
         assert_eq!(self.pool.process(id), None);
     }
@@ -244,8 +266,8 @@ impl World {
         let idle = self.slots.iter().filter(|slot| slot.state == SlotState::Idle).count();
         let queued = self.waiting();
         assert!(idle == 0 || queued == 0, "{queued} requests wait while {idle} slots are idle");
-        let slots = self.slots.iter().filter(|slot| slot.usable()).count();
-        assert_eq!(self.pool.counts(), PoolCounts { slots, idle, queued });
+        let (slots, stood) = (self.usable(), self.mode.stood());
+        assert_eq!(self.pool.counts(), PoolCounts { slots, idle, queued, stood });
     }
 
     /// Requests end, workers come while somebody waits, then all leave: nothing may be left over.
@@ -263,19 +285,15 @@ impl World {
             }
             self.check();
         }
-        assert_eq!(self.pool.counts(), PoolCounts::default());
+        let stood = self.mode.stood();
+        assert_eq!(self.pool.counts(), PoolCounts { stood, ..PoolCounts::default() });
         let over = |state| !matches!(state, RequestState::Waiting | RequestState::Running);
         assert!(self.requests.iter().all(|request| over(request.state)));
     }
 
-    /// The slot has become free: the oldest waiting request must have it, and only that.
-    fn check_assignment(
-        &mut self,
-        slot: usize,
-        oldest: Option<usize>,
-        assignment: Option<Assignment>,
-    ) {
-        let Some(number) = oldest else {
+    /// The slot has become free: the request whose turn it is must have it, and only that.
+    fn check_assignment(&mut self, slot: usize, assignment: Option<Assignment>) {
+        let Some(number) = self.next_waiting() else {
             return assert_eq!(assignment, None, "a request that does not wait got a slot");
         };
         let assignment = assignment.expect("a request waits, and the slot is free");
@@ -304,9 +322,29 @@ impl World {
         self.requests[number].state = RequestState::Waiting;
     }
 
-    fn oldest_waiting(&self) -> Option<usize> {
+    /// Who gets the slot that has just become free: those that have returned go first, the last
+    /// one before the others.
+    fn next_waiting(&mut self) -> Option<usize> {
+        let place = |&n: &usize| self.requests[n].place;
         let waiting = |&n: &usize| self.requests[n].state == RequestState::Waiting;
-        (0..self.requests.len()).filter(waiting).min_by_key(|&n| self.requests[n].place)
+        let waiting: Vec<_> = (0..self.requests.len()).filter(waiting).collect();
+        let first = *waiting.iter().min_by_key(|n| place(n))?;
+        if self.requests[first].place < 0 {
+            return Some(first);
+        }
+        let waited = self.now.since(self.requests[first].came_at);
+        self.mode.on_dispatch(self.now, waited, waiting.len(), self.usable());
+        let newest = waiting.iter().copied().max_by_key(place);
+        if self.mode.stands() { newest } else { Some(first) }
+    }
+
+    fn note_length(&mut self) {
+        let (waiting, usable) = (self.waiting(), self.usable());
+        self.mode.on_length(waiting, usable);
+    }
+
+    fn usable(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.usable()).count()
     }
 
     fn waiting(&self) -> usize {
@@ -332,28 +370,5 @@ impl World {
 impl Slot {
     fn usable(&self) -> bool {
         !self.hung_up && matches!(self.state, SlotState::Idle | SlotState::Busy(_))
-    }
-}
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % bound as u64) as usize
-    }
-}
-
-struct PrintOnPanic(u64);
-
-impl Drop for PrintOnPanic {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("failing seed: {}", self.0);
-        }
     }
 }

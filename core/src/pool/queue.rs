@@ -1,6 +1,7 @@
-//! The requests that wait for a slot, oldest first; any of them can leave in constant time.
+//! The requests that wait for a slot, oldest first, those that have returned before all others;
+//! any of them can leave in constant time.
 //!
-//! Owns order and cancellation. Must not know slots, bounds or time.
+//! Owns order and cancellation. Must not know slots, bounds or how long a wait may be.
 
 use slab::Slab;
 
@@ -14,7 +15,7 @@ pub(crate) struct Ticket {
     pub(crate) reactor: ReactorId,
     /// The exchange, there.
     pub(crate) token: Token,
-    /// Its owner cancels it at this moment; the queue does not look at it.
+    /// The end of its patience; the queue does not look at it.
     pub(crate) give_up_at: Time,
 }
 
@@ -48,9 +49,10 @@ impl Queue {
         self.entries.is_empty()
     }
 
-    pub(super) fn push_back(&mut self, ticket: Ticket) -> TicketId {
+    /// A request begins to wait.
+    pub(super) fn push_back(&mut self, ticket: Ticket, now: Time) -> TicketId {
         let before = self.ends.map(|ends| ends.last);
-        let id = self.insert(ticket, before, None);
+        let id = self.insert(ticket, Some(now), before, None);
         if let Some(before) = before {
             self.entries[before].next = Some(id.index);
         }
@@ -59,9 +61,10 @@ impl Queue {
         id
     }
 
+    /// A request returns.
     pub(super) fn push_front(&mut self, ticket: Ticket) -> TicketId {
         let after = self.ends.map(|ends| ends.first);
-        let id = self.insert(ticket, None, after);
+        let id = self.insert(ticket, None, None, after);
         if let Some(after) = after {
             self.entries[after].previous = Some(id.index);
         }
@@ -71,9 +74,24 @@ impl Queue {
     }
 
     pub(super) fn pop_front(&mut self) -> Option<(TicketId, Ticket)> {
-        let index = self.ends?.first;
-        let id = TicketId { index, generation: self.entries[index].generation };
-        Some((id, self.unlink(index)))
+        let first = self.ends?.first;
+        Some(self.take(first))
+    }
+
+    pub(super) fn pop_back(&mut self) -> Option<(TicketId, Ticket)> {
+        let last = self.ends?.last;
+        Some(self.take(last))
+    }
+
+    /// Since when the first one waits; `None` if it has returned, or nobody waits.
+    pub(super) fn first_since(&self) -> Option<Time> {
+        self.entries[self.ends?.first].since
+    }
+
+    /// A ticket that waits, and since when; `None` for one that has returned.
+    pub(super) fn find(&self, id: TicketId) -> Option<(Ticket, Option<Time>)> {
+        let entry = self.entries.get(id.index).filter(|entry| entry.generation == id.generation)?;
+        Some((entry.ticket, entry.since))
     }
 
     /// Takes a ticket out, wherever it stands. `None`: it has left before.
@@ -82,11 +100,22 @@ impl Queue {
         (entry.generation == id.generation).then(|| self.unlink(id.index))
     }
 
-    fn insert(&mut self, ticket: Ticket, previous: Option<usize>, next: Option<usize>) -> TicketId {
+    fn insert(
+        &mut self,
+        ticket: Ticket,
+        since: Option<Time>,
+        previous: Option<usize>,
+        next: Option<usize>,
+    ) -> TicketId {
         let generation = self.next_generation;
         self.next_generation = generation.wrapping_add(1);
-        let index = self.entries.insert(Entry { ticket, generation, previous, next });
+        let index = self.entries.insert(Entry { ticket, since, previous, next, generation });
         TicketId { index, generation }
+    }
+
+    fn take(&mut self, index: usize) -> (TicketId, Ticket) {
+        let id = TicketId { index, generation: self.entries[index].generation };
+        (id, self.unlink(index))
     }
 
     fn unlink(&mut self, index: usize) -> Ticket {
@@ -109,9 +138,11 @@ impl Queue {
 #[derive(Debug)]
 struct Entry {
     ticket: Ticket,
-    generation: u32,
+    /// `None`: it has returned.
+    since: Option<Time>,
     previous: Option<usize>,
     next: Option<usize>,
+    generation: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -135,14 +166,14 @@ mod tests {
     #[test]
     fn first_in_first_out_and_the_head_goes_before() {
         let mut queue = Queue::with_capacity(0);
-        queue.push_back(ticket(1));
-        queue.push_back(ticket(2));
+        queue.push_back(ticket(1), Time(0));
+        queue.push_back(ticket(2), Time(0));
         queue.push_front(ticket(0));
         assert_eq!(queue.len(), 3);
         assert_eq!(drain(&mut queue), [0, 1, 2]);
         assert!(queue.is_empty());
         queue.push_front(ticket(3));
-        queue.push_back(ticket(4));
+        queue.push_back(ticket(4), Time(0));
         assert_eq!(drain(&mut queue), [3, 4]);
     }
 
@@ -150,14 +181,14 @@ mod tests {
     fn any_set_of_tickets_can_leave() {
         for gone in 0u32..1 << 4 {
             let mut queue = Queue::with_capacity(4);
-            let ids: Vec<_> = (0..4).map(|n| queue.push_back(ticket(n))).collect();
+            let ids: Vec<_> = (0..4).map(|n| queue.push_back(ticket(n), Time(0))).collect();
             for n in 0..4 {
                 if gone & 1 << n != 0 {
                     assert_eq!(queue.cancel(ids[n as usize]), Some(ticket(n)));
                     assert_eq!(queue.cancel(ids[n as usize]), None);
                 }
             }
-            queue.push_back(ticket(4));
+            queue.push_back(ticket(4), Time(0));
             let expected: Vec<_> = (0..5).filter(|n| gone & 1 << n == 0).collect();
             assert_eq!(drain(&mut queue), expected, "without the set {gone:04b}");
         }
@@ -166,9 +197,9 @@ mod tests {
     #[test]
     fn an_old_id_does_not_touch_the_entry_that_took_its_place() {
         let mut queue = Queue::with_capacity(1);
-        let old = queue.push_back(ticket(1));
+        let old = queue.push_back(ticket(1), Time(0));
         assert_eq!(queue.pop_front(), Some((old, ticket(1))));
-        let new = queue.push_back(ticket(2));
+        let new = queue.push_back(ticket(2), Time(0));
         assert_eq!(new.index, old.index);
         assert_eq!(queue.cancel(old), None);
         assert_eq!(queue.cancel(new), Some(ticket(2)));
@@ -179,8 +210,8 @@ mod tests {
         let mut queue = Queue::with_capacity(8);
         let capacity = queue.entries.capacity();
         for round in 0..10_000 {
-            let middle = [queue.push_back(ticket(round)), queue.push_front(ticket(round))];
-            queue.push_back(ticket(round));
+            let middle = [queue.push_back(ticket(round), Time(0)), queue.push_front(ticket(round))];
+            queue.push_back(ticket(round), Time(0));
             queue.cancel(middle[(round % 2) as usize]);
             assert_eq!(drain(&mut queue).len(), 2);
         }

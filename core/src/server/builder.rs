@@ -58,7 +58,8 @@ impl Pool {
     /// The pool whose workers dial in at `socket`, which the server makes.
     ///
     /// # Defaults
-    /// `queue` 1,000 requests; `queue_timeout` 10 s; `deadline` 60 s; `boot_grace` 10 s.
+    /// `queue` 1,000 requests; `queue_timeout` 10 s; `queue_target` 100 ms; `deadline` 60 s;
+    /// `boot_grace` 10 s.
     pub fn at(socket: impl Into<PathBuf>) -> Pool {
         Pool { socket: socket.into(), limits: PoolLimits::default() }
     }
@@ -72,6 +73,16 @@ impl Pool {
     /// How long a request may wait for a worker. Then it is answered 503.
     pub fn queue_timeout(mut self, timeout: Duration) -> Pool {
         self.limits.queue_timeout = timeout;
+        self
+    }
+
+    /// How long requests may wait before the queue counts as long. A queue that is long and does
+    /// not get shorter for a while *stands*: more comes than the workers can do. Until it is short
+    /// again, the newest request goes first, and whoever has waited three times this target is
+    /// answered 503; so most answers are in time, instead of all being late. A queue with at most
+    /// one request per worker is never long. `Duration::MAX`: only `queue_timeout` counts.
+    pub fn queue_target(mut self, target: Duration) -> Pool {
+        self.limits.queue_target = target;
         self
     }
 

@@ -64,5 +64,6 @@ fn pool_stats((socket, core): &(PathBuf, Arc<Mutex<PoolCore>>)) -> PoolStats {
         slots: counts.slots,
         idle: counts.idle,
         queued: counts.queued,
+        stood: counts.stood,
     }
 }

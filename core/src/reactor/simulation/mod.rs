@@ -255,7 +255,8 @@ impl Edge {
             self.sockets.iter().map(|&fd| (fd, DescriptorKind::Listener)).collect();
         assert_eq!(self.kernel.open_descriptors(), expected, "descriptors left open");
         for pool in &self.pools {
-            assert_eq!(pool.lock().unwrap().counts(), PoolCounts::default(), "slots left");
+            let PoolCounts { slots, idle, queued, .. } = pool.lock().unwrap().counts();
+            assert_eq!((slots, idle, queued), (0, 0, 0), "slots left");
         }
         assert_eq!(self.shared.connections.load(super::Ordering::SeqCst), 0);
         let stats = self.stats();

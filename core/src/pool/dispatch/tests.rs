@@ -1,0 +1,156 @@
+//! One pool, step by step.
+
+use super::*;
+
+const NOW: Time = Time(1_000_000_000);
+const WARDEN_TOKEN: Token = Token::new(9, 9, 9);
+
+fn pool(queue: usize) -> PoolCore {
+    PoolCore::new(PoolLimits { queue, ..PoolLimits::default() })
+}
+
+fn request(pool: &mut PoolCore, number: u32) -> Admission {
+    pool.request(1, Token::new(0, number, 0), NOW)
+}
+
+fn join(pool: &mut PoolCore, fd: Fd) -> SlotId {
+    let (slot, assignment) = pool.join(fd, 2, WARDEN_TOKEN, 77, NOW);
+    assert_eq!(assignment, None);
+    slot
+}
+
+#[test]
+fn the_oldest_request_of_any_reactor_gets_the_slot_that_becomes_free() {
+    let mut pool = pool(10);
+    let slot = join(&mut pool, 5);
+    assert_eq!(request(&mut pool, 0), Admission::Assigned { slot, fd: 5 });
+    let Admission::Queued(id, _) = pool.request(3, Token::new(0, 1, 0), NOW) else { panic!() };
+    let Admission::Queued(later, _) = request(&mut pool, 2) else { panic!() };
+    let AfterRelease::Assign(assignment) = pool.release(slot, true, NOW) else { panic!() };
+    assert_eq!((assignment.ticket.reactor, assignment.id), (3, id));
+    assert_eq!((assignment.slot, assignment.fd), (slot, 5));
+    assert!(!pool.cancel(id), "it has the slot already");
+    assert!(pool.cancel(later));
+    assert_eq!(pool.release(slot, true, NOW), AfterRelease::None);
+    assert_eq!(pool.counts(), PoolCounts { slots: 1, idle: 1, ..PoolCounts::default() });
+}
+
+#[test]
+fn a_worker_that_dials_in_serves_at_once_and_a_full_queue_refuses() {
+    let mut pool = pool(1);
+    assert!(matches!(request(&mut pool, 0), Admission::Queued(..)));
+    assert_eq!(request(&mut pool, 1), Admission::Full);
+    let (_, assignment) = pool.join(5, 2, WARDEN_TOKEN, 77, NOW);
+    assert_eq!(assignment.unwrap().ticket.token, Token::new(0, 0, 0));
+    assert!(matches!(request(&mut pool, 1), Admission::Queued(..)));
+}
+
+#[test]
+fn without_a_worker_patience_is_the_boot_grace_if_that_is_shorter() {
+    let seconds = Duration::from_secs;
+    for (boot_grace, patience) in [(2, 2), (20, 10)] {
+        let boot_grace = seconds(boot_grace);
+        let queue_target = Duration::MAX;
+        let limits = PoolLimits { boot_grace, queue_target, ..PoolLimits::default() };
+        let mut pool = PoolCore::new(limits);
+        let Admission::Queued(_, at) = request(&mut pool, 0) else { panic!() };
+        assert_eq!(at, NOW.after(seconds(patience)));
+        let (_, assignment) = pool.join(5, 2, WARDEN_TOKEN, 77, NOW);
+        let Admission::Queued(_, at) = request(&mut pool, 1) else { panic!() };
+        assert_eq!(at, NOW.after(seconds(10)));
+        // A worker that has hung up inside an exchange is not there.
+        assert!(!pool.hang_up(assignment.unwrap().slot));
+        let Admission::Queued(_, at) = request(&mut pool, 2) else { panic!() };
+        assert_eq!(at, NOW.after(seconds(patience)));
+    }
+}
+
+#[test]
+fn a_slot_is_closed_by_its_warden_when_the_worker_and_the_user_have_left() {
+    let mut pool = pool(10);
+    let slot = join(&mut pool, 5);
+    assert!(pool.hang_up(slot), "idle: at once");
+    assert!(!pool.hang_up(slot), "only once");
+
+    let slot = join(&mut pool, 6);
+    assert_eq!(request(&mut pool, 0), Admission::Assigned { slot, fd: 6 });
+    assert!(!pool.hang_up(slot), "busy: not yet");
+    assert!(pool.is_hung_up(slot));
+    let close = AfterRelease::Close { warden: 2, slot, fd: 6, warden_token: WARDEN_TOKEN };
+    assert_eq!(pool.release(slot, true, NOW), close);
+
+    let slot = join(&mut pool, 7);
+    assert_eq!(request(&mut pool, 0), Admission::Assigned { slot, fd: 7 });
+    let close = AfterRelease::Close { warden: 2, slot, fd: 7, warden_token: WARDEN_TOKEN };
+    assert_eq!(pool.release(slot, false, NOW), close);
+    assert!(matches!(request(&mut pool, 1), Admission::Queued(..)), "closed: not assigned");
+    assert!(!pool.hang_up(slot), "its warden has been told");
+}
+
+#[test]
+fn a_request_that_returns_goes_first_and_is_never_refused() {
+    let mut pool = pool(0);
+    let give_up_at = NOW.after(Duration::from_millis(1));
+    let ticket = |number| Ticket { reactor: 1, token: Token::new(0, number, 0), give_up_at };
+    for number in 0..2 {
+        let Admission::Queued(_, at) = pool.request_again(ticket(number)) else { panic!() };
+        assert_eq!(at, give_up_at);
+    }
+    let (_, assignment) = pool.join(5, 2, WARDEN_TOKEN, 77, NOW);
+    assert_eq!(assignment.unwrap().ticket, ticket(1));
+}
+
+#[test]
+fn a_request_waits_on_until_its_time_is_up_and_asks_in_between() {
+    let limits = PoolLimits { queue_timeout: Duration::from_millis(450), ..PoolLimits::default() };
+    let mut pool = PoolCore::new(limits);
+    let slot = join(&mut pool, 5);
+    let after = |milliseconds| NOW.after(Duration::from_millis(milliseconds));
+    assert!(matches!(request(&mut pool, 0), Admission::Assigned { .. }));
+    let Admission::Queued(id, at) = request(&mut pool, 1) else { panic!() };
+    assert_eq!(at, after(300), "three times the target");
+    assert_eq!(pool.still_waiting(id, after(200)), StillWaiting::Until(after(300)));
+    assert_eq!(pool.still_waiting(id, after(300)), StillWaiting::Until(after(450)));
+    assert_eq!(pool.still_waiting(id, after(450)), StillWaiting::TimedOut);
+    assert_eq!(pool.counts().queued, 0);
+
+    let Admission::Queued(id, _) = request(&mut pool, 2) else { panic!() };
+    assert!(matches!(pool.release(slot, true, NOW), AfterRelease::Assign(_)));
+    assert_eq!(pool.still_waiting(id, after(1000)), StillWaiting::Assigned);
+}
+
+#[test]
+fn a_queue_that_stands_serves_the_newest_and_refuses_the_late() {
+    let mut pool = pool(1000);
+    let slot = join(&mut pool, 5);
+    let after = |milliseconds| NOW.after(Duration::from_millis(milliseconds));
+    assert!(matches!(request(&mut pool, 0), Admission::Assigned { .. }));
+    let mut ids = Vec::new();
+    // Two come while one is served; first come, first served, until three windows are over.
+    for round in 1.. {
+        let now = after(round * 20);
+        for number in [2 * round - 1, 2 * round] {
+            let token = Token::new(0, number as u32, 0);
+            let Admission::Queued(id, _) = pool.request(1, token, now) else { panic!() };
+            ids.push(id);
+        }
+        let AfterRelease::Assign(next) = pool.release(slot, true, now) else { panic!() };
+        if pool.counts().stood == 1 {
+            assert_eq!(u64::from(next.ticket.token.index()), 2 * round, "the newest");
+            assert!(pool.cancel(ids[ids.len() - 2]));
+            assert_eq!(pool.still_waiting(ids[round as usize], now), StillWaiting::Delayed);
+            break;
+        }
+        assert_eq!(u64::from(next.ticket.token.index()), round, "the oldest");
+    }
+    // One that returns goes first, and waits as long as it may.
+    let ticket = Ticket { reactor: 1, token: Token::new(0, 9999, 0), give_up_at: after(20_000) };
+    let Admission::Queued(id, _) = pool.request_again(ticket) else { panic!() };
+    assert_eq!(pool.still_waiting(id, after(19_000)), StillWaiting::Until(after(20_000)));
+    let AfterRelease::Assign(next) = pool.release(slot, true, after(19_000)) else { panic!() };
+    assert_eq!(next.id, id);
+    // Without a worker nothing can be said about the queue: it does not stand.
+    let late = ids[ids.len() - 3];
+    assert!(!pool.hang_up(slot));
+    assert!(matches!(pool.still_waiting(late, after(9_000)), StillWaiting::Until(_)));
+}
