@@ -168,7 +168,8 @@ impl<B: Backend> Reactor<B> {
     }
 
     fn wait(&self) -> Wait {
-        if self.has_ended() || !self.mailbox().fall_asleep() {
+        let is_over = self.phase == Phase::Ending && self.has_ended();
+        if is_over || !self.mailbox().fall_asleep() {
             return Wait::Poll;
         }
         self.timers.next().map_or(Wait::Forever, Wait::Until)

@@ -3,6 +3,7 @@
 //!
 //! Owns the edge under test and the passing of virtual time.
 
+mod changes_directed;
 mod client;
 mod clients_directed;
 mod incoming;
@@ -13,7 +14,7 @@ mod response;
 mod worker;
 mod workers_directed;
 
-use super::{Change, Mailbox, Message, Reactor, Shared, Source};
+use super::{Mailbox, Message, Reactor, Shared, Source};
 use crate::conn::WorldParts;
 use crate::files::{CacheLimits, FileCache, Files, Root};
 use crate::handler::{Reply, Request, Response};
@@ -42,6 +43,8 @@ struct Edge {
     /// Where the workers of each pool dial in.
     sockets: Vec<Fd>,
     pools: Vec<Arc<SharedPool>>,
+    /// Those of them that routes lead to.
+    routed: Vec<Option<Arc<RoutedPool>>>,
     counters: Vec<Arc<Counters>>,
     shared: Arc<Shared>,
 }
@@ -96,6 +99,7 @@ impl Edge {
             awake: vec![true; count],
             backends: Vec::new(),
             pools,
+            routed: POOLS.map(|_| None).into(),
             counters: (0..count).map(|_| Arc::new(Counters::default())).collect(),
             shared,
         };
@@ -134,18 +138,19 @@ impl Edge {
         Source::Workers { fd, open: Arc::new(()), pool }
     }
 
-    /// With routes to these pools, which nobody else routes to.
-    fn policy(&self, pools: impl IntoIterator<Item = usize>) -> Policy {
+    /// With routes to these pools.
+    fn policy(&mut self, pools: impl IntoIterator<Item = usize>) -> Policy {
         let mut policy = Policy::default();
         let echo =
             |request: Request, reply: Reply| reply.send(Response::new(request.content().clone()));
         let fixed = Arc::new(Response::new(FIXED));
         let mut add = |path: &str, action| policy.routes.add(None, path, action).unwrap();
         for number in pools {
-            let shared = Arc::clone(&self.shared);
-            let on_unused = move |pool| shared.on_unused(&pool);
-            let pool = RoutedPool::new(Arc::clone(&self.pools[number]), on_unused);
-            add(POOLS[number], Action::Pool(pool));
+            let pool = self.routed[number].get_or_insert_with(|| {
+                let shared = Arc::clone(&self.shared);
+                RoutedPool::new(Arc::clone(&self.pools[number]), move |p| shared.on_unused(&p))
+            });
+            add(POOLS[number], Action::Pool(Arc::clone(pool)));
         }
         add("/files/", Action::Files(0));
         add("/echo", Action::Handler(Arc::new(echo)));
