@@ -17,6 +17,7 @@ mod relay;
 mod request;
 mod response;
 mod slot;
+mod text;
 mod upstream;
 mod world;
 
