@@ -14,8 +14,7 @@ use crate::pool::{
     Verdict, judge,
 };
 use crate::route::{RoutedPool, SharedPool};
-use std::sync::Arc;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// See the module's documentation.
 pub(crate) struct HandOver {
@@ -241,8 +240,7 @@ impl HandOver {
             _ => Failure::QueueTimeout,
         };
         if failure == Failure::NoWorker && w.may_warn() {
-            let pool = self.pool.shared().socket().display();
-            tracing::warn!(%pool, "no worker is there; a request gets 503");
+            tracing::warn!(pool = ?self.pool.shared().socket(), "503: no worker is there");
         }
         self.finish(End::Failed(failure), w);
     }

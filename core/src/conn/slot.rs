@@ -109,7 +109,8 @@ impl Slot {
         &self.pool
     }
 
-    /// The server ends, or the pool does. An idle slot is closed; one in use goes on until its exchange is over.
+    /// The server ends, or the pool does. An idle slot is closed; one in use goes on until its
+    /// exchange is over.
     pub(crate) fn on_end(&mut self, w: &mut World) {
         if !matches!(self.state, State::Closing | State::Closed) {
             w.submit(self.token, Op::Shutdown { fd: self.fd, direction: Direction::Both });
