@@ -13,13 +13,14 @@ use crate::pool::{
     Admission, AfterRelease, Assignment, EndedBy, Evidence, SlotId, StillWaiting, Ticket, TicketId,
     Verdict, judge,
 };
-use std::time::Duration;
+use crate::route::{RoutedPool, SharedPool};
+use std::{sync::Arc, time::Duration};
 
 /// See the module's documentation.
 pub(crate) struct HandOver {
     token: Token,
     client: Option<Token>,
-    pool: usize,
+    pool: Arc<RoutedPool>,
     request: Request,
     phase: Phase,
     /// True exactly while a send to the worker is in flight.
@@ -61,7 +62,7 @@ impl HandOver {
     pub(crate) fn new(
         token: Token,
         client: Token,
-        pool: usize,
+        pool: Arc<RoutedPool>,
         whole: Whole,
         w: &mut World,
     ) -> HandOver {
@@ -87,8 +88,8 @@ impl HandOver {
 
     /// Asks the pool for a slot.
     pub(crate) fn start(&mut self, w: &mut World) {
-        let admission = w.pool(self.pool).request(w.reactor, self.token, w.now);
-        self.give_up_at = w.now.after(w.pool(self.pool).limits().queue_timeout);
+        let admission = self.pool.core().request(w.reactor, self.token, w.now);
+        self.give_up_at = w.now.after(self.pool.core().limits().queue_timeout);
         self.on_admission(admission, w);
     }
 
@@ -103,7 +104,7 @@ impl HandOver {
     /// The queue has found a slot for it.
     pub(crate) fn on_assigned(&mut self, assignment: &Assignment, w: &mut World) {
         if self.client.is_none() || !matches!(self.phase, Phase::Waiting(_)) {
-            HandOver::return_unused(self.pool, assignment, w);
+            HandOver::return_unused(self.pool.shared(), assignment, w);
             self.phase = Phase::Over;
         } else {
             self.give_up_at = assignment.ticket.give_up_at;
@@ -112,7 +113,7 @@ impl HandOver {
     }
 
     /// Gives a slot back that was assigned to an exchange which does not need it any more.
-    pub(crate) fn return_unused(pool: usize, assignment: &Assignment, w: &mut World) {
+    pub(crate) fn return_unused(pool: &Arc<SharedPool>, assignment: &Assignment, w: &mut World) {
         release(pool, assignment.slot, true, w);
     }
 
@@ -174,7 +175,7 @@ impl HandOver {
         self.relay.clear(&mut w.buffers);
         match &self.phase {
             Phase::Waiting(Some(id)) => {
-                if w.pool(self.pool).cancel(*id) {
+                if self.pool.core().cancel(*id) {
                     self.phase = Phase::Over;
                 } else {
                     // Assigned already: `on_assigned` gives the slot back.
@@ -234,18 +235,18 @@ impl HandOver {
     /// It has left the queue without a slot.
     fn refuse(&mut self, w: &mut World) {
         self.phase = Phase::Over;
-        let failure = match w.pool(self.pool).counts().slots {
+        let failure = match self.pool.core().counts().slots {
             0 => Failure::NoWorker,
             _ => Failure::QueueTimeout,
         };
         if failure == Failure::NoWorker && w.may_warn() {
-            tracing::warn!(pool = self.pool, "no worker is there; a request gets 503");
+            tracing::warn!(pool = ?self.pool.shared().socket(), "503: no worker is there");
         }
         self.finish(End::Failed(failure), w);
     }
 
     fn dispatch(&mut self, slot: SlotId, fd: Fd, w: &mut World) {
-        let patience = w.pool(self.pool).limits().deadline;
+        let patience = self.pool.core().limits().deadline;
         self.phase = Phase::OnSlot { slot, fd, ended: None };
         self.deadline = Some(w.now.after(patience));
         self.relay.dispatched_at = Some(w.now);
@@ -274,7 +275,7 @@ impl HandOver {
         let wanted = self.is_wanted();
         match self.upstream.on_bytes(buf, &mut self.relay, wanted, w) {
             Progress::More => {
-                let patience = w.pool(self.pool).limits().deadline;
+                let patience = self.pool.core().limits().deadline;
                 if self.upstream.has_begun() && self.deadline.is_some() {
                     self.deadline = Some(w.now.after(patience));
                 }
@@ -309,7 +310,7 @@ impl HandOver {
             self.cut_off(w);
         } else {
             self.phase = Phase::Over;
-            release(self.pool, slot, reusable && self.request.is_sent, w);
+            release(self.pool.shared(), slot, reusable && self.request.is_sent, w);
         }
     }
 
@@ -350,8 +351,8 @@ impl HandOver {
             already_repeated: self.repeated,
             killed_by_signal: None,
         });
-        self.worker = w.pool(self.pool).process(slot).unwrap_or_default();
-        release(self.pool, slot, false, w);
+        self.worker = self.pool.core().process(slot).unwrap_or_default();
+        release(self.pool.shared(), slot, false, w);
         self.phase = Phase::Over;
         self.deadline = None;
         self.on_verdict(verdict, w);
@@ -398,7 +399,7 @@ impl HandOver {
         (self.request.is_begun, self.request.is_sent) = (false, false);
         self.phase = Phase::Waiting(None);
         let ticket = Ticket { reactor: w.reactor, token: self.token, give_up_at: self.give_up_at };
-        let admission = w.pool(self.pool).request_again(ticket);
+        let admission = self.pool.core().request_again(ticket);
         self.on_admission(admission, w);
     }
 
@@ -437,7 +438,7 @@ impl Machine for HandOver {
         self.deadline = None;
         match &self.phase {
             Phase::Waiting(Some(id)) => {
-                let answer = w.pool(self.pool).still_waiting(*id, w.now);
+                let answer = self.pool.core().still_waiting(*id, w.now);
                 self.on_still_waiting(answer, w);
             }
             Phase::Waiting(None) | Phase::Over => {}
@@ -485,10 +486,12 @@ impl Request {
 }
 
 /// Gives a slot back, and passes on what the pool wants done then.
-fn release(pool: usize, slot: SlotId, reusable: bool, w: &mut World) {
-    let after = w.pool(pool).release(slot, reusable, w.now);
+fn release(pool: &Arc<SharedPool>, slot: SlotId, reusable: bool, w: &mut World) {
+    let after = pool.core().release(slot, reusable, w.now);
     match after {
-        AfterRelease::Assign(assignment) => w.notify(Notice::Assigned { pool, assignment }),
+        AfterRelease::Assign(assignment) => {
+            w.notify(Notice::Assigned { pool: Arc::clone(pool), assignment });
+        }
         AfterRelease::Close { warden, warden_token, .. } => {
             w.notify(Notice::CloseSlot { warden, token: warden_token });
         }

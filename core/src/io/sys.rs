@@ -4,7 +4,7 @@
 
 #![allow(unsafe_code)]
 
-use super::{Direction, Errno, Fd, FileKind, Stat, Time};
+use super::{Direction, Errno, Fd, FileKind, Peer, Stat, Time};
 use io_uring::types::OpenHow;
 use std::ffi::CStr;
 use std::mem;
@@ -84,14 +84,20 @@ pub(super) fn addresses(fd: Fd) -> Result<(SocketAddr, SocketAddr), Errno> {
     Ok((known(socket.peer_addr())?, known(socket.local_addr())?))
 }
 
-/// The process that connected a Unix socket (`SO_PEERCRED`, unix(7)), or 0.
-pub(super) fn peer_process(socket: Fd) -> u32 {
-    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+/// The user that this process acts as.
+pub(crate) fn effective_user() -> u32 {
+    // SAFETY: a system call without arguments that cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// Who connected a Unix socket.
+pub(super) fn peer(socket: Fd) -> Peer {
+    let mut peer = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
     let mut len = size_of::<libc::ucred>() as libc::socklen_t;
     let (level, name) = (libc::SOL_SOCKET, libc::SO_PEERCRED);
     // SAFETY: `len` bytes may be written to `peer`, and both outlive the call.
     unsafe { libc::getsockopt(socket, level, name, (&raw mut peer).cast(), &mut len) };
-    peer.pid.max(0) as u32
+    Peer { process: peer.pid.max(0) as u32, user: peer.uid }
 }
 
 /// Whether something has arrived that was not received (`FIONREAD`, unix(7)). An end of file is

@@ -3,26 +3,24 @@
 //! Owns the life of the process's edge. Must not know HTTP.
 
 mod builder;
+mod control;
 mod error;
 mod handle;
 mod listen;
+mod plan;
+mod pool;
 mod pool_socket;
 mod start;
 
-pub use builder::{Builder, Pool, Target};
+pub use builder::{Builder, Target};
 pub use error::{BuildError, RunError};
 pub use handle::Handle;
+pub use pool::Pool;
 
-use crate::access_log::AccessLog;
-use crate::files::Files;
-use crate::limits::Limits;
-use crate::pool::PoolCore;
-use crate::reactor::Shared;
-use crate::route::Policy;
-use crate::stats::Counters;
-use pool_socket::PoolSocket;
+use crate::reactor::Change;
+use control::Control;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// A server that is bound and ready to run. Connections may be made already; they are served
 /// from [`Server::run`] on.
@@ -30,18 +28,9 @@ pub struct Server {
     addresses: Vec<SocketAddr>,
     /// For each reactor one listener per address.
     listeners: Vec<Vec<TcpListener>>,
-    pools: Vec<BoundPool>,
-    files: Vec<Files>,
-    policy: Arc<Policy>,
-    limits: Arc<Limits>,
-    log: Option<AccessLog>,
-    shared: Arc<Shared>,
-    counters: Vec<Arc<Counters>>,
-}
-
-struct BoundPool {
-    core: Arc<Mutex<PoolCore>>,
-    socket: PoolSocket,
+    /// How each reactor begins.
+    changes: Vec<Change>,
+    control: Arc<Control>,
 }
 
 impl Server {
@@ -55,10 +44,9 @@ impl Server {
         &self.addresses
     }
 
-    /// Stops the server and reads its counters, from any thread.
+    /// Stops the server, changes its routes and reads its counters, from any thread.
     pub fn handle(&self) -> Handle {
-        let pools = self.pools.iter().map(|p| (p.socket.path().into(), Arc::clone(&p.core)));
-        Handle::new(Arc::clone(&self.shared), self.counters.clone(), pools.collect())
+        Handle(Arc::clone(&self.control))
     }
 
     /// Serves until [`Handle::stop`] or [`Handle::stop_now`], then returns when nothing is left
@@ -66,8 +54,14 @@ impl Server {
     ///
     /// # Errors
     /// A reactor cannot be started, or its ring fails. The other reactors are stopped first.
-    pub fn run(self) -> Result<(), RunError> {
-        start::run(self)
+    pub fn run(mut self) -> Result<(), RunError> {
+        start::run(&mut self)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.control.close();
     }
 }
 

@@ -126,7 +126,7 @@ fn who_takes_nothing_is_aborted_after_send_timeout() {
     let worker = edge.dial_in(0);
     assert!(text(&worker).starts_with("GET /app/1 "));
     edge.say(&worker, format!("HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n{:5000}", ""));
-    let pools = |edge: &Edge| edge.pools[0].lock().unwrap().counts();
+    let pools = |edge: &Edge| edge.pools[0].core().counts();
     assert_eq!(pools(&edge).idle, 1, "the worker does not wait for the client");
     edge.pass(seconds(20));
     assert!(!file.receive_at_most(500).is_empty());

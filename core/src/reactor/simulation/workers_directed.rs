@@ -14,7 +14,7 @@ fn edge(pool: PoolLimits) -> Edge {
 }
 
 fn counts(edge: &Edge) -> (usize, usize, usize) {
-    let PoolCounts { slots, idle, queued, .. } = edge.pools[0].lock().unwrap().counts();
+    let PoolCounts { slots, idle, queued, .. } = edge.pools[0].core().counts();
     (slots, idle, queued)
 }
 
