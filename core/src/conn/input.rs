@@ -6,6 +6,7 @@ use super::client::{Client, State};
 use super::world::World;
 use crate::http::Reject;
 use crate::io::{Errno, Op};
+use std::time::Duration;
 
 impl Client {
     /// Bytes have arrived; none means that the client has sent its last.
@@ -67,6 +68,10 @@ impl Client {
 
     pub(super) fn on_receive_deadline(&mut self, w: &mut World) {
         match self.state {
+            // It is not silent, it is still taking earlier answers: that is up to `send_timeout`.
+            State::Head if !self.output.is_flushed() && !w.draining => {
+                self.receive_deadline = Some(w.now.after(self.patience(w)));
+            }
             State::Head if !self.input.is_empty() => {
                 w.counters.client_header_timeout.count();
                 self.meta = Client::NO_REQUEST;
@@ -192,6 +197,14 @@ impl Client {
             // Half a head is no request; whole ones that wait are served.
             State::Head if self.output.is_flushed() => self.abort(w),
             _ => {}
+        }
+    }
+
+    /// For what comes next: the rest of a head, or another request.
+    pub(super) fn patience(&self, w: &World) -> Duration {
+        match self.input.is_empty() {
+            true => w.limits.keepalive_timeout,
+            false => w.limits.client_header_timeout,
         }
     }
 

@@ -64,6 +64,28 @@ fn a_head_behind_many_requests_has_its_time_as_well() {
 }
 
 #[test]
+fn half_a_head_behind_a_request_for_a_worker_or_handler_has_its_time_as_well() {
+    let mut edge = edge();
+    let post = "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi";
+    let clients =
+        [get("/app/1"), post.into()].map(|first| edge.client(0, first + "GET /fixed HT"));
+    let worker = edge.dial_in(0);
+    assert!(text(&worker).starts_with("GET /app/1 "));
+    edge.say(&worker, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    edge.pass(seconds(9));
+    for client in &clients {
+        assert_eq!(text(client).matches("HTTP/1.1").count(), 1);
+        assert!(!client.at_end());
+    }
+    edge.pass(seconds(2));
+    for client in &clients {
+        assert!(text(client).starts_with("HTTP/1.1 408 "));
+        assert!(has_ended_well(client));
+    }
+    edge.finish();
+}
+
+#[test]
 fn half_a_head_behind_many_requests_of_a_half_closed_client_is_no_request() {
     for requests in [1, 15, 16, 17, 32] {
         let mut edge = edge();
@@ -114,6 +136,27 @@ fn idle_connections_end_after_keepalive_timeout() {
     edge.pass(seconds(2));
     assert!(has_ended_well(&client));
     assert_eq!(edge.stats().keepalive_timeout, 1);
+    edge.finish();
+}
+
+#[test]
+fn a_connection_is_not_idle_while_it_takes_an_answer() {
+    let mut edge = edge();
+    edge.kernel.set_capacity(1000);
+    let client = edge.client(0, get("/files/large.bin"));
+    let mut received = 0;
+    for _ in 0..LARGE_FILE.1 / 1000 {
+        edge.pass(seconds(1));
+        received += client.receive_at_most(1000).len();
+        edge.settle();
+    }
+    while received < LARGE_FILE.1 {
+        received += text(&client).len();
+        edge.settle();
+    }
+    assert_eq!(edge.stats().keepalive_timeout, 0);
+    edge.say(&client, get("/fixed"));
+    assert!(text(&client).contains(OK), "90 s later");
     edge.finish();
 }
 
