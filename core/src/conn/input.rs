@@ -99,7 +99,8 @@ impl Client {
     pub(super) fn wants_input(&self) -> bool {
         !self.input_ended
             && match self.state {
-                State::Head => self.output.has_room() || self.output.is_flushed(),
+                // Who does not take its answers has no more requests received.
+                State::Head => !self.stalled && self.output.has_room(),
                 State::Content(_) | State::Lingering => true,
                 _ => false,
             }

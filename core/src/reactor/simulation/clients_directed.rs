@@ -218,6 +218,21 @@ fn pipelined_answers_leave_in_one_send() {
 }
 
 #[test]
+fn who_takes_no_answers_is_not_received_from() {
+    let mut edge = edge();
+    edge.kernel.set_capacity(1000);
+    let client = edge.client(0, get("/fixed"));
+    for target in ["/fixed", "/files/small.txt"].repeat(1_000) {
+        client.send(get(target).as_bytes());
+        edge.settle();
+    }
+    let stats = edge.stats();
+    assert!(stats.requests < 1_000, "{} requests were answered in memory", stats.requests);
+    assert!(stats.bytes_in < 100 << 10, "{} bytes are held", stats.bytes_in);
+    edge.finish();
+}
+
+#[test]
 fn expected_content_is_asked_for_once() {
     let mut edge = edge();
     let client = edge.client(
