@@ -233,6 +233,20 @@ fn who_takes_no_answers_is_not_received_from() {
 }
 
 #[test]
+fn what_is_no_method_of_ours_does_not_leave_its_content_behind() {
+    for method in ["TRACE /", "CONNECT x:80"] {
+        let host = if method.starts_with('T') { "x" } else { "x:80" };
+        let head = format!("{method} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 36\r\n\r\n");
+        let mut edge = edge();
+        let client = edge.client(0, head + &get("/fixed"));
+        let answer = text(&client);
+        assert!(answer.starts_with("HTTP/1.1 501 ") && answer.contains("Connection: close"));
+        assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
+        edge.finish();
+    }
+}
+
+#[test]
 fn expected_content_is_asked_for_once() {
     let mut edge = edge();
     let client = edge.client(
