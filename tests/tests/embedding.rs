@@ -104,6 +104,21 @@ fn a_dropped_reply_and_a_panic_are_500_for_that_request_alone() {
 }
 
 #[test]
+fn as_many_fields_as_can_be_allowed_reach_a_handler() {
+    let embedded = Embedded::start(|builder| {
+        let mut limits = Limits::default();
+        limits.head_fields = Limits::HEAD_FIELDS_MOST;
+        builder.limits(limits).route("/", |request: Request, reply: Reply| {
+            let found = request.field("A254").is_some();
+            reply.send(Response::text(if found { "all" } else { "not all" }));
+        })
+    });
+    let fields: String = (0..255).map(|n| format!("A{n}: b\r\n")).collect();
+    let request = format!("GET / HTTP/1.1\r\nHost: test\r\n{fields}\r\n");
+    assert_eq!(embedded.client().exchange(request).text(), "all");
+}
+
+#[test]
 fn files_answers_and_redirects_are_targets_too() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("a.txt"), "a file").unwrap();
