@@ -118,6 +118,34 @@ fn as_many_fields_as_can_be_allowed_reach_a_handler() {
     assert_eq!(embedded.client().exchange(request).text(), "all");
 }
 
+/// What only the embedder's memory can do to us.
+struct Bomb;
+
+impl AsRef<[u8]> for Bomb {
+    fn as_ref(&self) -> &[u8] {
+        b"tick"
+    }
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("on purpose");
+    }
+}
+
+#[test]
+fn a_reactor_that_panics_ends_the_server_instead_of_half_of_it() {
+    let mut embedded = Embedded::start(|builder| {
+        builder.reactors(2).route("/", |_: Request, reply: Reply| {
+            reply.send(Response::new(bytes::Bytes::from_owner(Bomb)));
+        })
+    });
+    embedded.client().send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    let thread = embedded.thread.take().unwrap();
+    wait_until("the server has ended", PATIENCE, || thread.is_finished());
+    assert!(matches!(thread.join().unwrap(), Err(RunError::Panic(_))));
+}
+
 #[test]
 fn files_answers_and_redirects_are_targets_too() {
     let dir = tempfile::tempdir().unwrap();

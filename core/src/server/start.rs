@@ -11,6 +11,7 @@ use std::fs::File;
 use std::hash::{BuildHasher, Hasher};
 use std::net::TcpListener;
 use std::os::fd::IntoRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
@@ -29,9 +30,10 @@ pub(super) fn run(mut server: Server) -> Result<(), RunError> {
                 if let Some(core) = core {
                     core_affinity::set_for_current(core);
                 }
-                let result = run_one(server, number, listeners);
+                let result = catch_unwind(AssertUnwindSafe(|| run_one(server, number, listeners)));
+                let result = result.unwrap_or(Err(RunError::Panic(number)));
                 if result.is_err() {
-                    stop_all(server);
+                    abandon_all(server);
                 }
                 result
             };
@@ -39,7 +41,7 @@ pub(super) fn run(mut server: Server) -> Result<(), RunError> {
             match builder.spawn_scoped(scope, body) {
                 Ok(thread) => threads.push(thread),
                 Err(error) => {
-                    stop_all(server);
+                    abandon_all(server);
                     result = Err(RunError::Thread(error));
                     break;
                 }
@@ -95,9 +97,11 @@ fn roots(server: &Server, graveyard: &Graveyard) -> Result<Vec<Root>, RunError> 
     server.files.iter().enumerate().map(open).collect()
 }
 
-fn stop_all(server: &Server) {
+/// One reactor has failed: the others can neither serve its share nor wait for its end.
+fn abandon_all(server: &Server) {
     for mailbox in &server.shared.mailboxes {
         mailbox.post(Message::Stop);
+        mailbox.post(Message::Abandon);
     }
 }
 

@@ -67,8 +67,7 @@ fn a_head_behind_many_requests_has_its_time_as_well() {
 fn half_a_head_behind_a_request_for_a_worker_or_handler_has_its_time_as_well() {
     let mut edge = edge();
     let post = "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi";
-    let clients =
-        [get("/app/1"), post.into()].map(|first| edge.client(0, first + "GET /fixed HT"));
+    let clients = [get("/app/1"), post.into()].map(|first| edge.client(0, first + "GET /fixed HT"));
     let worker = edge.dial_in(0);
     assert!(text(&worker).starts_with("GET /app/1 "));
     edge.say(&worker, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
