@@ -330,9 +330,7 @@ impl Upstream {
             head.extend_from_slice(&buf[data]);
             buf.clear();
             self.keep(buf);
-            if !head.is_empty() {
-                relay.put(Outgoing::new(head, Body::None));
-            }
+            relay.put_small(head, &mut w.buffers);
         } else {
             relay.put(Outgoing::new(head, Body::Owned(buf, data)));
         }
