@@ -156,16 +156,8 @@ fn a_panic_in_one_slot_is_nothing_to_the_others() {
         _ => Response::stream(Bomb),
     };
     thread::scope(|scope| {
-        let worker = scope.spawn(|| {
-            crate::threads::run(
-                2,
-                &stop,
-                || {},
-                |mut ready| {
-                    serve(&path, &app, &stop, || ready.tell());
-                },
-            )
-        });
+        let worker =
+            scope.spawn(|| crate::threads::run(2, &stop, |_| serve(&path, &app, &stop, || {})));
         let mut slots = [Slot::upgrade(&listener), Slot::upgrade(&listener)];
         slots[0].0.write_all(b"GET /panic HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
         let expected = b"HTTP/1.1 500 ";
