@@ -375,7 +375,7 @@ impl HandOver {
                 self.repeated = true;
                 self.again(w);
             }
-            Verdict::Abort if self.upstream.has_begun() => {
+            Verdict::Abort if self.upstream.has_passed() => {
                 w.counters.responses_aborted.count();
                 self.finish(End::Broken, w);
             }

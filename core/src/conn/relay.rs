@@ -77,15 +77,33 @@ impl Relay {
 
     /// Puts in a few bytes, behind the last piece where that costs nothing.
     pub(crate) fn append(&mut self, bytes: &[u8], buffers: &mut Buffers) {
-        if let Some(last) = self.ready.back_mut()
-            && matches!(last.body, Body::None)
-        {
-            last.head.extend_from_slice(bytes);
-            self.bytes += bytes.len();
-        } else {
+        if !self.add_to_last(bytes) {
             let mut head = buffers.small();
             head.extend_from_slice(bytes);
             self.put(Outgoing::new(head, Body::None));
+        }
+    }
+
+    /// Puts in a piece that may be much smaller than its buffer.
+    pub(crate) fn put_small(&mut self, piece: Vec<u8>, buffers: &mut Buffers) {
+        if piece.is_empty() || self.add_to_last(&piece) {
+            buffers.give(piece);
+        } else {
+            self.put(Outgoing::new(piece, Body::None));
+        }
+    }
+
+    /// As far as its buffer goes: `response_memory` counts bytes, not buffers.
+    fn add_to_last(&mut self, bytes: &[u8]) -> bool {
+        match self.ready.back_mut() {
+            Some(Outgoing { head, body: Body::None, .. })
+                if head.capacity() - head.len() >= bytes.len() =>
+            {
+                head.extend_from_slice(bytes);
+                self.bytes += bytes.len();
+                true
+            }
+            _ => false,
         }
     }
 
@@ -123,5 +141,30 @@ impl Relay {
 
     pub(crate) fn dispose(self, buffers: &mut Buffers) {
         buffers.give_queue(self.ready);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_in_drops_fills_its_buffers() {
+        let mut buffers = Buffers::default();
+        let mut relay = Relay::new(&mut buffers);
+        for _ in 0..10_000 {
+            let mut drop = buffers.small();
+            drop.extend_from_slice(b"1\r\nx\r\n");
+            relay.put_small(drop, &mut buffers);
+        }
+        assert_eq!(relay.waiting(), 60_000);
+        let mut taken = Vec::new();
+        while let Some(piece) = relay.take() {
+            assert!(piece.head.capacity() <= 2 * Buffers::SMALL);
+            taken.push(piece.remaining());
+        }
+        assert_eq!(taken.iter().sum::<usize>(), 60_000);
+        assert!(taken.len() <= 60_000 / Buffers::SMALL + 1, "{} buffers", taken.len());
+        assert_eq!(relay.waiting(), 0);
     }
 }

@@ -133,6 +133,7 @@ impl<B: Backend> Reactor<B> {
             Message::Drain => self.drain(),
             Message::Stop => self.stop(),
             Message::End => self.end(),
+            Message::Abandon => self.phase = Phase::Ended,
         }
     }
 

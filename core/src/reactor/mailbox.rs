@@ -28,6 +28,8 @@ pub(crate) enum Message {
     Stop,
     /// No reactor has clients any more: close the slots and end.
     End,
+    /// Another reactor has failed: end, whatever is open.
+    Abandon,
 }
 
 /// One reactor's mailbox.

@@ -11,6 +11,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::net::TcpListener;
 use std::os::fd::IntoRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 
@@ -29,9 +30,10 @@ pub(super) fn run(server: &mut Server) -> Result<(), RunError> {
                 if let Some(core) = core {
                     core_affinity::set_for_current(core);
                 }
-                let result = run_one(control, number, start);
+                let result = catch_unwind(AssertUnwindSafe(|| run_one(control, number, start)));
+                let result = result.unwrap_or(Err(RunError::Panic(number)));
                 if result.is_err() {
-                    stop_all(control);
+                    abandon_all(control);
                 }
                 result
             };
@@ -39,7 +41,7 @@ pub(super) fn run(server: &mut Server) -> Result<(), RunError> {
             match builder.spawn_scoped(scope, body) {
                 Ok(thread) => threads.push(thread),
                 Err(error) => {
-                    stop_all(control);
+                    abandon_all(control);
                     result = Err(RunError::Thread(error));
                     break;
                 }
@@ -84,8 +86,10 @@ fn run_one(
     reactor.run().map_err(|errno: Errno| RunError::Kernel { reactor: number, error: errno.into() })
 }
 
-fn stop_all(control: &Control) {
+/// One reactor has failed: the others can neither serve its share nor wait for its end.
+fn abandon_all(control: &Control) {
     control.tell(|| Message::Stop);
+    control.tell(|| Message::Abandon);
 }
 
 /// Not to be guessed: the standard library seeds its hashers from the kernel.
