@@ -134,6 +134,22 @@ fn a_refusal_is_tried_again() {
 }
 
 #[test]
+fn who_has_served_comes_back_at_once() {
+    let begun = Instant::now();
+    let accepted = with_worker(|path, _| {
+        let listener = UnixListener::bind(path).unwrap();
+        for _ in 0..100 {
+            let mut slot = Slot::upgrade(&listener);
+            slot.0.write_all(GET).unwrap();
+            assert_eq!(slot.read(ANSWER.len()), ANSWER);
+        }
+    });
+    assert_eq!(accepted, 100);
+    // With a pause each time it would be a minute and a half.
+    assert!(begun.elapsed() < Duration::from_secs(30));
+}
+
+#[test]
 fn stopping_does_not_wait_for_an_edge() {
     assert_eq!(with_worker(|_, _| {}), 0, "no socket");
     with_worker(|path, _| {
