@@ -163,12 +163,16 @@ impl World {
 
     /// Disposes of what a completion carries that nobody waits for any more.
     pub(crate) fn dispose(&mut self, done: Done) {
+        if let Some(fd) = done.descriptor() {
+            self.submit(Token::NOBODY, Op::Close { fd });
+        }
         match done {
-            Done::OpenFile { result: Ok((fd, _)) } | Done::Accept { result: Ok(fd), .. } => {
-                self.submit(Token::NOBODY, Op::Close { fd });
+            Done::Send { out, .. } | Done::WriteFile { out, .. } => {
+                self.buffers.give_outgoing(out);
             }
-            Done::Send { out, .. } => self.buffers.give_outgoing(out),
-            Done::Fill { buf, .. } | Done::ReadFile { buf, .. } => self.buffers.give(buf),
+            Done::Fill { buf, .. }
+            | Done::FillWithFile { buf, .. }
+            | Done::ReadFile { buf, .. } => self.buffers.give(buf),
             _ => {}
         }
     }

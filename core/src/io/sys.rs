@@ -165,7 +165,7 @@ fn clock(clock: libc::clockid_t) -> libc::timespec {
     now
 }
 
-fn retried(mut call: impl FnMut() -> i64) -> Result<i64, Errno> {
+pub(super) fn retried(mut call: impl FnMut() -> i64) -> Result<i64, Errno> {
     loop {
         match call() {
             -1 => match last_errno() {

@@ -3,14 +3,14 @@
 //! Owns the step from an operation to its outcome, and waking who waits for one. Must not know
 //! when completions are delivered.
 
-use super::super::{Direction, Done, Fd, Interest, Op, Outgoing, Stat, Transit};
+use super::super::{Direction, Done, Fd, Interest, Op, Outgoing, Passed, Stat, Transit};
 use super::descriptors::{Descriptors, Object};
-use super::files::{self, Inode};
+use super::files::{self, Inode, SimFile};
 use super::operation::{self, Stage};
 use super::ring::{Ring, Waiter};
 use super::stream::Stream;
 use super::transit::TransitPool;
-use super::{Errno, Faults, Kernel, Random};
+use super::{Errno, Faults, Kernel, Random, disk};
 use std::ffi::CStr;
 use std::mem;
 use std::rc::Rc;
@@ -102,6 +102,7 @@ impl Kernel {
         let op = &self.rings[ring].operations[index].op;
         let (Op::Recv { fd, .. }
         | Op::Fill { fd, .. }
+        | Op::FillWithFile { fd, .. }
         | Op::Send { fd, .. }
         | Op::SendIfSilent { fd, .. }
         | Op::SendFile { fd, .. }) = *op
@@ -120,8 +121,14 @@ impl Kernel {
 
     /// Turns that the answer takes because the file was not in memory.
     fn cold_turns(&mut self, done: &Done) -> usize {
-        let touches_files =
-            matches!(done, Done::OpenFile { .. } | Done::StatFile { .. } | Done::ReadFile { .. });
+        let touches_files = matches!(
+            done,
+            Done::OpenFile { .. }
+                | Done::StatFile { .. }
+                | Done::ReadFile { .. }
+                | Done::CreateFile { .. }
+                | Done::WriteFile { .. }
+        );
         if touches_files && self.random.chance(self.faults.cold) {
             return self.random.within(Faults::COLD);
         }
@@ -163,7 +170,8 @@ impl Kernel {
 
     /// `None`: it has to wait.
     fn perform(&mut self, ring: usize, index: usize, pool: &mut TransitPool) -> Option<Done> {
-        let Kernel { rings, streams, descriptors, random, faults, .. } = self;
+        let now = self.timestamp();
+        let Kernel { rings, streams, descriptors, random, faults, files, .. } = self;
         let op = &mut rings[ring].operations[index].op;
         Some(match op {
             Op::Accept { .. } => unreachable!("is multishot"),
@@ -180,15 +188,21 @@ impl Kernel {
                 let result = fill(stream, buf, random, faults)?;
                 Done::Fill { buf: mem::take(buf), result }
             }
+            Op::FillWithFile { fd, buf, .. } => {
+                let stream = &mut streams[stream_index(descriptors, *fd)];
+                let result = fill(stream, buf, random, faults)?;
+                let passed = disk::accept(&stream.take_files(), descriptors);
+                Done::FillWithFile { buf: mem::take(buf), passed, result }
+            }
             Op::Send { fd, out, .. } => {
                 let stream = &mut streams[stream_index(descriptors, *fd)];
-                let result = send(stream, out, random, faults)?;
+                let result = send(stream, out, descriptors, random, faults)?;
                 Done::Send { out: mem::take(out), result }
             }
             Op::SendIfSilent { fd, out } => {
                 let stream = &mut streams[stream_index(descriptors, *fd)];
                 let result = match stream.unread() {
-                    0 => send(stream, out, random, faults)?,
+                    0 => send(stream, out, descriptors, random, faults)?,
                     _ => Err(Errno(libc::EBUSY)),
                 };
                 Done::Send { out: mem::take(out), result }
@@ -224,6 +238,14 @@ impl Kernel {
                 });
                 Done::ReadFile { buf: mem::take(buf), result }
             }
+            Op::CreateFile { .. } => {
+                Done::CreateFile { result: disk::create(files, descriptors, random, faults, now) }
+            }
+            Op::WriteFile { file, out, offset } => {
+                let inode = inode(descriptors, file.fd());
+                let result = disk::write(files, inode, *offset, out, random, faults, now);
+                Done::WriteFile { out: mem::take(out), result }
+            }
             Op::StatOpen { file } => {
                 Done::StatOpen { result: Ok(inode(descriptors, file.fd()).stat()) }
             }
@@ -251,7 +273,9 @@ impl Kernel {
             Object::Stream(stream) => {
                 let stream = &mut self.streams[stream];
                 let list = match operation.op {
-                    Op::Recv { .. } | Op::Fill { .. } => &mut stream.receivers,
+                    Op::Recv { .. } | Op::Fill { .. } | Op::FillWithFile { .. } => {
+                        &mut stream.receivers
+                    }
                     Op::Send { .. } | Op::SendIfSilent { .. } | Op::SendFile { .. } => {
                         &mut stream.senders
                     }
@@ -339,12 +363,15 @@ fn fill(
         return None;
     }
     let most = random.maybe_part(faults.short_receive, buf.capacity() - buf.len());
+    // What no receive has asked for is lost.
+    stream.take_files();
     Some(stream.receive(most, |piece| buf.extend_from_slice(piece)))
 }
 
 fn send(
     stream: &mut Stream,
     out: &mut Outgoing,
+    descriptors: &Descriptors,
     random: &mut Random,
     faults: &Faults,
 ) -> Option<Result<usize, Errno>> {
@@ -355,6 +382,10 @@ fn send(
         return None;
     }
     let most = random.maybe_part(faults.short_send, out.remaining().min(stream.room()));
+    if let Some(file) = out.file_due() {
+        let inode = Rc::clone(inode(descriptors, file.fd()));
+        stream.attach(SimFile { inode, readable: true });
+    }
     let result = stream.send(out.slices(), most);
     if let Ok(count) = result {
         out.advance(count);

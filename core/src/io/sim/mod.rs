@@ -18,6 +18,7 @@
 mod attempt;
 mod backend;
 mod descriptors;
+mod disk;
 #[cfg(test)]
 mod echo;
 mod faults;
@@ -34,6 +35,7 @@ pub(crate) use descriptors::DescriptorKind;
 #[cfg(test)]
 pub(crate) use echo::for_seeds;
 pub(crate) use faults::{Faults, Random};
+pub(crate) use files::SimFile;
 pub(crate) use peer::Peer;
 pub(crate) use stream::StreamKind;
 pub(crate) use transit::TransitSize;

@@ -4,6 +4,7 @@
 //! from the test's ("peer"). Must not know operations; it only keeps who waits.
 
 use super::super::{Direction, Errno};
+use super::files::SimFile;
 use super::pipe::Pipe;
 use super::ring::Waiter;
 
@@ -82,6 +83,7 @@ impl Stream {
     /// Receives at most `most` bytes, in pieces; 0 is end of file. Only if readable.
     pub(super) fn receive(&mut self, most: usize, sink: impl FnMut(&[u8])) -> Result<usize, Errno> {
         if !self.inbound.bytes.is_empty() {
+            let most = most.min(self.inbound.before_next_file());
             return Ok(self.inbound.read(most, sink));
         }
         // A socket that had seen the FIN says EPIPE to senders and end of file to receivers.
@@ -89,6 +91,16 @@ impl Stream {
             Some(error) => Err(error),
             None => Ok(0),
         }
+    }
+
+    /// The files of the bytes received; who does not ask loses them in the next call.
+    pub(super) fn take_files(&mut self) -> Vec<SimFile> {
+        self.inbound.take_files()
+    }
+
+    /// A file goes with the next bytes sent.
+    pub(super) fn attach(&mut self, file: SimFile) {
+        self.outbound.attach([file]);
     }
 
     /// Sends at most `most` bytes of `pieces`. Only if writable.
@@ -195,6 +207,22 @@ impl Stream {
             self.fail_local();
         }
         bytes.len()
+    }
+
+    /// A byte that the peer sends would be taken.
+    pub(super) fn peer_has_room(&self) -> bool {
+        let is_open = self.peer_open && !self.dead && !self.peer_reset;
+        is_open && self.local_open && !self.read_shut && self.inbound.free() > 0
+    }
+
+    /// Files go with the next bytes that the peer sends.
+    pub(super) fn peer_attach(&mut self, files: Vec<SimFile>) {
+        self.inbound.attach(files);
+    }
+
+    /// The files of the bytes that the peer has received.
+    pub(super) fn peer_take_files(&mut self) -> Vec<SimFile> {
+        self.outbound.take_files()
     }
 
     pub(super) fn peer_receive(&mut self, most: usize, sink: impl FnMut(&[u8])) -> usize {

@@ -13,6 +13,7 @@ mod setup_error;
 #[cfg(test)]
 mod tests;
 
+use super::creation::Next;
 use super::transit::TransitPool;
 use super::{Backend, Completion, Done, Errno, Fd, Op, Time, Token, Transit, Wait, Wake, sys};
 use in_flight::InFlight;
@@ -130,6 +131,14 @@ impl Uring {
         self.local.push_back(Completion { token, done });
     }
 
+    /// Performs an operation of which the ring only says when, or lets it wait.
+    fn perform_or_start(&mut self, token: Token, mut op: Op) {
+        match operation::perform(&mut op) {
+            Some(done) => self.local.push_back(Completion { token, done }),
+            None => self.start(token, op),
+        }
+    }
+
     /// Answers with `result` unless that says that waiting is needed.
     fn conclude_or_start(&mut self, token: Token, op: Op, result: Result<usize, Errno>) {
         match result {
@@ -221,26 +230,48 @@ impl Uring {
             return None;
         };
         let token = entry.token;
-        let result = match entry.op {
+        let result = match &mut entry.op {
             Op::Accept { .. } if cqueue::more(flags) => {
                 let done = Done::Accept { result: result.map(|fd| fd as Fd), armed: true };
                 return Some(Completion { token, done });
             }
-            Op::SendFile { .. } if entry.cancelled => Err(Errno(libc::ECANCELED)),
-            Op::SendFile { fd, ref file, offset, len } => {
-                let sent = result.and_then(|_| sys::sendfile(fd, file.fd(), offset, len));
-                if sent == Err(Errno(libc::EAGAIN)) {
+            Op::CreateFile { directory, creation } => match creation.advance(directory, result) {
+                Next::Step => {
                     self.issue(key);
                     return None;
                 }
-                sent
-            }
+                Next::Finished(result) => result.map(|fd| fd as usize),
+                Next::Failed(fd, errno) => {
+                    self.close(fd);
+                    Err(errno)
+                }
+            },
+            op if operation::is_only_awaited(op) => match result {
+                Ok(_) if entry.cancelled => Err(Errno(libc::ECANCELED)),
+                Ok(_) => return self.completed_wait(key),
+                failed => failed,
+            },
             _ => result,
         };
         let (token, op) = self.in_flight.remove(key);
         let buffer = cqueue::buffer_select(flags);
         let done = operation::answer(op, result, buffer, &mut self.transit);
         Some(Completion { token, done })
+    }
+
+    /// What an operation waited for has come.
+    fn completed_wait(&mut self, key: u32) -> Option<Completion> {
+        let op = &mut self.in_flight.get_mut(key).expect("just looked at").op;
+        match operation::perform(op) {
+            Some(done) => {
+                let (token, _) = self.in_flight.remove(key);
+                Some(Completion { token, done })
+            }
+            None => {
+                self.issue(key);
+                None
+            }
+        }
     }
 
     /// Ends everything in flight. Whether that succeeded.
@@ -282,13 +313,11 @@ impl Backend for Uring {
                 let op = Op::Send { fd, out, more: false };
                 match sys::has_input(fd) {
                     true => self.conclude(token, op, Err(Errno(libc::EBUSY))),
-                    false => self.start(token, op),
+                    false => self.submit(token, op),
                 }
             }
-            Op::SendFile { fd, ref file, offset, len } => {
-                let sent = sys::sendfile(fd, file.fd(), offset, len);
-                self.conclude_or_start(token, op, sent);
-            }
+            Op::FillWithFile { poll_first: true, .. } => self.start(token, op),
+            op if operation::is_only_awaited(&op) => self.perform_or_start(token, op),
             Op::OpenFile { ref root, ref path } => {
                 let opened = operation::open_cached(root, path);
                 self.conclude_or_start(token, op, opened);
@@ -388,11 +417,8 @@ impl Wake for Waker {
 
 /// Closes what a completion brings that nobody awaits any more.
 fn discard(completion: Completion) {
-    match completion.done {
-        Done::Accept { result: Ok(fd), .. } | Done::OpenFile { result: Ok((fd, _)) } => {
-            sys::close(fd);
-        }
-        _ => {}
+    if let Some(fd) = completion.done.descriptor() {
+        sys::close(fd);
     }
 }
 
