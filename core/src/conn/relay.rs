@@ -1,16 +1,26 @@
 //! A response on its way from a worker to a client.
 //!
 //! Owns the pieces that the client has not taken yet, and how the response ends. The exchange
-//! puts in, the client takes out; neither waits for the other within `response_memory`.
+//! puts in, the client takes out. What is more than `response_memory` goes through the spool; a
+//! worker waits for a client only where that cannot be.
 
+use super::backlog::Backlog;
 use super::buffers::Buffers;
-use crate::io::{Body, Outgoing, Time};
+use super::world::World;
+use crate::io::{Body, Errno, Fd, Outgoing, SharedFile, Time, Token};
+use crate::limits::Limits;
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 /// See the module's documentation.
 pub(crate) struct Relay {
-    ready: VecDeque<Outgoing>,
+    ready: VecDeque<Piece>,
+    /// Bytes of `ready` in memory.
     bytes: usize,
+    /// Behind `ready`.
+    backlog: Option<Box<Backlog>>,
+    /// The application has not forbidden it.
+    pub(crate) may_spool: bool,
     end: Option<End>,
     /// The status sent to the client.
     pub(crate) status: u16,
@@ -21,6 +31,12 @@ pub(crate) struct Relay {
     /// When the request got its slot, and when the response's head had arrived.
     pub(crate) dispatched_at: Option<Time>,
     pub(crate) responded_at: Option<Time>,
+}
+
+/// A part of a response.
+pub(crate) enum Piece {
+    Bytes(Outgoing),
+    File { file: Rc<SharedFile>, offset: u64, len: u64 },
 }
 
 /// How a response ends.
@@ -60,6 +76,8 @@ impl Relay {
         Relay {
             ready: buffers.queue(),
             bytes: 0,
+            backlog: None,
+            may_spool: true,
             end: None,
             status: 0,
             content_bytes: 0,
@@ -69,15 +87,27 @@ impl Relay {
         }
     }
 
-    pub(crate) fn put(&mut self, piece: Outgoing) {
+    pub(crate) fn put(&mut self, piece: Outgoing, buffers: &mut Buffers) {
         debug_assert!(self.end.is_none(), "the response has ended");
-        self.bytes += piece.remaining();
-        self.ready.push_back(piece);
+        match &mut self.backlog {
+            Some(backlog) => backlog.put(piece, buffers),
+            None => {
+                self.bytes += piece.remaining();
+                self.ready.push_back(Piece::Bytes(piece));
+            }
+        }
+    }
+
+    /// Puts in a part of a file, behind the head only.
+    pub(crate) fn put_file(&mut self, file: Rc<SharedFile>, offset: u64, len: u64) {
+        debug_assert!(self.end.is_none() && self.backlog.is_none());
+        self.ready.push_back(Piece::File { file, offset, len });
     }
 
     /// Puts in a few bytes, behind the last piece where that costs nothing.
     pub(crate) fn append(&mut self, bytes: &[u8], buffers: &mut Buffers) {
-        if let Some(last) = self.ready.back_mut()
+        if let Some(Piece::Bytes(last)) = self.ready.back_mut()
+            && self.backlog.is_none()
             && matches!(last.body, Body::None)
         {
             last.head.extend_from_slice(bytes);
@@ -85,7 +115,7 @@ impl Relay {
         } else {
             let mut head = buffers.small();
             head.extend_from_slice(bytes);
-            self.put(Outgoing::new(head, Body::None));
+            self.put(Outgoing::new(head, Body::None), buffers);
         }
     }
 
@@ -98,30 +128,93 @@ impl Relay {
         self.end.get_or_insert(end);
     }
 
-    pub(crate) fn take(&mut self) -> Option<Outgoing> {
-        let piece = self.ready.pop_front()?;
-        self.bytes -= piece.remaining();
+    pub(crate) fn take(&mut self, buffers: &mut Buffers) -> Option<Piece> {
+        let Some(piece) = self.ready.pop_front() else {
+            let piece = self.backlog.as_mut()?.take();
+            self.drop_drained(buffers);
+            return piece;
+        };
+        if let Piece::Bytes(out) = &piece {
+            self.bytes -= out.remaining();
+        }
         Some(piece)
     }
 
-    /// Bytes put in and not taken.
-    pub(crate) fn waiting(&self) -> usize {
-        self.bytes
+    /// More of the response may be put in.
+    pub(crate) fn has_room(&self, limits: &Limits) -> bool {
+        match &self.backlog {
+            Some(backlog) if !backlog.has_failed() => backlog.has_room(limits.response_max),
+            Some(backlog) => self.bytes + backlog.memory() < limits.response_memory,
+            None => self.bytes < limits.response_memory,
+        }
+    }
+
+    /// Memory is full: what comes from now on goes through a file. True: it has begun to.
+    pub(crate) fn overflow(&mut self, token: Token, w: &mut World) -> bool {
+        let overflows = self.may_spool && self.backlog.is_none() && !self.has_room(&w.limits);
+        if overflows {
+            self.backlog = Some(Box::new(Backlog::begin(token, w)));
+        }
+        overflows
+    }
+
+    /// Writes what waits for that.
+    pub(crate) fn spool_on(&mut self, token: Token, w: &mut World) {
+        if let Some(backlog) = &mut self.backlog {
+            backlog.write_on(token, w);
+        }
+    }
+
+    /// An operation on the spool file is in flight.
+    pub(crate) fn is_spooling(&self) -> bool {
+        self.backlog.as_ref().is_some_and(|backlog| backlog.is_busy())
+    }
+
+    /// The spool file has been made, or not.
+    pub(crate) fn on_created(&mut self, result: Result<Fd, Errno>, w: &mut World) {
+        self.backlog.as_mut().expect("asked for the file").on_created(result, w);
+        self.drop_drained(&mut w.buffers);
+    }
+
+    /// A piece has been written to the spool file, or not.
+    pub(crate) fn on_written(
+        &mut self,
+        out: Outgoing,
+        result: Result<usize, Errno>,
+        token: Token,
+        w: &mut World,
+    ) {
+        let backlog = self.backlog.as_mut().expect("asked for the write");
+        backlog.on_written(out, result, token, w);
     }
 
     /// How the response ended, once everything has been taken.
     pub(crate) fn end(&self) -> Option<End> {
-        self.end.filter(|_| self.ready.is_empty())
+        self.end.filter(|_| self.ready.is_empty() && self.backlog.is_none())
     }
 
-    /// Forgets everything; for a client that has gone.
+    /// Forgets everything that is not in flight; for a client that has gone.
     pub(crate) fn clear(&mut self, buffers: &mut Buffers) {
-        while let Some(piece) = self.take() {
-            buffers.give_outgoing(piece);
+        self.bytes = 0;
+        for piece in self.ready.drain(..) {
+            buffers.give_piece(piece);
         }
+        if let Some(backlog) = &mut self.backlog {
+            backlog.clear(buffers);
+        }
+        self.drop_drained(buffers);
     }
 
-    pub(crate) fn dispose(self, buffers: &mut Buffers) {
+    pub(crate) fn dispose(mut self, buffers: &mut Buffers) {
+        debug_assert!(!self.is_spooling());
+        self.clear(buffers);
         buffers.give_queue(self.ready);
+    }
+
+    /// Memory is enough again. The file goes, so that no long stream makes it grow for ever.
+    fn drop_drained(&mut self, buffers: &mut Buffers) {
+        if let Some(backlog) = self.backlog.take_if(|backlog| backlog.is_drained()) {
+            backlog.dispose(buffers);
+        }
     }
 }

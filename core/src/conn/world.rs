@@ -4,16 +4,18 @@
 //! buffers, policy, and what goes out: operations and notices.
 
 use super::buffers::Buffers;
+use super::spool::Spool;
 use crate::access_log::{AccessLog, Record};
 use crate::files::{FileCache, Root};
 use crate::handler::Handler;
 use crate::http::{DateCache, Version};
-use crate::io::{Done, Op, Time, Token};
+use crate::io::{Done, Op, SharedFile, Time, Token};
 use crate::limits::Limits;
 use crate::pool::{Assignment, PoolCore, ReactorId};
 use crate::route::Policy;
 use crate::stats::Counters;
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +33,7 @@ pub(crate) struct World {
     pub(crate) roots: Vec<Root>,
     pub(crate) files: FileCache,
     pub(crate) pools: Vec<Arc<Mutex<PoolCore>>>,
+    pub(crate) spool: Spool,
     pub(crate) buffers: Buffers,
     pub(crate) log: Option<AccessLog>,
     /// No new requests are expected; every answer ends its connection.
@@ -78,6 +81,8 @@ pub(crate) struct Meta {
 pub(crate) struct Whole {
     pub(crate) head: Vec<u8>,
     pub(crate) content: Vec<u8>,
+    /// Where the content is instead, from its first byte on.
+    pub(crate) file: Option<Rc<SharedFile>>,
     /// `None`: no content was announced.
     pub(crate) content_length: Option<u64>,
     pub(crate) meta: Meta,
@@ -102,6 +107,7 @@ pub(crate) struct WorldParts {
     pub(crate) roots: Vec<Root>,
     pub(crate) files: FileCache,
     pub(crate) pools: Vec<Arc<Mutex<PoolCore>>>,
+    pub(crate) spool: Spool,
     pub(crate) log: Option<AccessLog>,
 }
 
@@ -118,6 +124,7 @@ impl World {
             roots: parts.roots,
             files: parts.files,
             pools: parts.pools,
+            spool: parts.spool,
             buffers: Buffers::default(),
             log: parts.log,
             draining: false,

@@ -2,7 +2,7 @@
 
 use super::error::BuildError;
 use super::pool_socket::PoolSocket;
-use super::{BoundPool, Server, listen};
+use super::{BoundPool, Server, listen, spool_dir};
 use crate::access_log::AccessLog;
 use crate::files::Files;
 use crate::handler::{Handler, Response};
@@ -24,6 +24,7 @@ pub struct Builder {
     addresses: Vec<String>,
     reactors: usize,
     limits: Limits,
+    spool_dir: Option<PathBuf>,
     routes: Vec<Route>,
     log: Option<AccessLog>,
 }
@@ -125,6 +126,15 @@ impl Builder {
         self
     }
 
+    /// The directory of the spool files, which take what is too large for memory: content of
+    /// requests above `content_memory`, and what clients have not taken of responses above
+    /// `response_memory`. The files have no names and go with their requests. Default: `/var/tmp`;
+    /// a file system in memory would be no gain.
+    pub fn spool_dir(mut self, directory: impl Into<PathBuf>) -> Builder {
+        self.spool_dir = Some(directory.into());
+        self
+    }
+
     /// Answers requests whose path begins with `path`, a prefix that matches on segment
     /// boundaries. The longest one wins.
     pub fn route(self, path: impl Into<String>, target: impl Into<Target>) -> Builder {
@@ -157,6 +167,8 @@ impl Builder {
         }
         check(&self.limits)?;
         io::probe()?;
+        let spool_dir = self.spool_dir.unwrap_or_else(|| spool_dir::DEFAULT.into());
+        let spool_dir = spool_dir::check(&spool_dir)?;
         let count = match self.reactors {
             0 => core_affinity::get_core_ids().map_or(1, |cores| cores.len().max(1)),
             count => count,
@@ -182,6 +194,8 @@ impl Builder {
             pools: resolved.pools,
             files: resolved.files,
             policy: Arc::new(resolved.policy),
+            spool_dir,
+            spool_budget: io::Budget::new(self.limits.spool_budget),
             limits: Arc::new(self.limits),
             log: self.log,
             shared: Arc::new(shared),

@@ -7,6 +7,7 @@ mod error;
 mod handle;
 mod listen;
 mod pool_socket;
+mod spool_dir;
 mod start;
 
 pub use builder::{Builder, Pool, Target};
@@ -15,12 +16,14 @@ pub use handle::Handle;
 
 use crate::access_log::AccessLog;
 use crate::files::Files;
+use crate::io::Budget;
 use crate::limits::Limits;
 use crate::pool::PoolCore;
 use crate::reactor::Shared;
 use crate::route::Policy;
 use crate::stats::Counters;
 use pool_socket::PoolSocket;
+use std::ffi::CString;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 
@@ -34,6 +37,8 @@ pub struct Server {
     files: Vec<Files>,
     policy: Arc<Policy>,
     limits: Arc<Limits>,
+    spool_dir: CString,
+    spool_budget: Budget,
     log: Option<AccessLog>,
     shared: Arc<Shared>,
     counters: Vec<Arc<Counters>>,

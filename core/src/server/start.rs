@@ -2,7 +2,7 @@
 
 use super::Server;
 use super::error::RunError;
-use crate::conn::WorldParts;
+use crate::conn::{Spool, WorldParts};
 use crate::files::{CacheLimits, FileCache, Root};
 use crate::io::{Errno, Graveyard, SharedFile, Uring, UringOptions};
 use crate::reactor::{Message, Reactor, Source};
@@ -78,6 +78,7 @@ fn run_one(server: &Server, number: usize, listeners: Vec<TcpListener>) -> Resul
             graveyard.clone(),
         ),
         pools: server.pools.iter().map(|p| Arc::clone(&p.core)).collect(),
+        spool: Spool::new(&server.spool_dir, server.spool_budget.clone(), graveyard.clone()),
         log: server.log.clone(),
     };
     let shared = Arc::clone(&server.shared);

@@ -3,7 +3,7 @@
 //! Owns the step from an operation to its outcome, and waking who waits for one. Must not know
 //! when completions are delivered.
 
-use super::super::{Direction, Done, Fd, Interest, Op, Outgoing, Passed, Stat, Transit};
+use super::super::{Direction, Done, Fd, Interest, Op, Outgoing, Stat, Transit};
 use super::descriptors::{Descriptors, Object};
 use super::files::{self, Inode, SimFile};
 use super::operation::{self, Stage};

@@ -14,11 +14,11 @@ mod worker;
 mod workers_directed;
 
 use super::{Mailbox, Message, Reactor, Shared, Source};
-use crate::conn::WorldParts;
+use crate::conn::{Spool, WorldParts};
 use crate::files::{CacheLimits, FileCache, Files, Root};
 use crate::handler::{Reply, Request, Response};
 use crate::io::sim::{BackendId, DescriptorKind, Faults, Peer, SimBackend, SimKernel};
-use crate::io::{Backend, Fd, Graveyard, SharedFile, Time};
+use crate::io::{Backend, Budget, Fd, Graveyard, SharedFile, Time};
 use crate::limits::Limits;
 use crate::pool::{PoolCore, PoolCounts, PoolLimits};
 use crate::route::{Action, Policy};
@@ -43,6 +43,7 @@ struct Edge {
     pools: Vec<Arc<Mutex<PoolCore>>>,
     counters: Vec<Arc<Counters>>,
     shared: Arc<Shared>,
+    budget: Budget,
 }
 
 /// What is special about an edge.
@@ -97,6 +98,7 @@ impl Edge {
             pools,
             counters: (0..count).map(|_| Arc::new(Counters::default())).collect(),
             shared,
+            budget: Budget::new(settings.limits.spool_budget),
         };
         let (limits, policy) = (Arc::new(settings.limits.clone()), Arc::new(policy()));
         for number in 0..count {
@@ -123,6 +125,7 @@ impl Edge {
             roots: vec![Root::new(0, directory, Rc::new(Files::new("/")))],
             files: FileCache::new(CacheLimits::default(), graveyard.clone()),
             pools: self.pools.clone(),
+            spool: Spool::new(c"spool", self.budget.clone(), graveyard.clone()),
             log: None,
         };
         let shared = Arc::clone(&self.shared);
@@ -259,6 +262,7 @@ impl Edge {
             assert_eq!((slots, idle, queued), (0, 0, 0), "slots left");
         }
         assert_eq!(self.shared.connections.load(super::Ordering::SeqCst), 0);
+        assert_eq!(self.budget.used(), 0, "spool files left");
         let stats = self.stats();
         assert_eq!(stats.stale, 0, "a completion came for nobody");
         assert_eq!(stats.accepted, stats.closed, "every connection ends once");
