@@ -21,6 +21,7 @@ pub(crate) struct Relay {
     backlog: Option<Box<Backlog>>,
     /// The application has not forbidden it.
     pub(crate) may_spool: bool,
+    has_spooled: bool,
     end: Option<End>,
     /// The status sent to the client.
     pub(crate) status: u16,
@@ -78,6 +79,7 @@ impl Relay {
             bytes: 0,
             backlog: None,
             may_spool: true,
+            has_spooled: false,
             end: None,
             status: 0,
             content_bytes: 0,
@@ -129,15 +131,17 @@ impl Relay {
     }
 
     pub(crate) fn take(&mut self, buffers: &mut Buffers) -> Option<Piece> {
-        let Some(piece) = self.ready.pop_front() else {
-            let piece = self.backlog.as_mut()?.take();
-            self.drop_drained(buffers);
-            return piece;
+        let piece = match self.ready.pop_front() {
+            Some(piece) => {
+                if let Piece::Bytes(out) = &piece {
+                    self.bytes -= out.remaining();
+                }
+                Some(piece)
+            }
+            None => self.backlog.as_mut()?.take(),
         };
-        if let Piece::Bytes(out) = &piece {
-            self.bytes -= out.remaining();
-        }
-        Some(piece)
+        self.drop_drained(buffers);
+        piece
     }
 
     /// More of the response may be put in.
@@ -149,13 +153,15 @@ impl Relay {
         }
     }
 
-    /// Memory is full: what comes from now on goes through a file. True: it has begun to.
-    pub(crate) fn overflow(&mut self, token: Token, w: &mut World) -> bool {
-        let overflows = self.may_spool && self.backlog.is_none() && !self.has_room(&w.limits);
-        if overflows {
+    /// The client has taken what it can. If memory is full, what still comes goes through a file.
+    pub(crate) fn overflow(&mut self, token: Token, w: &mut World) {
+        let is_full = self.backlog.is_none() && !self.has_room(&w.limits);
+        if is_full && self.may_spool && !self.is_finished() {
             self.backlog = Some(Box::new(Backlog::begin(token, w)));
+            if !std::mem::replace(&mut self.has_spooled, true) {
+                w.counters.responses_spooled.count();
+            }
         }
-        overflows
     }
 
     /// Writes what waits for that.
@@ -213,7 +219,8 @@ impl Relay {
 
     /// Memory is enough again. The file goes, so that no long stream makes it grow for ever.
     fn drop_drained(&mut self, buffers: &mut Buffers) {
-        if let Some(backlog) = self.backlog.take_if(|backlog| backlog.is_drained()) {
+        let is_over = |backlog: &mut Box<Backlog>| self.ready.is_empty() && backlog.is_drained();
+        if let Some(backlog) = self.backlog.take_if(is_over) {
             backlog.dispose(buffers);
         }
     }

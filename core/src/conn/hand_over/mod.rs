@@ -160,8 +160,9 @@ impl HandOver {
         self.conclude(w);
     }
 
-    /// The client has taken something: reading may go on.
+    /// The client has taken what it can: reading goes on, into a file if there is no other room.
     pub(crate) fn on_drained(&mut self, w: &mut World) {
+        self.relay.overflow(self.token, w);
         self.receive(w);
     }
 
@@ -234,7 +235,7 @@ impl HandOver {
                 if self.upstream.has_begun() && self.deadline.is_some() {
                     self.deadline = Some(w.now.after(patience));
                 }
-                self.spool(w);
+                self.relay.spool_on(self.token, w);
                 self.receive(w);
                 self.notify_client(w);
             }
@@ -260,7 +261,7 @@ impl HandOver {
             unreachable!("responses come from slots");
         };
         self.deadline = None;
-        self.spool(w);
+        self.relay.spool_on(self.token, w);
         self.finish(End::Complete, w);
         if self.sending {
             // It has answered before it had the request: the slot is free when our send has ended.

@@ -21,12 +21,4 @@ impl HandOver {
         self.receive(w);
         self.notify_client(w);
     }
-
-    /// What the client has not taken leaves memory, if it is too much.
-    pub(super) fn spool(&mut self, w: &mut World) {
-        if self.client.is_some() && self.relay.overflow(self.token, w) {
-            w.counters.responses_spooled.count();
-        }
-        self.relay.spool_on(self.token, w);
-    }
 }

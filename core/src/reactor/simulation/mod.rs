@@ -7,9 +7,11 @@ mod client;
 mod clients_directed;
 mod incoming;
 mod oracle;
+mod passing;
 mod random;
 mod request;
 mod response;
+mod spool_directed;
 mod worker;
 mod workers_directed;
 

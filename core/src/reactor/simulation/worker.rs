@@ -6,10 +6,11 @@
 use super::Edge;
 use super::incoming::Incoming;
 use super::oracle::Oracle;
+use super::passing;
 use super::request::{Form, answer_content};
 use super::response::find;
 use crate::io::Time;
-use crate::io::sim::{Peer, Random};
+use crate::io::sim::{Peer, Random, SimFile};
 use crate::pool::GOODBYE;
 use std::time::Duration;
 
@@ -21,6 +22,10 @@ pub(super) struct Worker {
     /// Bytes that its connection holds.
     capacity: usize,
     state: State,
+    /// Of the request that it reads.
+    files: Vec<SimFile>,
+    /// To go with the first byte of its answer.
+    answer_files: Vec<SimFile>,
     fate: Fate,
     asleep_until: Time,
     stays_away: bool,
@@ -69,6 +74,8 @@ enum Fate {
     /// Sends more than its answer, or something before it has a request.
     BabbleBehind,
     BabbleBefore,
+    /// Passes a descriptor as it must not be.
+    Misuse,
     Hang,
     /// Leaves instead of reading, after the answer, by `Connection: close`.
     LeaveUnread,
@@ -85,6 +92,8 @@ impl Worker {
             peer: None,
             capacity: 0,
             state: State::Away,
+            files: Vec::new(),
+            answer_files: Vec::new(),
             fate: Fate::Answer,
             asleep_until: start,
             stays_away: false,
@@ -125,7 +134,7 @@ impl Worker {
             State::Away => unreachable!("connected"),
             State::Greeting(answer) => self.greet(answer, ended, now),
             State::Reading(taken) => self.read(taken, ended, now, oracle),
-            State::Started(id) => self.begin_answer(id, now, oracle),
+            State::Started(id) => self.begin_answer(id, now, edge, oracle),
             State::Sending { id, bytes, sent } => self.send(id, bytes, sent, ended, now, oracle),
         };
         if acted && self.manners.pause > 0 {
@@ -167,6 +176,7 @@ impl Worker {
 
     fn next_request(&mut self) {
         self.state = State::Reading(Vec::new());
+        self.files.clear();
         let Manners { dies, leaves, babbles, hangs, .. } = self.manners;
         let random = &mut self.random;
         self.fate = if random.chance(dies) {
@@ -175,7 +185,8 @@ impl Worker {
         } else if random.chance(leaves) {
             [Fate::LeaveUnread, Fate::LeaveAfter, Fate::CloseAfter][random.within(0..=2)]
         } else if random.chance(babbles) {
-            [Fate::Babble, Fate::BabbleBehind, Fate::BabbleBefore][random.within(0..=2)]
+            use Fate::{Babble, BabbleBefore, BabbleBehind, Misuse};
+            [Babble, BabbleBehind, BabbleBefore, Misuse][random.within(0..=3)]
         } else if random.chance(hangs) {
             Fate::Hang
         } else {
@@ -213,6 +224,7 @@ impl Worker {
         let most = (request.len - 1 - taken.len()).min(seen.len() - taken.len());
         let most = if most > 1 { self.random.within(1..=most) } else { most };
         let count = peer.receive_into(most, &mut taken);
+        self.files.extend(peer.take_files());
         if self.fate == Fate::DieHalfRead && taken.len() * 2 >= request.len {
             return self.crash(request.id, now, oracle);
         }
@@ -224,7 +236,7 @@ impl Worker {
         if ended {
             return self.end(now);
         }
-        request.check(&seen, oracle);
+        request.check(&seen, &self.files, oracle);
         assert_eq!(peer.receive_at_most(1).len(), 1);
         oracle.on_start(request.id);
         self.state = State::Started(request.id);
@@ -235,7 +247,7 @@ impl Worker {
         true
     }
 
-    fn begin_answer(&mut self, id: usize, now: Time, oracle: &mut Oracle) -> bool {
+    fn begin_answer(&mut self, id: usize, now: Time, edge: &Edge, oracle: &mut Oracle) -> bool {
         if self.fate == Fate::DieStarted {
             oracle.on_break(id);
             return self.end(now);
@@ -245,13 +257,13 @@ impl Worker {
             oracle.on_break(id);
             bytes.extend_from_slice(NONSENSE);
         } else {
-            self.write_answer(id, oracle, &mut bytes);
+            self.write_answer(id, edge, oracle, &mut bytes);
         }
         self.state = State::Sending { id, bytes, sent: 0 };
         true
     }
 
-    fn write_answer(&mut self, id: usize, oracle: &mut Oracle, out: &mut Vec<u8>) {
+    fn write_answer(&mut self, id: usize, edge: &Edge, oracle: &mut Oracle, out: &mut Vec<u8>) {
         let known = oracle.request(id);
         let (answer, method) = (known.answer, known.method);
         if self.random.chance(50) {
@@ -264,7 +276,17 @@ impl Worker {
         }
         let content = answer_content(id, answer.len);
         let without_content = method == "HEAD" || matches!(answer.status, 204 | 304);
+        let has_content = !without_content && answer.len > 0;
+        self.answer_files.clear();
         match answer.form {
+            _ if self.fate == Fate::Misuse => {
+                oracle.on_break(id);
+                self.answer_files = passing::misuse(&mut self.random, &edge.kernel, out);
+            }
+            Form::Length if has_content && self.random.chance(300) => {
+                let file = passing::content(&mut self.random, &edge.kernel, content, out);
+                self.answer_files = vec![file];
+            }
             Form::Length => {
                 if answer.status != 204 {
                     out.extend_from_slice(format!("Content-Length: {}\r\n", answer.len).as_bytes());
@@ -345,7 +367,8 @@ impl Worker {
             }
             most = rest;
         }
-        let count = peer.send(&bytes[sent..sent + most]);
+        let files = if sent == 0 { self.answer_files.clone() } else { Vec::new() };
+        let count = peer.send_with(&bytes[sent..sent + most], files);
         sent += count;
         if sent < bytes.len() {
             self.state = State::Sending { id, bytes, sent };
