@@ -131,8 +131,13 @@ impl Socket {
     fn send_flagged(&self, mut slices: &mut [IoSlice<'_>], flags: SendFlags) -> io::Result<()> {
         IoSlice::advance_slices(&mut slices, 0);
         while !slices.is_empty() {
-            let mut nothing = SendAncillaryBuffer::default();
-            let count = retry_on_intr(|| sendmsg(&self.0, slices, &mut nothing, flags))?;
+            let count = match slices {
+                [one] => retry_on_intr(|| rustix::net::send(&self.0, one, flags))?,
+                _ => {
+                    let mut nothing = SendAncillaryBuffer::default();
+                    retry_on_intr(|| sendmsg(&self.0, slices, &mut nothing, flags))?
+                }
+            };
             IoSlice::advance_slices(&mut slices, count);
         }
         Ok(())

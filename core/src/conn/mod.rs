@@ -19,6 +19,7 @@ mod request;
 mod response;
 mod slot;
 mod spool;
+mod text;
 mod upload;
 mod upstream;
 mod world;

@@ -6,6 +6,7 @@ use super::client::{Client, State};
 use super::content::Content;
 use super::relay::{End, Failure, Relay};
 use super::response::{self, COPY_MOST, Own};
+use super::text::Text;
 use super::world::{Meta, Notice, Whole, World, ascii};
 use crate::access_log::Record;
 use crate::files::{Ask, FileContent, FileReply, Step};
@@ -15,7 +16,6 @@ use crate::io::Token;
 use crate::route::Action;
 use bytes::Bytes;
 use std::mem::MaybeUninit;
-use std::net::SocketAddr;
 
 impl Client {
     /// Handles the request at the start of `bytes`, if its head is there; says how many bytes it
@@ -168,10 +168,12 @@ impl Client {
 
     fn canonical_head(&self, head: &RequestHead<'_, '_>, target: &str, w: &mut World) -> Vec<u8> {
         let (mut ip, mut local) = (Text::default(), Text::default());
+        ip.push_ip(self.peer.ip());
+        local.push_address(self.local);
         let facts = Forwarded {
-            peer_ip: ip.write(format_args!("{}", canonical_ip(self.peer))),
+            peer_ip: ip.as_str(),
             peer_port: self.peer.port(),
-            local: local.write(format_args!("{}", self.local)),
+            local: local.as_str(),
             scheme: "http",
             request_id: ascii(&self.meta.id),
         };
@@ -336,34 +338,6 @@ impl Client {
     fn answer_own(&mut self, answer: &Own<'_>, w: &mut World) {
         let content = response::write(&mut self.output, answer, &self.meta, w);
         self.on_answered(answer.status, content, w);
-    }
-}
-
-/// IPv4 addresses of a dual-stack listener as IPv4.
-fn canonical_ip(address: SocketAddr) -> std::net::IpAddr {
-    address.ip().to_canonical()
-}
-
-/// A short text on the stack.
-struct Text {
-    bytes: [u8; 64],
-    len: usize,
-}
-
-impl Default for Text {
-    fn default() -> Self {
-        Text { bytes: [0; 64], len: 0 }
-    }
-}
-
-impl Text {
-    fn write(&mut self, text: std::fmt::Arguments<'_>) -> &str {
-        use std::io::Write;
-        let mut room = &mut self.bytes[..];
-        // The longest socket address has 58 bytes, so nothing is cut off.
-        let _ = room.write_fmt(text);
-        self.len = 64 - room.len();
-        ascii(&self.bytes[..self.len])
     }
 }
 

@@ -94,14 +94,13 @@ pub(super) fn peer_process(socket: Fd) -> u32 {
     peer.pid.max(0) as u32
 }
 
-/// Whether something has arrived that was not received. An end of file is nothing.
+/// Whether something has arrived that was not received (`FIONREAD`, unix(7)). An end of file is
+/// nothing.
 pub(super) fn has_input(socket: Fd) -> bool {
-    let mut byte = 0u8;
-    // SAFETY: one byte is written to `byte`, which outlives the call.
-    let received = unsafe {
-        libc::recv(socket, (&raw mut byte).cast(), 1, libc::MSG_PEEK | libc::MSG_DONTWAIT)
-    };
-    received > 0
+    let mut unread: libc::c_int = 0;
+    // SAFETY: the kernel writes one int to `unread`, which outlives the call.
+    let result = unsafe { libc::ioctl(socket, libc::FIONREAD, &raw mut unread) };
+    result == 0 && unread > 0
 }
 
 /// shutdown(2); its errors mean that the connection has ended already.

@@ -1,0 +1,105 @@
+//! Addresses as text, without allocation and without the formatting machinery: each forwarded
+//! request has three.
+//!
+//! Owns a short text on the stack.
+
+use super::world::ascii;
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// Room for the longest socket address, 58 bytes.
+pub(super) struct Text {
+    bytes: [u8; 64],
+    len: usize,
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Text { bytes: [0; 64], len: 0 }
+    }
+}
+
+impl Text {
+    /// An address; IPv4 of a dual-stack listener as IPv4.
+    pub(super) fn push_ip(&mut self, ip: IpAddr) {
+        match ip.to_canonical() {
+            IpAddr::V4(ip) => self.push_v4(ip),
+            ip => self.push_formatted(format_args!("{ip}")),
+        }
+    }
+
+    /// `IP:PORT`, with IPv6 in brackets.
+    pub(super) fn push_address(&mut self, address: SocketAddr) {
+        match address.ip().to_canonical() {
+            IpAddr::V4(ip) => {
+                self.push_v4(ip);
+                self.push(b':');
+                self.push_decimal(address.port());
+            }
+            _ => self.push_formatted(format_args!("{address}")),
+        }
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        ascii(&self.bytes[..self.len])
+    }
+
+    fn push_v4(&mut self, ip: Ipv4Addr) {
+        for (index, octet) in ip.octets().into_iter().enumerate() {
+            if index > 0 {
+                self.push(b'.');
+            }
+            self.push_decimal(u16::from(octet));
+        }
+    }
+
+    fn push_decimal(&mut self, number: u16) {
+        if number >= 10 {
+            self.push_decimal(number / 10);
+        }
+        self.push(b'0' + (number % 10) as u8);
+    }
+
+    fn push_formatted(&mut self, text: std::fmt::Arguments<'_>) {
+        let mut room = &mut self.bytes[self.len..];
+        // It fits; what did not would be cut off.
+        let _ = room.write_fmt(text);
+        let left = room.len();
+        self.len = self.bytes.len() - left;
+    }
+
+    fn push(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(self.len) {
+            *place = byte;
+            self.len += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_read_as_usual() {
+        for text in ["0.0.0.0:0", "192.0.2.7:65535", "[2001:db8::1]:80", "255.255.255.255:10"] {
+            let address: SocketAddr = text.parse().unwrap();
+            let (mut whole, mut ip) = (Text::default(), Text::default());
+            whole.push_address(address);
+            ip.push_ip(address.ip());
+            assert_eq!(whole.as_str(), text);
+            assert_eq!(ip.as_str(), address.ip().to_string());
+        }
+        let mut mapped = Text::default();
+        mapped.push_address("[::ffff:192.0.2.7]:80".parse().unwrap());
+        assert_eq!(mapped.as_str(), "192.0.2.7:80");
+    }
+
+    #[test]
+    fn the_longest_address_fits() {
+        let longest = "[ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255%4294967295]:65535";
+        let mut text = Text::default();
+        text.push_formatted(format_args!("{longest}"));
+        assert_eq!(text.as_str().len(), longest.len().min(64));
+    }
+}
