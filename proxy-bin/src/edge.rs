@@ -34,6 +34,9 @@ pub(crate) fn build(config: &Config) -> Result<Server, EdgeError> {
     for address in &config.listen {
         builder = builder.listen(address);
     }
+    if let Some(directory) = &config.spool_dir {
+        builder = builder.spool_dir(directory);
+    }
     if let Some(log) = access_log(&config.access_log)? {
         builder = builder.access_log(log);
     }

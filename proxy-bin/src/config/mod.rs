@@ -34,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) reactors: usize,
     /// Where requests are logged.
     pub(crate) access_log: AccessLog,
+    /// `None`: the edge's default.
+    pub(crate) spool_dir: Option<PathBuf>,
     /// Bounds of the edge.
     pub(crate) limits: Limits,
     /// At least one; no two for the same host and path.
