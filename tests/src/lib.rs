@@ -17,6 +17,7 @@
 //! | `pipelining` | answers come in the order of the requests |
 //! | `queueing` | a request waits only when all workers are busy, in order, within bounds |
 //! | `slow_clients` | clients that drip occupy no worker and delay nobody |
+//! | `spool` | what is too large for memory goes through files, and workers wait for nobody |
 //! | `startup_errors` | what cannot start says why, and what to do, in one line |
 //! | `steady_state` | under load there are no errors and memory does not grow |
 //! | `streaming` | what an application produces piece by piece arrives piece by piece |
@@ -55,5 +56,5 @@ pub use process::{Process, children, is_alive, resident_bytes, send_signal};
 pub use response::Response;
 pub use site::{Site, SiteBuilder};
 pub use sys::{INT, KILL, TERM};
-pub use tools::{Tool, tool};
+pub use tools::{Tool, skip, tool};
 pub use wait::{PATIENCE, wait_until};

@@ -47,7 +47,11 @@ pub fn tool(name: &str) -> Option<Tool> {
     found.map(|path| Tool { path })
 }
 
-fn skip(reason: &str) {
+/// Says that a test is skipped, and why.
+///
+/// # Panics
+/// Instead of skipping, when `FOREBAY_REQUIRE=all`.
+pub fn skip(reason: &str) {
     let required = env::var("FOREBAY_REQUIRE").is_ok_and(|value| value == "all");
     assert!(!required, "{reason}, and FOREBAY_REQUIRE=all forbids to skip");
     let test = std::thread::current().name().unwrap_or("a test").to_owned();

@@ -212,8 +212,16 @@ impl HandOver {
     /// waits for the client.
     fn receive(&mut self, w: &mut World) {
         let Phase::OnSlot { fd, ended: None, .. } = self.phase else { return };
-        let may = self.request.is_begun && self.relay.has_room(&w.limits);
-        if may && !self.receiving {
+        if self.receiving || !self.request.is_begun {
+            return;
+        }
+        let has_room = self.relay.has_room(&w.limits);
+        if self.upstream.has_begun() && !self.relay.is_finished() {
+            // A worker that waits for its client is not late.
+            let patience = w.pool(self.pool).limits().deadline;
+            self.deadline = has_room.then_some(w.now.after(patience));
+        }
+        if has_room {
             self.receiving = true;
             let buf = self.upstream.buffer(&mut w.buffers);
             // A worker cannot have answered what it has just been sent.
@@ -231,10 +239,6 @@ impl HandOver {
         let wanted = self.is_wanted();
         match self.upstream.on_bytes(buf, &mut self.relay, wanted, w) {
             Progress::More => {
-                let patience = w.pool(self.pool).limits().deadline;
-                if self.upstream.has_begun() && self.deadline.is_some() {
-                    self.deadline = Some(w.now.after(patience));
-                }
                 self.relay.spool_on(self.token, w);
                 self.receive(w);
                 self.notify_client(w);
