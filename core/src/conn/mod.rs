@@ -7,6 +7,7 @@
 //! **Invariant:** closing is a join. A connection shuts its socket down, waits until nothing of
 //! its own is in flight, closes, and only then leaves its table.
 
+mod attached;
 mod backlog;
 mod buffers;
 mod client;

@@ -3,18 +3,16 @@
 //! Owns the position in the response. Must not know slots or clients. Everything a worker sends
 //! is held to the same standard as what clients send; it is only trusted to be slow never.
 
+use super::attached::{Attached, FilePart};
 use super::buffers::Buffers;
 use super::relay::Relay;
 use super::response::COPY_MOST;
 use super::world::{Meta, World, ascii};
-use crate::http::{
-    self, ChunkedDecoder, Framing, HeadLimits, HeadSearch, ResponseHead, SLOTS, Version,
-};
-use crate::io::{Body, FileKind, Outgoing, Passed, SharedFile, Stat};
+use crate::http::{self, ChunkedDecoder, Framing, HeadLimits, HeadSearch, SLOTS, Version};
+use crate::io::{Body, Outgoing, Passed};
 use crate::pool::{Goodbye, begins_like_goodbye};
 use std::mem::MaybeUninit;
 use std::ops::Range;
-use std::rc::Rc;
 
 /// See the module's documentation.
 pub(crate) struct Upstream {
@@ -34,20 +32,6 @@ pub(crate) struct Upstream {
     attached: Attached,
     /// Content that is in a file, to be put in behind the head.
     file: Option<FilePart>,
-}
-
-/// What the worker has passed besides bytes.
-enum Attached {
-    Nothing,
-    File { file: Rc<SharedFile>, stat: Stat, readable: bool },
-    TooMany,
-}
-
-/// A part of a file that has been checked.
-struct FilePart {
-    file: Rc<SharedFile>,
-    offset: u64,
-    len: u64,
 }
 
 enum State {
@@ -83,7 +67,7 @@ impl Upstream {
             received: false,
             goodbye: false,
             keep_alive: true,
-            attached: Attached::Nothing,
+            attached: Attached::default(),
             file: None,
         }
     }
@@ -98,18 +82,7 @@ impl Upstream {
 
     /// A descriptor may have come along; from here on it has an owner.
     pub(crate) fn attach(&mut self, passed: Passed, w: &World) {
-        let file = match passed {
-            Passed::Nothing => return,
-            Passed::File(passed) => {
-                let file = w.spool.adopt(passed.fd);
-                Attached::File { file, stat: passed.stat, readable: passed.readable }
-            }
-            Passed::Broken => Attached::TooMany,
-        };
-        self.attached = match self.attached {
-            Attached::Nothing => file,
-            _ => Attached::TooMany,
-        };
+        self.attached.add(passed, w);
     }
 
     /// The final head has arrived.
@@ -252,7 +225,7 @@ impl Upstream {
             100..=199 => return Ok(Parsed::Interim(head.len)),
             _ => {}
         }
-        let file = self.content_file(&head)?;
+        let file = std::mem::take(&mut self.attached).content(&head)?;
         self.keep_alive = head.keep_alive;
         self.client_framing = match (head.framing, self.meta.version) {
             (Framing::Length(length), _) => Framing::Length(length),
@@ -277,36 +250,6 @@ impl Upstream {
         relay.keep_alive = keep_alive;
         http::write_response(out, &head, self.client_framing, version, keep_alive, ascii(&w.date));
         Ok(Parsed::Final(head.len))
-    }
-
-    /// The part of the passed file that the head speaks of, if it does; both must be there.
-    fn content_file(
-        &mut self,
-        head: &ResponseHead<'_, '_>,
-    ) -> Result<Option<FilePart>, &'static str> {
-        let mut fields = head.fields.iter().filter(|f| f.name.eq_ignore_ascii_case(BODY_FD));
-        let attached = std::mem::replace(&mut self.attached, Attached::Nothing);
-        let (field, file, stat, readable) = match (fields.next(), attached) {
-            (None, Attached::Nothing) => return Ok(None),
-            (_, Attached::TooMany) => return Err("more than one descriptor"),
-            (None, Attached::File { .. }) => return Err("a descriptor without Forebay-Body-Fd"),
-            (Some(_), Attached::Nothing) => return Err("Forebay-Body-Fd without a descriptor"),
-            (Some(field), Attached::File { file, stat, readable }) => (field, file, stat, readable),
-        };
-        let offset = decimal(field.value).filter(|_| fields.next().is_none());
-        let (Some(offset), Framing::Length(len)) = (offset, head.framing) else {
-            return Err("malformed Forebay-Body-Fd");
-        };
-        if len == 0 {
-            return Err("Forebay-Body-Fd without content");
-        }
-        if stat.kind != FileKind::Regular || !readable {
-            return Err("the descriptor is no regular file that can be read");
-        }
-        if offset.checked_add(len).is_none_or(|end| end > stat.size) {
-            return Err("the file is shorter than Forebay-Body-Fd says");
-        }
-        Ok(Some(FilePart { file, offset, len }))
     }
 
     /// `range` of `buf` is raw content, `head` goes before it.
@@ -423,12 +366,4 @@ enum Parsed {
     Incomplete,
     Interim(usize),
     Final(usize),
-}
-
-/// Says that the content is in the descriptor that came along, and from which byte on.
-const BODY_FD: &str = "Forebay-Body-Fd";
-
-fn decimal(value: &[u8]) -> Option<u64> {
-    let is_decimal = value.iter().all(u8::is_ascii_digit);
-    ascii(value).parse().ok().filter(|_| is_decimal)
 }

@@ -3,14 +3,14 @@
 //! Owns the step from an operation to its outcome, and waking who waits for one. Must not know
 //! when completions are delivered.
 
-use super::super::{Direction, Done, Fd, Interest, Op, Outgoing, Stat, Transit};
+use super::super::{Direction, Done, Fd, Interest, Op, Stat};
 use super::descriptors::{Descriptors, Object};
-use super::files::{self, Inode, SimFile};
+use super::files::{self, Inode};
 use super::operation::{self, Stage};
 use super::ring::{Ring, Waiter};
-use super::stream::Stream;
+use super::transfer::{fill, recv, send, send_file};
 use super::transit::TransitPool;
-use super::{Errno, Faults, Kernel, Random, disk};
+use super::{Errno, Faults, Kernel, disk};
 use std::ffi::CStr;
 use std::mem;
 use std::rc::Rc;
@@ -314,7 +314,7 @@ fn stream_index(descriptors: &Descriptors, fd: Fd) -> usize {
     }
 }
 
-fn inode(descriptors: &Descriptors, fd: Fd) -> &Rc<Inode> {
+pub(super) fn inode(descriptors: &Descriptors, fd: Fd) -> &Rc<Inode> {
     match descriptors.object(fd) {
         Object::File(inode) => inode,
         other => unreachable!("{other:?} was checked when submitted"),
@@ -325,85 +325,4 @@ fn look_up(descriptors: &Descriptors, root: Fd, path: &CStr) -> Result<(Rc<Inode
     let inode = files::resolve(inode(descriptors, root), path.to_bytes())?;
     let stat = inode.stat();
     Ok((inode, stat))
-}
-
-fn recv(
-    stream: &mut Stream,
-    pool: &mut TransitPool,
-    poll_first: bool,
-    random: &mut Random,
-    faults: &Faults,
-) -> Option<Result<Option<Transit>, Errno>> {
-    let readable = stream.readable();
-    // Linux chooses the buffer before it looks for data, unless it polls first.
-    if !readable && (poll_first || !pool.is_empty()) {
-        return None;
-    }
-    if pool.is_empty() || random.chance(faults.no_buffers) {
-        return Some(Err(Errno(libc::ENOBUFS)));
-    }
-    let most = random.maybe_part(faults.short_receive, pool.bytes());
-    Some(pool.fill(|buf| {
-        let mut rest = buf;
-        stream.receive(most, |piece| {
-            let (start, end) = mem::take(&mut rest).split_at_mut(piece.len());
-            start.copy_from_slice(piece);
-            rest = end;
-        })
-    }))
-}
-
-fn fill(
-    stream: &mut Stream,
-    buf: &mut Vec<u8>,
-    random: &mut Random,
-    faults: &Faults,
-) -> Option<Result<usize, Errno>> {
-    if !stream.readable() {
-        return None;
-    }
-    let most = random.maybe_part(faults.short_receive, buf.capacity() - buf.len());
-    // What no receive has asked for is lost.
-    stream.take_files();
-    Some(stream.receive(most, |piece| buf.extend_from_slice(piece)))
-}
-
-fn send(
-    stream: &mut Stream,
-    out: &mut Outgoing,
-    descriptors: &Descriptors,
-    random: &mut Random,
-    faults: &Faults,
-) -> Option<Result<usize, Errno>> {
-    if out.remaining() == 0 {
-        return Some(Ok(0));
-    }
-    if !stream.writable() {
-        return None;
-    }
-    let most = random.maybe_part(faults.short_send, out.remaining().min(stream.room()));
-    if let Some(file) = out.file_due() {
-        let inode = Rc::clone(inode(descriptors, file.fd()));
-        stream.attach(SimFile { inode, readable: true });
-    }
-    let result = stream.send(out.slices(), most);
-    if let Ok(count) = result {
-        out.advance(count);
-    }
-    Some(result)
-}
-
-fn send_file(
-    stream: &mut Stream,
-    inode: &Inode,
-    offset: u64,
-    most: usize,
-) -> Option<Result<usize, Errno>> {
-    let moved = inode.read(offset, most, |bytes| match bytes {
-        [] => Some(Ok(0)),
-        _ if !stream.writable() => None,
-        _ => Some(stream.send([bytes, &[]], bytes.len())),
-    });
-    // sendfile(2) says EINVAL of what it cannot read.
-    moved.unwrap_or(Some(Err(Errno(libc::EINVAL))))
 }

@@ -28,6 +28,7 @@ mod peer;
 mod pipe;
 mod ring;
 mod stream;
+mod transfer;
 mod transit;
 
 pub(crate) use backend::{BackendId, SimBackend};

@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code)]
 
+mod ending;
 mod in_flight;
 mod operation;
 mod probe;
@@ -273,28 +274,6 @@ impl Uring {
             }
         }
     }
-
-    /// Ends everything in flight. Whether that succeeded.
-    fn quiesce(&mut self) -> bool {
-        self.closing = true;
-        self.in_flight.cancel_all();
-        let mut ended = Vec::new();
-        for _ in 0..QUIESCE_ATTEMPTS {
-            if self.in_flight.len() + self.internal == 0 {
-                break;
-            }
-            let entered = self.ring.enter(0, None).and_then(|()| {
-                self.ring.cancel_all();
-                self.ring.enter(1, Some(QUIESCE_WAIT))
-            });
-            if entered.and_then(|()| self.reap(usize::MAX, &mut ended)).is_err() {
-                break;
-            }
-        }
-        ended.extend(self.local.drain(..));
-        ended.into_iter().for_each(discard);
-        self.in_flight.len() + self.internal == 0
-    }
 }
 
 impl Backend for Uring {
@@ -392,20 +371,6 @@ impl Backend for Uring {
     }
 }
 
-impl Drop for Uring {
-    fn drop(&mut self) {
-        if !self.quiesce() {
-            tracing::error!(
-                operations = self.in_flight.len(),
-                "operations do not end; leaking the memory that the kernel may still write"
-            );
-            mem::forget(mem::take(&mut self.in_flight));
-            mem::forget(mem::take(&mut self.wake_count));
-            self.transit.leak();
-        }
-    }
-}
-
 /// The eventfd behind [`Backend::waker`]; the last owner closes it.
 struct Waker(OwnedFd);
 
@@ -415,19 +380,8 @@ impl Wake for Waker {
     }
 }
 
-/// Closes what a completion brings that nobody awaits any more.
-fn discard(completion: Completion) {
-    if let Some(fd) = completion.done.descriptor() {
-        sys::close(fd);
-    }
-}
-
 /// Completions returned by one turn.
 const TURN_LIMIT: usize = 512;
-
-/// Together two seconds.
-const QUIESCE_ATTEMPTS: usize = 200;
-const QUIESCE_WAIT: Duration = Duration::from_millis(10);
 
 // `user_data` of entries that stand for no operation; keys of operations are below 2^32.
 const WAKE: u64 = u64::MAX;

@@ -193,7 +193,8 @@ fn open(root: &SharedFile, path: &CStr, how: &'static OpenHow) -> squeue::Entry 
 fn create(directory: &CStr, creation: &Creation) -> squeue::Entry {
     let here = types::Fd(libc::AT_FDCWD);
     let (path, flags) = match creation {
-        Creation::Unnamed => (directory, libc::O_TMPFILE),
+        // O_EXCL: it cannot get a name either.
+        Creation::Unnamed => (directory, libc::O_TMPFILE | libc::O_EXCL),
         Creation::Named(path, _) => (&**path, libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW),
         Creation::Unlinking(path, _) => return opcode::UnlinkAt::new(here, path.as_ptr()).build(),
     };
