@@ -35,10 +35,10 @@ impl Component {
             .args(command.get_args())
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
-            .stderr(output)
-            .process_group(0);
-        // SAFETY: between fork and exec only prctl(2) is called, which is safe there.
-        unsafe { pinned.pre_exec(end_with_parent) };
+            .stderr(output);
+        // SAFETY: between fork and exec only setsid(2) and prctl(2) are called, which are safe
+        // there.
+        unsafe { pinned.pre_exec(begin_session) };
         let child = pinned.spawn().map_err(|error| format!("cannot start {name}: {error}"))?;
         Ok(Component { name, child, log })
     }
@@ -115,11 +115,14 @@ impl Drop for Component {
     }
 }
 
-/// SIGTERM when the thread that started it is gone: every server takes its children along then.
-fn end_with_parent() -> io::Result<()> {
-    // SAFETY: prctl(2) with numbers only.
-    match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
+/// A session of its own: its group can be ended as a whole, and the scheduler shares a core
+/// between sessions (sched(7), autogroup), so that many processes of a server do not take the load
+/// generator's time. SIGTERM when the thread that started it is gone: every server takes its
+/// children along then.
+fn begin_session() -> io::Result<()> {
+    // SAFETY: system calls with numbers only.
+    match unsafe { libc::setsid().min(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM)) } {
+        ..0 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
     }
 }

@@ -17,14 +17,17 @@ use crate::io::Time;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-/// Where the server's access log goes. Cheap to clone; all clones are the same log.
+/// Where the server's access log goes. Cheap to clone; all clones are the same log. Its thread ends
+/// with the last of them.
 #[derive(Clone)]
-pub struct AccessLog(Arc<Shared>);
+pub struct AccessLog(Arc<Owner>);
+
+struct Owner(Arc<Shared>);
 
 struct Shared {
     buffer: Mutex<Buffer>,
@@ -35,6 +38,24 @@ struct Shared {
 struct Buffer {
     lines: Vec<u8>,
     is_writing: bool,
+    reopen: bool,
+    /// Nobody logs any more.
+    is_over: bool,
+}
+
+/// What the writer's thread writes to.
+trait Sink: Write + Send + 'static {
+    /// Begins anew, in the place of the same name.
+    fn reopen(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Sink for io::Stdout {}
+
+struct LogFile {
+    path: PathBuf,
+    file: File,
 }
 
 impl AccessLog {
@@ -51,63 +72,96 @@ impl AccessLog {
     /// # Errors
     /// The file cannot be opened for appending, or the thread cannot be started.
     pub fn file(path: impl AsRef<Path>) -> io::Result<AccessLog> {
-        let file: File = OpenOptions::new().create(true).append(true).open(path)?;
-        AccessLog::start(file)
+        let path = std::path::absolute(path)?;
+        let file = open(&path)?;
+        AccessLog::start(LogFile { path, file })
+    }
+
+    /// Closes the file and opens the one that now has its path: after a rotation. If that fails
+    /// the log stays where it is, and the reason is logged. Returns at once.
+    pub fn reopen(&self) {
+        self.lock().reopen = true;
+        self.shared().filled.notify_all();
     }
 
     /// Lines dropped because the buffer was full.
     pub fn dropped(&self) -> u64 {
-        self.0.dropped.load(Ordering::Relaxed)
+        self.shared().dropped.load(Ordering::Relaxed)
     }
 
-    /// Waits until what has been logged so far is written.
+    /// Waits until what has been logged so far is written, and what has been asked for is done.
     pub fn flush(&self) {
         let mut buffer = self.lock();
-        while !buffer.lines.is_empty() || buffer.is_writing {
-            buffer = self.0.filled.wait(buffer).unwrap_or_else(PoisonError::into_inner);
+        while !buffer.lines.is_empty() || buffer.is_writing || buffer.reopen {
+            buffer = self.shared().filled.wait(buffer).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    fn start(sink: impl Write + Send + 'static) -> io::Result<AccessLog> {
-        let buffer = Buffer { lines: Vec::with_capacity(BUFFER_BYTES), is_writing: false };
-        let shared = Shared {
+    fn start(sink: impl Sink) -> io::Result<AccessLog> {
+        let buffer = Buffer {
+            lines: Vec::with_capacity(BUFFER_BYTES),
+            is_writing: false,
+            reopen: false,
+            is_over: false,
+        };
+        let shared = Arc::new(Shared {
             buffer: Mutex::new(buffer),
             filled: Condvar::new(),
             dropped: AtomicU64::new(0),
-        };
-        let log = AccessLog(Arc::new(shared));
-        let writer = log.clone();
+        });
+        let writer = Arc::clone(&shared);
         thread::Builder::new()
             .name("forebay-log".into())
-            .spawn(move || writer.write_forever(sink))?;
-        Ok(log)
+            .spawn(move || writer.write_to_the_end(sink))?;
+        Ok(AccessLog(Arc::new(Owner(shared))))
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.0.0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Buffer> {
+        self.shared().lock()
     }
 
     /// Only a copy happens under the lock.
     pub(crate) fn push(&self, line: &[u8]) {
         let mut buffer = self.lock();
         if buffer.lines.len() + line.len() > BUFFER_BYTES {
-            self.0.dropped.fetch_add(1, Ordering::Relaxed);
+            self.shared().dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
         let was_empty = buffer.lines.is_empty();
         buffer.lines.extend_from_slice(line);
         drop(buffer);
         if was_empty {
-            self.0.filled.notify_all();
+            self.shared().filled.notify_all();
         }
     }
+}
 
-    fn write_forever(&self, mut sink: impl Write) {
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.lock().is_over = true;
+        self.0.filled.notify_all();
+    }
+}
+
+impl Shared {
+    fn write_to_the_end(&self, mut sink: impl Sink) {
         let mut lines = Vec::with_capacity(BUFFER_BYTES);
         let mut failing = false;
         loop {
             let mut buffer = self.lock();
-            while buffer.lines.is_empty() {
-                buffer = self.0.filled.wait(buffer).unwrap_or_else(PoisonError::into_inner);
+            while buffer.lines.is_empty() && !buffer.reopen {
+                if buffer.is_over {
+                    return;
+                }
+                buffer = self.filled.wait(buffer).unwrap_or_else(PoisonError::into_inner);
             }
             std::mem::swap(&mut buffer.lines, &mut lines);
             buffer.is_writing = true;
+            let reopen = std::mem::take(&mut buffer.reopen);
             drop(buffer);
             let result = sink.write_all(&lines).and_then(|()| sink.flush());
             if let Err(error) = &result
@@ -117,14 +171,38 @@ impl AccessLog {
             }
             failing = result.is_err();
             lines.clear();
+            if reopen && let Err(error) = sink.reopen() {
+                tracing::error!(%error, "cannot reopen the access log; it goes on as before");
+            }
             self.lock().is_writing = false;
-            self.0.filled.notify_all();
+            self.filled.notify_all();
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Buffer> {
-        self.0.buffer.lock().unwrap_or_else(PoisonError::into_inner)
+        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Sink for LogFile {
+    fn reopen(&mut self) -> io::Result<()> {
+        self.file = open(&self.path)?;
+        Ok(())
+    }
+}
+
+impl Write for LogFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
 }
 
 impl std::fmt::Debug for AccessLog {
@@ -289,6 +367,8 @@ mod tests {
         }
     }
 
+    impl Sink for Channel {}
+
     fn record(request: &[u8]) -> Record {
         let limits = HeadLimits { bytes: 4096, fields: 20, target_bytes: 1000 };
         let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
@@ -317,6 +397,43 @@ mod tests {
     }
 
     #[test]
+    fn a_reopened_file_is_a_new_one_unless_that_fails() {
+        let dir = tempfile::tempdir().unwrap();
+        let (folder, moved) = (dir.path().join("log"), dir.path().join("moved"));
+        std::fs::create_dir(&folder).unwrap();
+        let log = AccessLog::file(folder.join("access.log")).unwrap();
+        let say = |line: &str, reopen: bool| {
+            log.push(line.as_bytes());
+            if reopen {
+                log.reopen();
+            }
+            log.flush();
+        };
+        say("a\n", false);
+        std::fs::rename(&folder, &moved).unwrap();
+        say("b\n", true);
+        say("c\n", false);
+        assert_eq!(std::fs::read(moved.join("access.log")).unwrap(), b"a\nb\nc\n");
+        std::fs::create_dir(&folder).unwrap();
+        say("d\n", true);
+        say("e\n", false);
+        assert_eq!(std::fs::read(moved.join("access.log")).unwrap(), b"a\nb\nc\nd\n");
+        assert_eq!(std::fs::read(folder.join("access.log")).unwrap(), b"e\n");
+    }
+
+    #[test]
+    fn the_thread_ends_with_the_last_clone() {
+        let (sender, lines) = mpsc::channel();
+        let log = AccessLog::start(Channel(sender)).unwrap();
+        let clone = log.clone();
+        drop(log);
+        clone.push(b"last\n");
+        drop(clone);
+        assert_eq!(lines.recv().unwrap(), b"last\n");
+        assert!(lines.recv().is_err(), "its thread has dropped what it wrote to");
+    }
+
+    #[test]
     fn a_blocked_sink_drops_lines_and_counts_them() {
         struct Blocked(mpsc::Receiver<()>);
         impl Write for Blocked {
@@ -328,6 +445,7 @@ mod tests {
                 Ok(())
             }
         }
+        impl Sink for Blocked {}
         let (release, blocked) = mpsc::channel();
         let log = AccessLog::start(Blocked(blocked)).unwrap();
         let line = vec![b'x'; BUFFER_BYTES / 4];

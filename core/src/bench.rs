@@ -8,14 +8,15 @@ use crate::conn::{Spool, WorldParts};
 use crate::files::{CacheLimits, FileCache, Root};
 use crate::io::sim::{Faults, Peer, SimBackend, SimKernel};
 use crate::io::{Budget, Graveyard, SharedFile, Time, Token};
-use crate::pool::{PoolCore, PoolLimits};
+use crate::pool::PoolLimits;
 use crate::reactor::{Mailbox, Message, Reactor, Shared, Source};
-use crate::route::{Action, Policy};
+use crate::route::{Action, Policy, RoutedPool, SharedPool};
 use crate::stats::Counters;
 use crate::{Files, Limits, reactor};
+use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// One reactor on a kernel without faults, one client that keeps its connection, and one worker
@@ -46,7 +47,9 @@ impl SimulatedEdge {
         // A file just made is not remembered: it might change within its timestamp's step.
         kernel.advance(Duration::from_secs(10));
         let (clients, workers) = (kernel.listen(), kernel.listen_unix());
-        let sources = vec![Source::Clients(clients), Source::Workers(workers, 0)];
+        let pool = SharedPool::new(Path::new("simulated"), PoolLimits::default(), None);
+        let dial_in = Source::Workers { fd: workers, open: Arc::new(()), pool: Arc::clone(&pool) };
+        let sources = vec![Source::Clients(clients), dial_in];
         let mailbox = Arc::new(Mailbox::default());
         let shared = Shared {
             mailboxes: vec![Arc::clone(&mailbox)],
@@ -54,7 +57,7 @@ impl SimulatedEdge {
             serving: AtomicUsize::new(1),
         };
         let graveyard = Graveyard::default();
-        let parts = parts(&kernel, &graveyard);
+        let parts = parts(&kernel, &graveyard, pool);
         let reactor = Reactor::new(kernel.backend(), parts, sources, Arc::new(shared), graveyard);
         let mut edge = SimulatedEdge {
             client: kernel.connect(clients),
@@ -166,9 +169,10 @@ impl Timers {
     }
 }
 
-fn parts(kernel: &SimKernel, graveyard: &Graveyard) -> WorldParts {
+fn parts(kernel: &SimKernel, graveyard: &Graveyard, pool: Arc<SharedPool>) -> WorldParts {
     let mut policy = Policy::default();
-    for (path, action) in [("/", Action::Files(0)), ("/app/", Action::Pool(0))] {
+    let pool = RoutedPool::new(pool, |_| {});
+    for (path, action) in [("/", Action::Files(0)), ("/app/", Action::Pool(pool))] {
         policy.routes.add(None, path, action).expect("two different paths");
     }
     let root = SharedFile::new(kernel.root(), graveyard);
@@ -181,8 +185,7 @@ fn parts(kernel: &SimKernel, graveyard: &Graveyard) -> WorldParts {
         policy: Arc::new(policy),
         roots: vec![Root::new(0, root, Rc::new(Files::new("simulated")))],
         files: FileCache::new(CacheLimits::default(), graveyard.clone()),
-        pools: vec![Arc::new(Mutex::new(PoolCore::new(PoolLimits::default())))],
-        spool: Spool::new(c"spool", Budget::new(u64::MAX), graveyard.clone()),
+        spool: Spool::new(c"spool", Budget::default(), graveyard.clone()),
         log: None,
     }
 }

@@ -107,7 +107,7 @@ counters! {
     responses_spooled,
     /// Spool files that could not be made or written, or were over `spool_budget`.
     spool_refused,
-    /// Slots closed because the worker broke the protocol.
+    /// Connections of workers closed because of their user, or because they broke the protocol.
     slots_refused,
 }
 
@@ -117,6 +117,8 @@ counters! {
 pub struct PoolStats {
     /// The path of its socket.
     pub socket: std::path::PathBuf,
+    /// False: a reload has removed it, and it finishes what has begun; then it is no longer told.
+    pub is_routed: bool,
     /// Slots: requests that its workers can run at the same time.
     pub slots: usize,
     /// Slots that wait for a request.

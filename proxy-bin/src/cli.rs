@@ -54,7 +54,9 @@ Signals:
   TERM       stop listening, finish open requests, then stop the workers; exit code 0
   TERM again, INT, QUIT
              stop at once; exit code 0
-  HUP        passed on to supervised workers, which reload
+  HUP        read the configuration again: new routes, limits and pools for new requests, and
+             supervised workers reload; if anything is wrong it is told, and nothing changes
+  USR1       reopen the access log, and pass it on to supervised workers
 
 Exit codes:
   0  stopped by a signal; configuration ok
@@ -68,7 +70,7 @@ Environment:
 Examples:
   proxy-bin demo
   proxy-bin check --config site.toml && proxy-bin run --config site.toml
-  kill -HUP $(pidof proxy-bin)";
+  proxy-bin check --config site.toml && kill -HUP $(pidof proxy-bin)";
 
 const CONFIGURATION_HELP: &str = r#"Configuration, with defaults unless it says "example":
   [server]
@@ -76,6 +78,9 @@ const CONFIGURATION_HELP: &str = r#"Configuration, with defaults unless it says 
   reactors = "auto"               # one per core that this process may use, or a number
   access_log = "-"                # "-" standard output, a path, or "off"
   spool_dir = "/var/tmp"          # for files without a name: what is too large for memory
+  user = "www-data"               # example: name or number; whose process it is once it has
+                                  # bound and opened everything; needs root
+  group = "www-data"              # example; without it the user's
 
   [limits]                        # durations: ms, s, m, h; sizes: bytes, or "KiB", "MiB", "GiB"
   client_header_timeout = "10s"   # to the complete head of a request
@@ -114,8 +119,15 @@ const CONFIGURATION_HELP: &str = r#"Configuration, with defaults unless it says 
                                   # beside proxy-bin, then on PATH
   queue = 1000                    # requests that may wait for a worker
   queue_timeout = "10s"           # how long they may
+  queue_target = "100ms"          # if they wait longer than that for long, the newest goes first
+                                  # and who has waited three times as long gets 503
   deadline = "60s"                # for a worker to begin its response, and between two pieces
   boot_grace = "10s"              # how long requests wait while no worker is there at all
+  mode = "660"                    # example: of the socket; without it the umask decides
+  user = "app"                    # example: owner of the socket; without it the server's user
+  group = "app"                   # example
+  allowed_users = ["app", "root"] # example: whose processes may dial in; without it the server's
+                                  # user and root
 
 Supervised workers run in the directory of the configuration, with FOREBAY_EDGE=unix:SOCKET,
 FOREBAY_SUPERVISED=1 and FOREBAY_READY_FD, a descriptor to which they write the line READY. They

@@ -2,14 +2,15 @@
 //!
 //! Owns the translation. Must not know signals or workers.
 
-use crate::config::{self, Config};
-use forebay::{AccessLog, Files, Pool, Redirect, Response};
+use crate::config::{self, At, Config};
+use crate::users::{self, Identity, UserError};
+use forebay::{Builder, Files, Pool, Redirect, Response};
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::path::PathBuf;
 
-pub(crate) use forebay::{Handle, RunError as ServeError, Server};
+pub(crate) use forebay::{AccessLog, Handle, RunError as ServeError, Server};
 
 /// Why there is no edge.
 #[derive(Debug, thiserror::Error)]
@@ -20,16 +21,19 @@ pub(crate) enum EdgeError {
     /// The log's file.
     #[error("cannot open the access log \"{}\": {error}", .path.display())]
     AccessLog { path: PathBuf, error: io::Error },
+    /// The owner of a socket, or a worker's.
+    #[error(transparent)]
+    User(#[from] UserError),
     /// An answer that the edge does not send.
     #[error("route \"{path}\": {error}")]
     Response { path: String, error: forebay::ResponseError },
 }
 
-/// Binds the listeners and the sockets of the pools, and opens what is served.
+/// The edge of this configuration, with the log that has been opened for it.
 ///
 /// # Errors
-/// One of these is not possible.
-pub(crate) fn build(config: &Config) -> Result<Server, EdgeError> {
+/// Something is not as the configuration says. Nothing has been bound or changed.
+pub(crate) fn describe(config: &Config, log: Option<AccessLog>) -> Result<Builder, EdgeError> {
     let mut builder = Server::builder().reactors(config.reactors).limits(config.limits.clone());
     for address in &config.listen {
         builder = builder.listen(address);
@@ -37,11 +41,14 @@ pub(crate) fn build(config: &Config) -> Result<Server, EdgeError> {
     if let Some(directory) = &config.spool_dir {
         builder = builder.spool_dir(directory);
     }
-    if let Some(log) = access_log(&config.access_log)? {
+    if let Some(log) = log {
         builder = builder.access_log(log);
     }
-    let pools: HashMap<&str, Pool> =
-        config.pools.iter().map(|written| (written.name.value.as_str(), pool(written))).collect();
+    let identity = identity(config)?;
+    let mut pools = HashMap::new();
+    for written in &config.pools {
+        pools.insert(written.name.value.as_str(), pool(written, identity)?);
+    }
     for route in &config.routes {
         let target = target(route, &pools)?;
         builder = match &route.host {
@@ -49,12 +56,25 @@ pub(crate) fn build(config: &Config) -> Result<Server, EdgeError> {
             None => builder.route(&route.path, target),
         };
     }
-    Ok(builder.build()?)
+    Ok(builder)
 }
 
-fn access_log(written: &config::AccessLog) -> Result<Option<AccessLog>, EdgeError> {
+/// Whose process the edge is to be, if that is said.
+///
+/// # Errors
+/// No such user.
+pub(crate) fn identity(config: &Config) -> Result<Option<Identity>, UserError> {
+    let name = |name: &Option<At<String>>| name.as_ref().map(|name| name.value.clone());
+    Identity::find(name(&config.user).as_deref(), name(&config.group).as_deref())
+}
+
+/// Opens the access log.
+///
+/// # Errors
+/// The file cannot be opened.
+pub(crate) fn open_log(config: &Config) -> Result<Option<AccessLog>, EdgeError> {
     let failed = |path: &Path, error| EdgeError::AccessLog { path: path.to_path_buf(), error };
-    match written {
+    match &config.access_log {
         config::AccessLog::Off => Ok(None),
         config::AccessLog::Stdout => {
             AccessLog::stdout().map(Some).map_err(|error| failed("-".as_ref(), error))
@@ -65,7 +85,8 @@ fn access_log(written: &config::AccessLog) -> Result<Option<AccessLog>, EdgeErro
     }
 }
 
-fn pool(written: &config::Pool) -> Pool {
+/// Workers are started as `identity`, so the socket is theirs, too, unless it is said whose.
+fn pool(written: &config::Pool, identity: Option<Identity>) -> Result<Pool, UserError> {
     let mut pool = Pool::at(&written.socket.value);
     if let Some(queue) = written.queue {
         pool = pool.queue(queue);
@@ -73,13 +94,32 @@ fn pool(written: &config::Pool) -> Pool {
     if let Some(timeout) = written.queue_timeout {
         pool = pool.queue_timeout(timeout);
     }
+    if let Some(target) = written.queue_target {
+        pool = pool.queue_target(target);
+    }
     if let Some(deadline) = written.deadline {
         pool = pool.deadline(deadline);
     }
     if let Some(grace) = written.boot_grace {
         pool = pool.boot_grace(grace);
     }
-    pool
+    if let Some(mode) = written.mode {
+        pool = pool.mode(mode);
+    }
+    let user = match &written.user {
+        Some(name) => Some(users::user(&name.value)?.0),
+        None => identity.map(|identity| identity.user),
+    };
+    let group = match &written.group {
+        Some(name) => Some(users::group(&name.value)?),
+        None => identity.map(|identity| identity.group),
+    };
+    pool = pool.owner(user, group);
+    if let Some(names) = &written.allowed_users {
+        let numbers = names.iter().map(|name| Ok(users::user(&name.value)?.0));
+        pool = pool.allowed_uids(numbers.collect::<Result<Vec<_>, UserError>>()?);
+    }
+    Ok(pool)
 }
 
 fn target(

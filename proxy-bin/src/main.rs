@@ -10,6 +10,7 @@ mod edge;
 mod run;
 mod supervise;
 mod sys;
+mod users;
 
 use clap::Parser;
 use cli::{Cli, Command, Configuration};
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
 fn carry_out(command: Command) -> Result<(), Vec<String>> {
     match command {
         Command::Run(configuration) => {
-            run::run(&load(&configuration)?).map_err(|error| vec![error.to_string()])
+            run::run(load(&configuration)?).map_err(|error| vec![error.to_string()])
         }
         Command::Check(configuration) => {
             load(&configuration)?;

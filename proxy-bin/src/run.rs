@@ -2,11 +2,18 @@
 //!
 //! Owns the order of starting and stopping. Must not know how the edge or the supervision work.
 
+mod leaving;
+mod reload;
+
 use crate::config::{Config, Pool};
-use crate::edge::{self, EdgeError, Handle, ServeError, Server};
-use crate::supervise::{ProgramError, Report, Supervisor, WorkerCommand, find_program};
+use crate::edge::{self, AccessLog, EdgeError, Handle, ServeError, Server};
+use crate::supervise::{
+    CommandId, FirstStart, ProgramError, Report, Supervisor, WorkerCommand, find_program,
+};
 use crate::sys;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use crate::users::UserError;
+use leaving::Leaving;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -28,6 +35,9 @@ pub(crate) enum RunError {
     /// The edge's thread panicked; the panic's message is above.
     #[error("the edge stopped by a panic, please report it")]
     Panic,
+    /// Whose process it is to be.
+    #[error(transparent)]
+    User(#[from] UserError),
     /// A program that is not there.
     #[error("workers of pool `{pool}`: {error}")]
     Program { pool: String, error: ProgramError },
@@ -43,36 +53,45 @@ pub(crate) enum RunError {
 ///
 /// # Errors
 /// The edge or the workers cannot be started, or the edge fails.
-pub(crate) fn run(config: &Config) -> Result<(), RunError> {
+pub(crate) fn run(config: Config) -> Result<(), RunError> {
     if let Err(error) = sys::raise_descriptor_limit() {
         tracing::warn!(%error, "cannot raise the limit of descriptors, it stays as it is");
     }
     let (sender, events) = mpsc::channel();
     watch_signals(sender.clone()).map_err(|e| RunError::System("watch signals", e))?;
-    let commands = commands(config)?;
-    let server = edge::build(config)?;
-    let addresses = server.addresses().to_vec();
-    let handle = server.handle();
-    let not_ready = commands.iter().map(|command| command.pool.clone()).collect::<BTreeSet<_>>();
-    let workers_running = not_ready.len();
+    let commands = commands(&config)?;
+    let log = edge::open_log(&config)?;
+    let server = edge::describe(&config, log.clone())?.build().map_err(EdgeError::from)?;
+    // Bound and opened; what comes now, threads and workers, needs no privileges.
+    if let Some(identity) = edge::identity(&config)? {
+        identity.assume()?;
+    }
     let reports = sender.clone();
-    let supervisor = Supervisor::start(commands, move |report| {
+    let mut supervisor = Supervisor::new(move |report| {
         // Nobody listens any more: the end is already decided.
         let _ = reports.send(Event::Workers(report));
-    })
-    .map_err(|e| RunError::System("start a thread", e))?;
-    serve(server, sender).map_err(|e| RunError::System("start a thread", e))?;
+    });
+    let mut not_ready = BTreeSet::new();
+    for command in commands {
+        let started = supervisor.start(command, FirstStart::MustSucceed);
+        not_ready.insert(started.map_err(|e| RunError::System("start a thread", e))?);
+    }
     let mut running = Running {
-        handle,
+        handle: server.handle(),
         supervisor,
-        addresses,
+        addresses: server.addresses().to_vec(),
+        config,
+        log,
         not_ready,
+        leaving: Leaving::default(),
+        is_announced: false,
         is_edge_running: true,
-        workers_running,
         stop: Stop::No,
         deadline: None,
+        noted: Instant::now(),
         failure: None,
     };
+    serve(server, sender).map_err(|e| RunError::System("start a thread", e))?;
     running.announce_if_ready();
     running.attend(&events);
     running.failure.map_or(Ok(()), Err)
@@ -85,7 +104,7 @@ enum Event {
 }
 
 fn watch_signals(events: Sender<Event>) -> io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP])?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1])?;
     let forward = move || {
         for signal in signals.forever() {
             if events.send(Event::Signal(signal)).is_err() {
@@ -142,23 +161,28 @@ struct Running {
     handle: Handle,
     supervisor: Supervisor,
     addresses: Vec<SocketAddr>,
-    /// Pools whose workers have not been ready yet.
-    not_ready: BTreeSet<String>,
+    /// What is served.
+    config: Config,
+    log: Option<AccessLog>,
+    /// Commands whose workers have not been ready yet.
+    not_ready: BTreeSet<CommandId>,
+    /// Commands that the configuration does not have any more.
+    leaving: Leaving,
+    /// It has been said that it serves.
+    is_announced: bool,
     is_edge_running: bool,
-    workers_running: usize,
     stop: Stop,
     /// When patience with those who have been told to end is over.
     deadline: Option<Instant>,
+    /// When it was last said, or looked whether to say, that something is awaited.
+    noted: Instant,
     failure: Option<RunError>,
 }
 
 impl Running {
     fn attend(&mut self, events: &Receiver<Event>) {
-        while self.is_edge_running || self.workers_running > 0 {
-            let patience = self
-                .deadline
-                .map_or(NOTE_EVERY, |deadline| deadline.saturating_duration_since(Instant::now()));
-            match events.recv_timeout(patience) {
+        while self.is_edge_running || !self.supervisor.is_empty() {
+            match events.recv_timeout(self.patience()) {
                 Ok(event) => self.on(event),
                 Err(RecvTimeoutError::Timeout) if self.deadline.is_none() => self.note(),
                 Err(_) if self.is_edge_running => {
@@ -171,21 +195,31 @@ impl Running {
                     self.deadline = Some(Instant::now() + NOTE_EVERY);
                 }
             }
+            self.let_go();
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        match self.deadline {
+            Some(deadline) => deadline.saturating_duration_since(Instant::now()),
+            None if self.leaving.is_empty() => NOTE_EVERY,
+            None => LOOK_EVERY,
         }
     }
 
     fn on(&mut self, event: Event) {
         match event {
-            Event::Signal(SIGHUP) => self.supervisor.signal(SIGHUP),
+            Event::Signal(SIGHUP) if self.stop == Stop::No => self.reload(),
+            Event::Signal(SIGHUP) => {}
+            Event::Signal(SIGUSR1) => self.reopen_logs(),
             Event::Signal(SIGTERM) if self.stop == Stop::No => self.drain(),
             Event::Signal(_) => self.end_quickly(),
-            Event::Workers(Report::Ready(pool)) => {
-                if self.not_ready.remove(&pool) {
-                    self.announce_if_ready();
-                }
-            }
+            Event::Workers(Report::Ready(id)) => self.on_settled(id),
             Event::Workers(Report::StartFailed(message)) => self.fail(RunError::Workers(message)),
-            Event::Workers(Report::Ended(_)) => self.workers_running -= 1,
+            Event::Workers(Report::Ended(id)) => {
+                self.supervisor.remove(id);
+                self.on_settled(id);
+            }
             Event::Served(result) => {
                 self.is_edge_running = false;
                 match result {
@@ -197,11 +231,26 @@ impl Running {
         }
     }
 
+    /// A command is ready, or has ended: it is not waited for.
+    fn on_settled(&mut self, id: CommandId) {
+        if self.not_ready.remove(&id) {
+            self.announce_if_ready();
+        }
+    }
+
+    fn reopen_logs(&self) {
+        if let Some(log) = &self.log {
+            log.reopen();
+        }
+        self.supervisor.signal(SIGUSR1);
+    }
+
     /// Whoever reads this line may send requests: the edge serves and somebody will answer.
     fn announce_if_ready(&mut self) {
-        if !self.not_ready.is_empty() || self.stop != Stop::No {
+        if self.is_announced || !self.not_ready.is_empty() || self.stop != Stop::No {
             return;
         }
+        self.is_announced = true;
         let mut lines = String::new();
         for address in &self.addresses {
             lines.push_str(&format!("listening on http://{address}\n"));
@@ -238,10 +287,16 @@ impl Running {
         self.end_quickly();
     }
 
-    fn note(&self) {
+    fn note(&mut self) {
+        if self.noted.elapsed() < NOTE_EVERY {
+            return;
+        }
+        self.noted = Instant::now();
         if !self.not_ready.is_empty() && self.stop == Stop::No {
-            let pools: Vec<_> = self.not_ready.iter().map(String::as_str).collect();
-            tracing::warn!("still waiting for READY from workers of: {}", pools.join(", "));
+            let pools = self.not_ready.iter().filter_map(|id| self.supervisor.pool(*id));
+            let pools: BTreeSet<_> = pools.collect();
+            let pools = pools.into_iter().collect::<Vec<_>>().join(", ");
+            tracing::warn!("still waiting for READY from workers of: {pools}");
         }
     }
 }
@@ -252,3 +307,5 @@ const GRACEFUL: Duration = Duration::from_secs(35);
 const QUICK: Duration = Duration::from_secs(5);
 /// Between two notes that something is still awaited.
 const NOTE_EVERY: Duration = Duration::from_secs(10);
+/// Between two looks whether commands that are not wanted any more can go.
+const LOOK_EVERY: Duration = Duration::from_millis(50);

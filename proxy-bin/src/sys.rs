@@ -3,10 +3,14 @@
 //! Owns their safety. Must not know why they are made.
 #![allow(unsafe_code)]
 
+use crate::users::Identity;
+use std::ffi::CString;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::ptr;
 use std::sync::OnceLock;
 
 /// Raises the soft limit of descriptors to the hard one: every connection needs one.
@@ -81,6 +85,89 @@ pub(crate) fn kill(pid: u32, signal: i32, to: To) -> io::Result<()> {
     };
     // SAFETY: a system call without pointers.
     check(unsafe { libc::kill(target, signal) })?;
+    Ok(())
+}
+
+/// A line of the user database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct UserEntry {
+    pub(crate) user: u32,
+    pub(crate) group: u32,
+}
+
+/// getpwnam_r(3).
+pub(crate) fn user_by_name(name: &str) -> io::Result<Option<UserEntry>> {
+    let Ok(name) = CString::new(name) else { return Ok(None) };
+    // SAFETY: as `look_up` asks; `name` outlives the call.
+    let entry = unsafe {
+        look_up(|entry, buffer, len, found| {
+            libc::getpwnam_r(name.as_ptr(), entry, buffer, len, found)
+        })
+    };
+    Ok(entry?.map(|e: libc::passwd| UserEntry { user: e.pw_uid, group: e.pw_gid }))
+}
+
+/// getpwuid_r(3).
+pub(crate) fn user_by_number(user: u32) -> io::Result<Option<UserEntry>> {
+    // SAFETY: as `look_up` asks.
+    let entry = unsafe {
+        look_up(|entry, buffer, len, found| libc::getpwuid_r(user, entry, buffer, len, found))
+    };
+    Ok(entry?.map(|e: libc::passwd| UserEntry { user: e.pw_uid, group: e.pw_gid }))
+}
+
+/// getgrnam_r(3): the group's number.
+pub(crate) fn group_by_name(name: &str) -> io::Result<Option<u32>> {
+    let Ok(name) = CString::new(name) else { return Ok(None) };
+    // SAFETY: as `look_up` asks; `name` outlives the call.
+    let entry = unsafe {
+        look_up(|entry, buffer, len, found| {
+            libc::getgrnam_r(name.as_ptr(), entry, buffer, len, found)
+        })
+    };
+    Ok(entry?.map(|e: libc::group| e.gr_gid))
+}
+
+/// Asks a database with larger and larger buffers. The pointers in the answer lead nowhere.
+///
+/// # Safety
+/// `ask` is one of the functions `get…_r(3)`: it writes to its arguments only, and on success the
+/// last one is null or leads to the first, filled.
+unsafe fn look_up<E>(
+    ask: impl Fn(*mut E, *mut libc::c_char, usize, *mut *mut E) -> libc::c_int,
+) -> io::Result<Option<E>> {
+    let mut buffer = vec![0; 1 << 10];
+    loop {
+        let mut entry = MaybeUninit::<E>::uninit();
+        let mut found = ptr::null_mut();
+        match ask(entry.as_mut_ptr(), buffer.as_mut_ptr(), buffer.len(), &mut found) {
+            0 if found.is_null() => return Ok(None),
+            // SAFETY: it has been found, so it has been filled.
+            0 => return Ok(Some(unsafe { entry.assume_init() })),
+            libc::ERANGE if buffer.len() < 1 << 20 => buffer.resize(buffer.len() * 2, 0),
+            // "Not found", as some systems say it.
+            libc::ENOENT | libc::ESRCH => return Ok(None),
+            error => return Err(io::Error::from_raw_os_error(error)),
+        }
+    }
+}
+
+/// Whose process this is.
+pub(crate) fn identity() -> Identity {
+    // SAFETY: system calls without arguments that cannot fail.
+    unsafe { Identity { user: libc::geteuid(), group: libc::getegid() } }
+}
+
+/// Makes all threads of this process the user's and the group's, without other groups. The C
+/// library sees to it that all threads change.
+pub(crate) fn assume(identity: Identity) -> io::Result<()> {
+    let Identity { user, group } = identity;
+    // SAFETY: one number may be read at the pointer.
+    check(unsafe { libc::setgroups(1, &group) })?;
+    // SAFETY: a system call without pointers.
+    check(unsafe { libc::setgid(group) })?;
+    // SAFETY: a system call without pointers.
+    check(unsafe { libc::setuid(user) })?;
     Ok(())
 }
 

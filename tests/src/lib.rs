@@ -15,7 +15,9 @@
 //! | `forwarding` | applications see canonical requests and only trustworthy facts |
 //! | `limits` | what is too large is refused, and the client can read why |
 //! | `pipelining` | answers come in the order of the requests |
+//! | `privileges` | whose process it is, and who may be a worker |
 //! | `queueing` | a request waits only when all workers are busy, in order, within bounds |
+//! | `reload` | a changed configuration is taken over while clients are served, or not at all |
 //! | `slow_clients` | clients that drip occupy no worker and delay nobody |
 //! | `spool` | what is too large for memory goes through files, and workers wait for nobody |
 //! | `startup_errors` | what cannot start says why, and what to do, in one line |
@@ -55,6 +57,6 @@ pub use load::{Load, Report};
 pub use process::{Process, children, is_alive, resident_bytes, send_signal};
 pub use response::Response;
 pub use site::{Site, SiteBuilder};
-pub use sys::{INT, KILL, TERM};
+pub use sys::{HUP, INT, KILL, TERM, USR1, is_root};
 pub use tools::{Tool, skip, tool};
 pub use wait::{PATIENCE, wait_until};

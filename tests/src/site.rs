@@ -3,7 +3,7 @@
 use crate::binaries::proxy_bin;
 use crate::client::Client;
 use crate::process::{Process, children};
-use crate::wait::PATIENCE;
+use crate::wait::{PATIENCE, wait_until};
 use std::fmt::Write;
 use std::fs;
 use std::net::SocketAddr;
@@ -106,6 +106,37 @@ impl Site {
     /// children.
     pub fn worker_pids(&self) -> Vec<u32> {
         children(self.process.pid()).into_iter().flat_map(children).collect()
+    }
+
+    /// Its configuration.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    pub fn config(&self) -> String {
+        fs::read_to_string(self.path(CONFIG)).expect("it was written at the start")
+    }
+
+    /// Changes its configuration, which it learns by [`Site::reload`].
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn set_config(&self, text: &str) {
+        fs::write(self.path(CONFIG), text).expect("it was written at the start");
+    }
+
+    /// Sends HUP and waits until the edge has decided. What it says, if it does not take the
+    /// configuration over.
+    ///
+    /// # Panics
+    /// When it does not decide in time.
+    pub fn reload(&self) -> Result<(), String> {
+        let before = self.stderr().len();
+        let said = || self.stderr().split_off(before);
+        self.signal(crate::sys::HUP);
+        let is_over =
+            || said().contains("has been read again") || said().contains("stays in force");
+        wait_until("the configuration is read again", PATIENCE, is_over);
+        if said().contains("stays in force") { Err(said()) } else { Ok(()) }
     }
 
     /// Open descriptors of the edge.
@@ -216,7 +247,7 @@ impl SiteBuilder {
     /// # Panics
     /// When it cannot be started at all.
     pub fn launch(self) -> (TempDir, Process) {
-        let config = self.path("forebay.toml");
+        let config = self.path(CONFIG);
         fs::write(&config, self.text()).expect("a new folder is writable");
         let process = Process::start(&mut self.command(&config));
         (self.dir, process)
@@ -255,6 +286,8 @@ impl SiteBuilder {
         text + "\n" + &self.rest
     }
 }
+
+const CONFIG: &str = "forebay.toml";
 
 /// A file that says that the edge has come so far.
 const LANDMARK: &str = "/landmark/file";

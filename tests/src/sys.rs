@@ -6,6 +6,10 @@
 pub const TERM: i32 = libc::SIGTERM;
 /// Asks a server to end quickly.
 pub const INT: i32 = libc::SIGINT;
+/// Asks a server to read its configuration again.
+pub const HUP: i32 = libc::SIGHUP;
+/// Asks a server to reopen its logs.
+pub const USR1: i32 = libc::SIGUSR1;
 /// Ends a process that is not asked.
 pub const KILL: i32 = libc::SIGKILL;
 
@@ -17,6 +21,12 @@ pub(crate) fn kill(pid: u32, signal: i32) -> bool {
 /// kill(2) of a process group; whether it existed.
 pub(crate) fn kill_group(leader: u32, signal: i32) -> bool {
     send(-pid_of(leader), signal)
+}
+
+/// Whether this test may become other users.
+pub fn is_root() -> bool {
+    // SAFETY: geteuid(2) has no arguments and cannot fail.
+    unsafe { libc::geteuid() == 0 }
 }
 
 fn pid_of(pid: u32) -> libc::pid_t {

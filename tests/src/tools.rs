@@ -47,10 +47,10 @@ pub fn tool(name: &str) -> Option<Tool> {
     found.map(|path| Tool { path })
 }
 
-/// Says that a test is skipped, and why.
+/// Says that the test is skipped.
 ///
 /// # Panics
-/// Instead of skipping, when `FOREBAY_REQUIRE=all`.
+/// Instead, when `FOREBAY_REQUIRE=all`.
 pub fn skip(reason: &str) {
     let required = env::var("FOREBAY_REQUIRE").is_ok_and(|value| value == "all");
     assert!(!required, "{reason}, and FOREBAY_REQUIRE=all forbids to skip");

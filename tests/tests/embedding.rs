@@ -104,6 +104,49 @@ fn a_dropped_reply_and_a_panic_are_500_for_that_request_alone() {
 }
 
 #[test]
+fn as_many_fields_as_can_be_allowed_reach_a_handler() {
+    let embedded = Embedded::start(|builder| {
+        let mut limits = Limits::default();
+        limits.head_fields = Limits::HEAD_FIELDS_MOST;
+        builder.limits(limits).route("/", |request: Request, reply: Reply| {
+            let found = request.field("A254").is_some();
+            reply.send(Response::text(if found { "all" } else { "not all" }));
+        })
+    });
+    let fields: String = (0..255).map(|n| format!("A{n}: b\r\n")).collect();
+    let request = format!("GET / HTTP/1.1\r\nHost: test\r\n{fields}\r\n");
+    assert_eq!(embedded.client().exchange(request).text(), "all");
+}
+
+/// What only the embedder's memory can do to us.
+struct Bomb;
+
+impl AsRef<[u8]> for Bomb {
+    fn as_ref(&self) -> &[u8] {
+        b"tick"
+    }
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("on purpose");
+    }
+}
+
+#[test]
+fn a_reactor_that_panics_ends_the_server_instead_of_half_of_it() {
+    let mut embedded = Embedded::start(|builder| {
+        builder.reactors(2).route("/", |_: Request, reply: Reply| {
+            reply.send(Response::new(bytes::Bytes::from_owner(Bomb)));
+        })
+    });
+    embedded.client().send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    let thread = embedded.thread.take().unwrap();
+    wait_until("the server has ended", PATIENCE, || thread.is_finished());
+    assert!(matches!(thread.join().unwrap(), Err(RunError::Panic(_))));
+}
+
+#[test]
 fn files_answers_and_redirects_are_targets_too() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("a.txt"), "a file").unwrap();

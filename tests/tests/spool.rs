@@ -84,22 +84,18 @@ fn no_descriptor_remains_whoever_leaves() {
     (0..10).for_each(round);
     let is_settled = || site.client().get("/hello").status == 200;
     wait_until("the first requests are over", PATIENCE, is_settled);
-    let before = descriptors(&site);
+    let before = site.descriptors();
     (0..1000).for_each(round);
-    wait_until("all descriptors are closed", PATIENCE, || descriptors(&site) <= before);
+    wait_until("all descriptors are closed", PATIENCE, || site.descriptors() <= before);
     assert_eq!(spool_files(&site), 0);
-}
-
-/// At rest: without the clients' connections that are being closed.
-fn descriptors(site: &Site) -> usize {
-    site.descriptors()
 }
 
 /// Open files without a name.
 fn spool_files(site: &Site) -> usize {
     let folder = format!("/proc/{}/fd", site.pid());
-    let links =
-        fs::read_dir(folder).unwrap().filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    let links = fs::read_dir(folder)
+        .expect("the edge runs")
+        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
     links.filter(|link| link.to_string_lossy().ends_with("(deleted)")).count()
 }
 

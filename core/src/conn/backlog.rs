@@ -55,15 +55,22 @@ impl Backlog {
         !self.is_busy() && self.taken == self.spool.written() && self.tail.is_empty()
     }
 
-    pub(crate) fn put(&mut self, piece: Outgoing, buffers: &mut Buffers) {
+    pub(crate) fn put(&mut self, piece: Outgoing) {
         self.tail_bytes += piece.remaining();
+        self.tail.push_back(piece);
+    }
+
+    /// Puts a few bytes behind the last piece, if its buffer has room: they are one write.
+    pub(crate) fn add_to_last(&mut self, bytes: &[u8]) -> bool {
         match self.tail.back_mut() {
-            // Many small pieces are one write.
-            Some(last) if joins(last, &piece) => {
-                last.head.extend_from_slice(&piece.head);
-                buffers.give_outgoing(piece);
+            Some(Outgoing { head, body: Body::None, .. })
+                if head.capacity() - head.len() >= bytes.len() =>
+            {
+                head.extend_from_slice(bytes);
+                self.tail_bytes += bytes.len();
+                true
             }
-            _ => self.tail.push_back(piece),
+            _ => false,
         }
     }
 
@@ -127,10 +134,4 @@ impl Backlog {
         self.tail_bytes += piece.remaining();
         self.tail.push_front(piece);
     }
-}
-
-fn joins(last: &Outgoing, piece: &Outgoing) -> bool {
-    let is_plain = |out: &Outgoing| matches!(out.body, Body::None);
-    let fits = last.head.capacity() - last.head.len() >= piece.head.len();
-    is_plain(last) && is_plain(piece) && fits
 }

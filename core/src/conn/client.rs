@@ -246,11 +246,10 @@ impl Client {
         self.receive_deadline = None;
         if self.meta.keep_alive {
             self.state = State::Head;
-            if self.input.is_empty() {
-                self.receive_deadline = Some(w.now.after(w.limits.keepalive_timeout));
-                if w.draining {
-                    self.on_drain(w);
-                }
+            // Half a head may have come behind the request: it has no more time than any other.
+            self.receive_deadline = Some(w.now.after(self.patience(w)));
+            if self.input.is_empty() && w.draining {
+                self.on_drain(w);
             }
         } else {
             // Who did not expect the end may have sent another request, unread in the kernel.

@@ -6,6 +6,7 @@ use super::client::{Client, State};
 use super::world::World;
 use crate::http::Reject;
 use crate::io::{Errno, Op};
+use std::time::Duration;
 
 impl Client {
     /// Bytes have arrived; none means that the client has sent its last.
@@ -66,6 +67,10 @@ impl Client {
 
     pub(super) fn on_receive_deadline(&mut self, w: &mut World) {
         match self.state {
+            // It is not silent, it is still taking earlier answers: that is up to `send_timeout`.
+            State::Head if !self.output.is_flushed() && !w.draining => {
+                self.receive_deadline = Some(w.now.after(self.patience(w)));
+            }
             State::Head if !self.input.is_empty() => {
                 w.counters.client_header_timeout.count();
                 self.meta = Client::NO_REQUEST;
@@ -93,7 +98,8 @@ impl Client {
     pub(super) fn wants_input(&self) -> bool {
         !self.input_ended
             && match &self.state {
-                State::Head => self.output.has_room() || self.output.is_flushed(),
+                // Who does not take its answers has no more requests received.
+                State::Head => !self.stalled && self.output.has_room(),
                 State::Content(content) => content.wants_input(),
                 State::Lingering => true,
                 _ => false,
@@ -197,6 +203,14 @@ impl Client {
             // Half a head is no request; whole ones that wait are served.
             State::Head if self.output.is_flushed() => self.abort(w),
             _ => {}
+        }
+    }
+
+    /// For what comes next: the rest of a head, or another request.
+    pub(super) fn patience(&self, w: &World) -> Duration {
+        match self.input.is_empty() {
+            true => w.limits.keepalive_timeout,
+            false => w.limits.client_header_timeout,
         }
     }
 

@@ -27,6 +27,8 @@ enum Segment {
 impl Output {
     /// sendfile(2) is asked for so much at a time: others get their turn between two windows.
     const WINDOW: u64 = 256 << 10;
+    /// Small answers are collected up to about so many bytes while another send is in flight.
+    const BATCH: usize = 64 << 10;
 
     /// Where the next head is written: behind the last one if nothing came in between, so that
     /// pipelined answers leave in one send.
@@ -77,7 +79,10 @@ impl Output {
 
     /// Little enough waits that more may be added.
     pub(crate) fn has_room(&self) -> bool {
-        self.queue.len() < 2
+        match self.queue.back() {
+            Some(Segment::Bytes(out)) => self.queue.len() < 2 && out.head.len() < Output::BATCH,
+            _ => self.queue.len() < 2,
+        }
     }
 
     pub(crate) fn is_sending(&self) -> bool {

@@ -89,10 +89,10 @@ impl Relay {
         }
     }
 
-    pub(crate) fn put(&mut self, piece: Outgoing, buffers: &mut Buffers) {
+    pub(crate) fn put(&mut self, piece: Outgoing) {
         debug_assert!(self.end.is_none(), "the response has ended");
         match &mut self.backlog {
-            Some(backlog) => backlog.put(piece, buffers),
+            Some(backlog) => backlog.put(piece),
             None => {
                 self.bytes += piece.remaining();
                 self.ready.push_back(Piece::Bytes(piece));
@@ -108,16 +108,36 @@ impl Relay {
 
     /// Puts in a few bytes, behind the last piece where that costs nothing.
     pub(crate) fn append(&mut self, bytes: &[u8], buffers: &mut Buffers) {
-        if let Some(Piece::Bytes(last)) = self.ready.back_mut()
-            && self.backlog.is_none()
-            && matches!(last.body, Body::None)
-        {
-            last.head.extend_from_slice(bytes);
-            self.bytes += bytes.len();
-        } else {
+        if !self.add_to_last(bytes) {
             let mut head = buffers.small();
             head.extend_from_slice(bytes);
-            self.put(Outgoing::new(head, Body::None), buffers);
+            self.put(Outgoing::new(head, Body::None));
+        }
+    }
+
+    /// Puts in a piece that may be much smaller than its buffer.
+    pub(crate) fn put_small(&mut self, piece: Vec<u8>, buffers: &mut Buffers) {
+        if piece.is_empty() || self.add_to_last(&piece) {
+            buffers.give(piece);
+        } else {
+            self.put(Outgoing::new(piece, Body::None));
+        }
+    }
+
+    /// As far as its buffer goes: `response_memory` counts bytes, not buffers.
+    fn add_to_last(&mut self, bytes: &[u8]) -> bool {
+        if let Some(backlog) = &mut self.backlog {
+            return backlog.add_to_last(bytes);
+        }
+        match self.ready.back_mut() {
+            Some(Piece::Bytes(Outgoing { head, body: Body::None, .. }))
+                if head.capacity() - head.len() >= bytes.len() =>
+            {
+                head.extend_from_slice(bytes);
+                self.bytes += bytes.len();
+                true
+            }
+            _ => false,
         }
     }
 
@@ -223,5 +243,30 @@ impl Relay {
         if let Some(backlog) = self.backlog.take_if(is_over) {
             backlog.dispose(buffers);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_in_drops_fills_its_buffers() {
+        let mut buffers = Buffers::default();
+        let mut relay = Relay::new(&mut buffers);
+        for _ in 0..10_000 {
+            let mut drop = buffers.small();
+            drop.extend_from_slice(b"1\r\nx\r\n");
+            relay.put_small(drop, &mut buffers);
+        }
+        assert_eq!(relay.bytes, 60_000);
+        let mut taken = Vec::new();
+        while let Some(Piece::Bytes(piece)) = relay.take(&mut buffers) {
+            assert!(piece.head.capacity() <= 2 * Buffers::SMALL);
+            taken.push(piece.remaining());
+        }
+        assert_eq!(taken.iter().sum::<usize>(), 60_000);
+        assert!(taken.len() <= 60_000 / Buffers::SMALL + 1, "{} buffers", taken.len());
+        assert_eq!(relay.bytes, 0);
     }
 }

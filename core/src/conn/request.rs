@@ -82,7 +82,9 @@ impl Client {
         w: &mut World,
     ) -> Result<(), Reject> {
         if matches!(head.method, "CONNECT" | "TRACE") {
-            self.answer_status(405, w);
+            self.unread_content_ends(head);
+            // For no resource (RFC 9110 §15.6.2); 405 would have to name what is allowed.
+            self.answer_status(501, w);
             return Ok(());
         }
         if head.target == "*" {

@@ -8,7 +8,9 @@ use super::world::{Notice, World};
 use crate::http::{self, HeadLimits, SLOTS};
 use crate::io::{Body, Direction, Errno, Fd, Interest, Op, Outgoing, Time, Token};
 use crate::pool::SlotId;
+use crate::route::SharedPool;
 use std::mem::MaybeUninit;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// See the module's documentation.
@@ -17,7 +19,7 @@ pub(crate) struct Slot {
     fd: Fd,
     /// The worker's, for the log.
     process: u32,
-    pool: usize,
+    pool: Arc<SharedPool>,
     state: State,
     /// Operations of the warden in flight on the socket.
     in_flight: u32,
@@ -38,7 +40,13 @@ enum State {
 }
 
 impl Slot {
-    pub(crate) fn new(token: Token, fd: Fd, process: u32, pool: usize, w: &mut World) -> Slot {
+    pub(crate) fn new(
+        token: Token,
+        fd: Fd,
+        process: u32,
+        pool: Arc<SharedPool>,
+        w: &mut World,
+    ) -> Slot {
         let deadline = Some(w.now.after(GREETING_TIMEOUT));
         let input = w.buffers.small();
         let mut slot = Slot {
@@ -83,7 +91,7 @@ impl Slot {
     pub(crate) fn on_hang_up(&mut self, w: &mut World) {
         self.in_flight -= 1;
         if let State::Open(slot) = self.state
-            && w.pool(self.pool).hang_up(slot)
+            && self.pool.core().hang_up(slot)
         {
             self.state = State::Closing;
         }
@@ -96,7 +104,13 @@ impl Slot {
         self.settle(w);
     }
 
-    /// The server ends. An idle slot is closed; one in use goes on until its exchange is over.
+    /// The pool that it belongs to.
+    pub(crate) fn pool(&self) -> &Arc<SharedPool> {
+        &self.pool
+    }
+
+    /// The server ends, or the pool does. An idle slot is closed; one in use goes on until its
+    /// exchange is over.
     pub(crate) fn on_end(&mut self, w: &mut World) {
         if !matches!(self.state, State::Closing | State::Closed) {
             w.submit(self.token, Op::Shutdown { fd: self.fd, direction: Direction::Both });
@@ -132,10 +146,10 @@ impl Slot {
         w.buffers.give(std::mem::take(&mut self.input));
         self.submit(Op::Poll { fd: self.fd, interest: Interest::Hangup }, w);
         let (slot, assignment) =
-            w.pool(self.pool).join(self.fd, w.reactor, self.token, self.process, w.now);
+            self.pool.core().join(self.fd, w.reactor, self.token, self.process, w.now);
         self.state = State::Open(slot);
         if let Some(assignment) = assignment {
-            w.notify(Notice::Assigned { pool: self.pool, assignment });
+            w.notify(Notice::Assigned { pool: Arc::clone(&self.pool), assignment });
         }
     }
 

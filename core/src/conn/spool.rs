@@ -38,6 +38,13 @@ impl Spool {
         Spool { directory: directory.into(), budget, graveyard }
     }
 
+    /// Where files are made from now on.
+    pub(crate) fn set_directory(&mut self, directory: &CStr) {
+        if *self.directory != *directory {
+            self.directory = directory.into();
+        }
+    }
+
     /// A descriptor that a worker has passed.
     pub(crate) fn adopt(&self, fd: Fd) -> Rc<SharedFile> {
         SharedFile::new(fd, &self.graveyard)
@@ -107,7 +114,7 @@ impl SpoolFile {
     ) -> Result<(), Outgoing> {
         let State::Open(file) = &self.state else { unreachable!("the file is ready") };
         let file = Rc::clone(file);
-        if !file.count(out.remaining() as u64) {
+        if !file.count(out.remaining() as u64, w.limits.spool_budget) {
             refused(Errno(libc::EDQUOT), w);
             self.state = State::Failed(Some(file));
             return Err(out);

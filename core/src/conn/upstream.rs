@@ -27,6 +27,7 @@ pub(crate) struct Upstream {
     /// A chunk has been put in, so the next one begins by ending it.
     in_chunks: bool,
     received: bool,
+    passed: bool,
     goodbye: bool,
     keep_alive: bool,
     attached: Attached,
@@ -65,6 +66,7 @@ impl Upstream {
             client_framing: Framing::Length(0),
             in_chunks: false,
             received: false,
+            passed: false,
             goodbye: false,
             keep_alive: true,
             attached: Attached::default(),
@@ -93,6 +95,11 @@ impl Upstream {
     /// A byte that is not part of a goodbye has arrived.
     pub(crate) fn has_received(&self) -> bool {
         self.received && !self.goodbye
+    }
+
+    /// Something of the response has been put into the relay.
+    pub(crate) fn has_passed(&self) -> bool {
+        self.passed
     }
 
     pub(crate) fn said_goodbye(&self) -> bool {
@@ -323,6 +330,7 @@ impl Upstream {
         relay: &mut Relay,
         w: &mut World,
     ) {
+        self.passed = true;
         relay.content_bytes += data.len() as u64;
         let is_chunked = self.client_framing == Framing::Chunked;
         if is_chunked && !data.is_empty() {
@@ -339,11 +347,9 @@ impl Upstream {
             head.extend_from_slice(&buf[data]);
             buf.clear();
             self.keep(buf);
-            if !head.is_empty() {
-                relay.put(Outgoing::new(head, Body::None), &mut w.buffers);
-            }
+            relay.put_small(head, &mut w.buffers);
         } else {
-            relay.put(Outgoing::new(head, Body::Owned(buf, data)), &mut w.buffers);
+            relay.put(Outgoing::new(head, Body::Owned(buf, data)));
         }
         if let Some(FilePart { file, offset, len }) = self.file.take() {
             relay.content_bytes += len;

@@ -11,12 +11,12 @@ use crate::handler::Handler;
 use crate::http::{DateCache, Version};
 use crate::io::{Done, Op, SharedFile, Time, Token};
 use crate::limits::Limits;
-use crate::pool::{Assignment, PoolCore, ReactorId};
-use crate::route::Policy;
+use crate::pool::{Assignment, ReactorId};
+use crate::route::{Policy, RoutedPool, SharedPool};
 use crate::stats::Counters;
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// See the module's documentation.
@@ -32,7 +32,6 @@ pub(crate) struct World {
     /// This reactor's view of the files routes, by number.
     pub(crate) roots: Vec<Root>,
     pub(crate) files: FileCache,
-    pub(crate) pools: Vec<Arc<Mutex<PoolCore>>>,
     pub(crate) spool: Spool,
     pub(crate) buffers: Buffers,
     pub(crate) log: Option<AccessLog>,
@@ -50,7 +49,7 @@ pub(crate) struct World {
 /// What one state machine wants another one to know. The reactor passes it on.
 pub(crate) enum Notice {
     /// A whole request for a pool.
-    Dispatch { client: Token, pool: usize, whole: Whole },
+    Dispatch { client: Token, pool: Arc<RoutedPool>, whole: Whole },
     /// A whole request for a handler.
     Handle { client: Token, handler: Arc<dyn Handler>, whole: Whole },
     /// The client's exchange has something for it.
@@ -60,7 +59,7 @@ pub(crate) enum Notice {
     /// The client needs nothing more of this exchange.
     LetGo { exchange: Token },
     /// A request that may be another reactor's has got a slot.
-    Assigned { pool: usize, assignment: Assignment },
+    Assigned { pool: Arc<SharedPool>, assignment: Assignment },
     /// Nobody uses this slot any more; its warden is to close it.
     CloseSlot { warden: ReactorId, token: Token },
 }
@@ -106,7 +105,6 @@ pub(crate) struct WorldParts {
     pub(crate) policy: Arc<Policy>,
     pub(crate) roots: Vec<Root>,
     pub(crate) files: FileCache,
-    pub(crate) pools: Vec<Arc<Mutex<PoolCore>>>,
     pub(crate) spool: Spool,
     pub(crate) log: Option<AccessLog>,
 }
@@ -123,7 +121,6 @@ impl World {
             policy: parts.policy,
             roots: parts.roots,
             files: parts.files,
-            pools: parts.pools,
             spool: parts.spool,
             buffers: Buffers::default(),
             log: parts.log,
@@ -182,11 +179,6 @@ impl World {
             | Done::ReadFile { buf, .. } => self.buffers.give(buf),
             _ => {}
         }
-    }
-
-    /// A pool, for one short look: nothing allocates, logs or calls the kernel meanwhile.
-    pub(crate) fn pool(&self, number: usize) -> MutexGuard<'_, PoolCore> {
-        self.pools[number].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a warning that clients can cause may be logged now: once a second.

@@ -59,17 +59,25 @@ pub(crate) struct FileCache {
     store: Store,
     limits: CacheLimits,
     graveyard: Graveyard,
+    /// Roots with smaller ids are only used by requests that have begun.
+    first_root: u32,
 }
 
 impl FileCache {
     /// Files that are no longer used join `graveyard`.
     pub(crate) fn new(limits: CacheLimits, graveyard: Graveyard) -> FileCache {
-        FileCache { store: limits.empty_store(), limits, graveyard }
+        FileCache { store: limits.empty_store(), limits, graveyard, first_root: 0 }
     }
 
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
         self.store = self.limits.empty_store();
+    }
+
+    /// Forgets everything; from now on nothing of roots with smaller ids is remembered.
+    pub(crate) fn forget_roots_before(&mut self, id: u32) {
+        self.first_root = id;
+        self.clear();
     }
 
     /// Answers for `path`, the clean percent-encoded path after the route's prefix, without
@@ -179,7 +187,9 @@ impl FileCache {
             true => wanted.asked.after(self.limits.revalidate),
             false => wanted.asked,
         };
-        self.store.insert(wanted.root.id, &wanted.path, found, fresh_until);
+        if wanted.root.id >= self.first_root {
+            self.store.insert(wanted.root.id, &wanted.path, found, fresh_until);
+        }
         Step::Reply(reply)
     }
 }

@@ -17,8 +17,8 @@ pub enum Version {
     Http11,
 }
 
-/// Most fields that a head can have, whatever its limits say.
-pub const SLOTS: usize = 256;
+/// Most fields that a head can have, whatever its limits say: those of a client, and the edge's.
+pub const SLOTS: usize = 256 + 16;
 
 /// Room for the fields of one head, on the caller's stack:
 /// `[const { MaybeUninit::uninit() }; SLOTS]`.

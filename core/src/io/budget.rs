@@ -5,12 +5,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// So many bytes in all; clones are the same budget.
-#[derive(Clone, Debug)]
-pub(crate) struct Budget {
-    most: u64,
-    used: Arc<AtomicU64>,
-}
+/// The bytes that its shares have; clones are the same budget. The bound is an argument: it may
+/// change.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Budget(Arc<AtomicU64>);
 
 /// A part of a budget; given back when dropped.
 #[derive(Debug)]
@@ -20,10 +18,6 @@ pub(crate) struct Share {
 }
 
 impl Budget {
-    pub(crate) fn new(most: u64) -> Budget {
-        Budget { most, used: Arc::default() }
-    }
-
     /// A share without any bytes yet.
     pub(crate) fn share(&self) -> Share {
         Share { budget: self.clone(), bytes: 0 }
@@ -32,15 +26,15 @@ impl Budget {
     /// Bytes that shares hold.
     #[cfg(test)]
     pub(crate) fn used(&self) -> u64 {
-        self.used.load(Ordering::Relaxed)
+        self.0.load(Ordering::Relaxed)
     }
 }
 
 impl Share {
-    /// Takes `more` bytes; false: the budget does not have them.
-    pub(crate) fn grow(&mut self, more: u64) -> bool {
-        let Budget { most, used } = &self.budget;
-        let grown = |used: u64| used.checked_add(more).filter(|sum| sum <= most);
+    /// Takes `more` bytes; false: all shares would have more than `most`.
+    pub(crate) fn grow(&mut self, more: u64, most: u64) -> bool {
+        let grown = |used: u64| used.checked_add(more).filter(|&sum| sum <= most);
+        let Budget(used) = &self.budget;
         let fits = used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown).is_ok();
         if fits {
             self.bytes += more;
@@ -51,7 +45,7 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.budget.0.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -61,12 +55,12 @@ mod tests {
 
     #[test]
     fn shares_end_at_the_bound_and_come_back() {
-        let budget = Budget::new(10);
+        let budget = Budget::default();
         let (mut one, mut two) = (budget.share(), budget.share());
-        assert!(one.grow(4) && two.grow(6));
-        assert!(!one.grow(1) && !one.grow(u64::MAX));
+        assert!(one.grow(4, 10) && two.grow(6, 10));
+        assert!(!one.grow(1, 10) && !one.grow(u64::MAX, 10));
         drop(two);
-        assert!(one.grow(6));
+        assert!(one.grow(6, 10));
         drop(one);
         assert_eq!(budget.used(), 0);
     }

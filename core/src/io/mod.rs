@@ -35,8 +35,14 @@ pub(crate) use budget::{Budget, Share};
 pub(crate) use creation::Creation;
 pub(crate) use outgoing::{Body, Outgoing};
 pub(crate) use shared_file::{Graveyard, SharedFile};
+pub(crate) use sys::effective_user;
 pub use uring::{SetupError, probe};
 pub(crate) use uring::{Uring, UringOptions};
+
+/// Whether what is written to files in this directory stays in memory.
+pub(crate) fn is_in_memory(directory: &CStr) -> bool {
+    sys::is_in_memory(directory)
+}
 
 /// A file descriptor: a number the kernel (or the simulator) knows. Whoever holds the table entry
 /// that it belongs to closes it, by [`Op::Close`].
@@ -151,6 +157,16 @@ pub(crate) enum Direction {
     Write,
     /// Neither direction; operations in flight on the socket end.
     Both,
+}
+
+/// The process at the other end of a Unix socket, as it was when it connected (`SO_PEERCRED`,
+/// unix(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Peer {
+    /// Its number; 0 if the kernel does not say.
+    pub(crate) process: u32,
+    /// Its effective user; nobody's number if the kernel does not say.
+    pub(crate) user: u32,
 }
 
 /// What kind of file a name stands for.
@@ -361,9 +377,8 @@ pub(crate) trait Backend {
     /// The addresses of a TCP connection just accepted: the peer's, and ours.
     fn addresses(&self, fd: Fd) -> Result<(SocketAddr, SocketAddr), Errno>;
 
-    /// The process at the other end of a Unix socket, as it was when it connected
-    /// (`SO_PEERCRED`); 0 if the kernel does not say.
-    fn peer_process(&self, fd: Fd) -> u32;
+    /// Who is at the other end of a Unix socket.
+    fn peer(&self, fd: Fd) -> Peer;
 
     /// The bytes of a received piece.
     fn transit(&self, piece: &Transit) -> &[u8];

@@ -4,7 +4,7 @@
 
 #![allow(unsafe_code)]
 
-use super::{Direction, Errno, Fd, FileKind, Stat, Time};
+use super::{Direction, Errno, Fd, FileKind, Peer, Stat, Time};
 use io_uring::types::OpenHow;
 use std::ffi::CStr;
 use std::mem;
@@ -84,14 +84,20 @@ pub(super) fn addresses(fd: Fd) -> Result<(SocketAddr, SocketAddr), Errno> {
     Ok((known(socket.peer_addr())?, known(socket.local_addr())?))
 }
 
-/// The process that connected a Unix socket (`SO_PEERCRED`, unix(7)), or 0.
-pub(super) fn peer_process(socket: Fd) -> u32 {
-    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+/// The user that this process acts as.
+pub(crate) fn effective_user() -> u32 {
+    // SAFETY: a system call without arguments that cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// Who connected a Unix socket.
+pub(super) fn peer(socket: Fd) -> Peer {
+    let mut peer = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
     let mut len = size_of::<libc::ucred>() as libc::socklen_t;
     let (level, name) = (libc::SOL_SOCKET, libc::SO_PEERCRED);
     // SAFETY: `len` bytes may be written to `peer`, and both outlive the call.
     unsafe { libc::getsockopt(socket, level, name, (&raw mut peer).cast(), &mut len) };
-    peer.pid.max(0) as u32
+    Peer { process: peer.pid.max(0) as u32, user: peer.uid }
 }
 
 /// Whether something has arrived that was not received (`FIONREAD`, unix(7)). An end of file is
@@ -102,6 +108,19 @@ pub(super) fn has_input(socket: Fd) -> bool {
     let result = unsafe { libc::ioctl(socket, libc::FIONREAD, &raw mut unread) };
     result == 0 && unread > 0
 }
+
+/// Whether the files of a directory are in memory, as far as statfs(2) says.
+pub(super) fn is_in_memory(directory: &CStr) -> bool {
+    // SAFETY: struct statfs consists of integers, for which zero is a value.
+    let mut found: libc::statfs = unsafe { mem::zeroed() };
+    // SAFETY: the path ends with a zero byte, and `found` may be written for the whole call.
+    let result = unsafe { libc::statfs(directory.as_ptr(), &mut found) };
+    result == 0 && matches!(found.f_type as i64, TMPFS_MAGIC | RAMFS_MAGIC)
+}
+
+// From `<linux/magic.h>`.
+const TMPFS_MAGIC: i64 = 0x0102_1994;
+const RAMFS_MAGIC: i64 = 0x8584_58f6;
 
 /// shutdown(2); its errors mean that the connection has ended already.
 pub(super) fn shutdown(fd: Fd, direction: Direction) {

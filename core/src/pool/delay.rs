@@ -26,6 +26,11 @@ impl Delay {
         Delay { target, state: State::Short, stood: 0 }
     }
 
+    /// From now on.
+    pub(super) fn set_target(&mut self, target: Duration) {
+        self.target = target;
+    }
+
     /// A slot is about to go to the queue, whose oldest request has waited so long.
     pub(super) fn on_dispatch(&mut self, waited: Duration, length: Length, now: Time) {
         if waited <= self.target || length.is_short() {

@@ -107,6 +107,8 @@ pub(crate) struct PoolCore {
     /// Empty while a slot is idle.
     queue: Queue,
     delay: Delay,
+    /// Nobody sends it requests any more.
+    is_retired: bool,
 }
 
 impl PoolCore {
@@ -119,7 +121,20 @@ impl PoolCore {
             queue: Queue::with_capacity(limits.queue.min(RESERVED)),
             delay: Delay::new(limits.queue_target),
             limits,
+            is_retired: false,
         }
+    }
+
+    /// For requests that come from now on, and those that ask how long they may wait.
+    pub(crate) fn set_limits(&mut self, limits: PoolLimits) {
+        self.delay.set_target(limits.queue_target);
+        self.limits = limits;
+    }
+
+    /// No request comes any more, and none waits: slots that become free are closed. Wardens close
+    /// those that are idle.
+    pub(crate) fn retire(&mut self) {
+        self.is_retired = true;
     }
 
     pub(crate) fn limits(&self) -> &PoolLimits {
@@ -203,6 +218,7 @@ impl PoolCore {
     /// The exchange on the slot has ended, and nothing of its user is in flight on it; `reusable`
     /// if the slot can take another request.
     pub(crate) fn release(&mut self, slot: SlotId, reusable: bool, now: Time) -> AfterRelease {
+        let reusable = reusable && !self.is_retired;
         let Some(entry) = self.slot_mut(slot) else { return AfterRelease::None };
         let fd = entry.fd;
         match entry.state {

@@ -9,6 +9,7 @@ use crate::conn::{HandOver, Machine, Notice, Whole, World};
 use crate::handler::Handler;
 use crate::io::{Backend, Completion, Done, Errno, Passed, Token};
 use crate::pool::Assignment;
+use crate::route::{RoutedPool, SharedPool};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -125,7 +126,7 @@ impl<B: Backend> Reactor<B> {
 
     pub(super) fn on_message(&mut self, message: Message) {
         match message {
-            Message::Assigned { pool, assignment } => self.on_assigned(pool, &assignment),
+            Message::Assigned { pool, assignment } => self.on_assigned(&pool, &assignment),
             Message::CloseSlot { warden } => self.on_released(warden),
             Message::Reply { client: token, response } => {
                 if let Some(client) = self.clients.get_mut(token) {
@@ -133,9 +134,12 @@ impl<B: Backend> Reactor<B> {
                     self.settle_client(token);
                 }
             }
+            Message::Change(change) => self.on_change(*change),
+            Message::Unused(pool) => self.on_unused(&pool),
             Message::Drain => self.drain(),
             Message::Stop => self.stop(),
             Message::End => self.end(),
+            Message::Abandon => self.phase = Phase::Ended,
         }
     }
 
@@ -161,7 +165,7 @@ impl<B: Backend> Reactor<B> {
                 }
                 Notice::Assigned { pool, assignment } => {
                     if assignment.ticket.reactor == self.world.reactor {
-                        self.on_assigned(pool, &assignment);
+                        self.on_assigned(&pool, &assignment);
                     } else {
                         let owner = usize::from(assignment.ticket.reactor);
                         let message = Message::Assigned { pool, assignment };
@@ -182,7 +186,7 @@ impl<B: Backend> Reactor<B> {
         }
     }
 
-    fn begin(&mut self, client: Token, pool: usize, whole: Whole) {
+    fn begin(&mut self, client: Token, pool: Arc<RoutedPool>, whole: Whole) {
         let world = &mut self.world;
         let exchange = |token| HandOver::new(token, client, pool, whole, world);
         let token = self.exchanges.insert_with(exchange);
@@ -218,7 +222,7 @@ impl<B: Backend> Reactor<B> {
         self.settle_client(token);
     }
 
-    fn on_assigned(&mut self, pool: usize, assignment: &Assignment) {
+    fn on_assigned(&mut self, pool: &Arc<SharedPool>, assignment: &Assignment) {
         let token = assignment.ticket.token;
         match self.exchanges.get_mut(token) {
             Some(exchange) => {

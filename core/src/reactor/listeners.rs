@@ -3,18 +3,25 @@
 //! Owns the order in which a listener ends, so that no waiting connection is reset: cancel the
 //! accept, wait for its last completion, accept what waits in the queue, close.
 
-use super::{Phase, Reactor, kind};
+use super::Reactor;
 use crate::conn::{Client, Slot};
-use crate::io::{Backend, Errno, Fd, Op, Token};
+use crate::io::{Backend, Errno, Fd, Op, Peer, Token};
+use crate::route::SharedPool;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// A listening socket, and what its connections are.
-#[derive(Clone, Copy, Debug)]
 pub(crate) enum Source {
+    /// Closed by the reactor.
     Clients(Fd),
-    /// Workers of pool number `.1`. Shared by all reactors; whoever made it closes it.
-    Workers(Fd, usize),
+    /// Workers of a pool. Shared by all reactors; whoever lets go of `open` last closes it.
+    Workers {
+        fd: Fd,
+        #[allow(dead_code)] // Held, not read.
+        open: Arc<dyn Send + Sync>,
+        pool: Arc<SharedPool>,
+    },
 }
 
 pub(super) struct Listener {
@@ -30,152 +37,158 @@ enum State {
     Cancelled,
     /// Accepts what still waits.
     Emptying,
-    Closed,
 }
 
 /// How long a reactor without descriptors waits before it accepts again.
 const REST: Duration = Duration::from_millis(100);
 
 impl Listener {
-    pub(super) fn new(source: Source) -> Listener {
-        Listener { source, state: State::Armed }
-    }
-
     pub(super) fn is_for_clients(&self) -> bool {
         matches!(self.source, Source::Clients(_))
     }
 
-    pub(super) fn is_closed(&self) -> bool {
-        self.state == State::Closed
+    fn is_of(&self, pool: &Arc<SharedPool>) -> bool {
+        matches!(&self.source, Source::Workers { pool: other, .. } if Arc::ptr_eq(other, pool))
     }
 
     fn fd(&self) -> Fd {
         match self.source {
-            Source::Clients(fd) | Source::Workers(fd, _) => fd,
+            Source::Clients(fd) | Source::Workers { fd, .. } => fd,
         }
     }
 }
 
 impl<B: Backend> Reactor<B> {
-    pub(super) fn listen(&mut self) {
-        for index in 0..self.listeners.len() {
-            self.arm(index);
-        }
+    pub(super) fn listen(&mut self, source: Source) {
+        let token = self.listeners.insert_with(|_| Listener { source, state: State::Armed });
+        self.arm(token);
     }
 
     pub(super) fn on_accept(&mut self, token: Token, result: Result<Fd, Errno>, armed: bool) {
-        let index = token.index() as usize;
         match result {
-            Ok(fd) => self.on_connection(index, fd),
+            Ok(fd) => self.on_connection(token, fd),
             Err(Errno(libc::EAGAIN | libc::ECANCELED | libc::ECONNABORTED)) => {}
             Err(_) => self.world.counters.accept_failed.count(),
         }
         if armed {
             return;
         }
-        match self.listeners[index].state {
+        let Some(listener) = self.listeners.get_mut(token) else { return };
+        match listener.state {
             State::Armed if result.is_err_and(|errno| errno.is_exhaustion()) => {
-                self.listeners[index].state = State::Resting;
+                listener.state = State::Resting;
                 self.timers.insert(token, self.world.now.after(REST));
             }
-            State::Armed => self.arm(index),
-            State::Cancelled => {
-                self.listeners[index].state = State::Emptying;
-                self.empty(index);
-            }
-            State::Emptying if result.is_ok() => self.empty(index),
-            State::Emptying => self.close(index),
-            State::Resting | State::Closed => {}
+            State::Armed => self.arm(token),
+            State::Cancelled => self.empty(token),
+            State::Emptying if result.is_ok() => self.empty(token),
+            State::Emptying => self.close(token),
+            State::Resting => {}
         }
     }
 
     /// A resting listener tries again.
     pub(super) fn on_listener_timer(&mut self, token: Token) {
-        let index = token.index() as usize;
-        if self.listeners[index].state == State::Resting {
-            self.arm(index);
+        if self.listeners.get_mut(token).is_some_and(|l| l.state == State::Resting) {
+            self.arm(token);
         }
     }
 
     /// Ends the listeners for clients, or those for workers.
     pub(super) fn stop_listening(&mut self, for_clients: bool) {
-        for index in 0..self.listeners.len() {
-            let listener = &mut self.listeners[index];
-            if listener.is_for_clients() != for_clients {
-                continue;
-            }
+        self.stop_listeners(|listener| listener.is_for_clients() == for_clients);
+    }
+
+    /// Workers of this pool cannot dial in any more.
+    pub(super) fn stop_listening_for(&mut self, pool: &Arc<SharedPool>) {
+        self.stop_listeners(|listener| listener.is_of(pool));
+    }
+
+    fn stop_listeners(&mut self, which: impl Fn(&Listener) -> bool) {
+        for token in self.listeners.tokens() {
+            let Some(listener) = self.listeners.get_mut(token) else { continue };
             match listener.state {
+                _ if !which(listener) => {}
                 State::Armed => {
                     listener.state = State::Cancelled;
-                    self.world.submit(token(index), Op::Cancel { target: token(index) });
+                    self.world.submit(token, Op::Cancel { target: token });
                 }
-                State::Resting => {
-                    listener.state = State::Emptying;
-                    self.empty(index);
-                }
-                State::Cancelled | State::Emptying | State::Closed => {}
+                State::Resting => self.empty(token),
+                State::Cancelled | State::Emptying => {}
             }
         }
     }
 
-    fn arm(&mut self, index: usize) {
-        self.listeners[index].state = State::Armed;
-        let listener = self.listeners[index].fd();
-        self.world.submit(token(index), Op::Accept { listener });
+    fn arm(&mut self, token: Token) {
+        let Some(entry) = self.listeners.get_mut(token) else { return };
+        entry.state = State::Armed;
+        let listener = entry.fd();
+        self.world.submit(token, Op::Accept { listener });
     }
 
-    fn empty(&mut self, index: usize) {
-        match self.listeners[index].source {
-            Source::Clients(listener) => {
-                self.world.submit(token(index), Op::AcceptNow { listener });
+    fn empty(&mut self, token: Token) {
+        let Some(entry) = self.listeners.get_mut(token) else { return };
+        entry.state = State::Emptying;
+        match entry.source {
+            Source::Clients(listener) => self.world.submit(token, Op::AcceptNow { listener }),
+            Source::Workers { .. } => self.close(token),
+        }
+    }
+
+    fn close(&mut self, token: Token) {
+        if let Some(Listener { source: Source::Clients(fd), .. }) = self.listeners.remove(token) {
+            self.world.submit(Token::NOBODY, Op::Close { fd });
+        }
+    }
+
+    fn on_connection(&mut self, token: Token, fd: Fd) {
+        match self.listeners.get_mut(token) {
+            Some(Listener { source: Source::Clients(_), .. }) if !self.stopped => {
+                self.on_client(fd);
             }
-            Source::Workers(..) => self.close(index),
-        }
-    }
-
-    fn close(&mut self, index: usize) {
-        self.listeners[index].state = State::Closed;
-        if let Source::Clients(fd) = self.listeners[index].source {
-            self.world.submit(token(index), Op::Close { fd });
-        }
-    }
-
-    fn on_connection(&mut self, index: usize, fd: Fd) {
-        let world = &mut self.world;
-        match self.listeners[index].source {
+            Some(Listener { source: Source::Workers { pool, .. }, state: State::Armed }) => {
+                let pool = Arc::clone(pool);
+                self.on_worker(fd, pool);
+            }
             // It came while the accept was being cancelled.
-            Source::Workers(..) if self.phase == Phase::Ending => {
+            _ => self.world.submit(Token::NOBODY, Op::Close { fd }),
+        }
+    }
+
+    fn on_worker(&mut self, fd: Fd, pool: Arc<SharedPool>) {
+        let world = &mut self.world;
+        let peer = self.backend.peer(fd);
+        if !pool.admits(peer.user) {
+            world.counters.slots_refused.count();
+            if world.may_warn() {
+                let (socket, Peer { process, user }) = (pool.socket().display(), peer);
+                tracing::warn!(%socket, process, user, "this user's processes may not be workers");
+            }
+            world.submit(Token::NOBODY, Op::Close { fd });
+            return;
+        }
+        let slot = |token| Slot::new(token, fd, peer.process, pool, world);
+        let token = self.slots.insert_with(slot);
+        self.settle_slot(token);
+    }
+
+    fn on_client(&mut self, fd: Fd) {
+        let world = &mut self.world;
+        let open = self.shared.connections.fetch_add(1, Ordering::Relaxed);
+        let addresses = self.backend.addresses(fd);
+        match addresses {
+            Ok(addresses) if open < world.limits.connections => {
+                let client = |token| Client::new(token, fd, addresses, world);
+                let token = self.clients.insert_with(client);
+                self.settle_client(token);
+            }
+            _ => {
+                self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+                if addresses.is_ok() {
+                    world.counters.connections.count();
+                }
                 world.submit(Token::NOBODY, Op::Close { fd });
             }
-            Source::Clients(_) if self.stopped => world.submit(Token::NOBODY, Op::Close { fd }),
-            Source::Workers(_, pool) => {
-                let process = self.backend.peer_process(fd);
-                let slot = |token| Slot::new(token, fd, process, pool, world);
-                let token = self.slots.insert_with(slot);
-                self.settle_slot(token);
-            }
-            Source::Clients(_) => {
-                let open = self.shared.connections.fetch_add(1, Ordering::Relaxed);
-                let addresses = self.backend.addresses(fd);
-                match addresses {
-                    Ok(addresses) if open < world.limits.connections => {
-                        let client = |token| Client::new(token, fd, addresses, world);
-                        let token = self.clients.insert_with(client);
-                        self.settle_client(token);
-                    }
-                    _ => {
-                        self.shared.connections.fetch_sub(1, Ordering::Relaxed);
-                        if addresses.is_ok() {
-                            world.counters.connections.count();
-                        }
-                        world.submit(Token::NOBODY, Op::Close { fd });
-                    }
-                }
-            }
         }
     }
-}
-
-fn token(index: usize) -> Token {
-    Token::new(kind::LISTENER, index as u32, 0)
 }

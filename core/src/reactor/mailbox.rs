@@ -2,26 +2,34 @@
 //!
 //! Owns the queue and whether its reactor sleeps. Must not know what messages mean.
 
+use super::change::Change;
 use crate::Response;
 use crate::io::{Token, Wake};
 use crate::pool::Assignment;
+use crate::route::SharedPool;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// What a reactor can be told.
 pub(crate) enum Message {
-    /// A queued request of this reactor has got a slot of pool number `pool`.
-    Assigned { pool: usize, assignment: Assignment },
+    /// A queued request of this reactor has got a slot of `pool`.
+    Assigned { pool: Arc<SharedPool>, assignment: Assignment },
     /// Nobody uses this slot any more; its warden, this reactor, closes it.
     CloseSlot { warden: Token },
     /// A handler has answered; `None`: it gave up its right to.
     Reply { client: Token, response: Option<Response> },
+    /// Requests that come from now on are answered otherwise.
+    Change(Box<Change>),
+    /// Nobody can send requests to this pool any more.
+    Unused(Arc<SharedPool>),
     /// Take no new connections, finish what has begun, then end.
     Drain,
     /// End without waiting for anybody.
     Stop,
     /// No reactor has clients any more: close the slots and end.
     End,
+    /// Another reactor has failed: end, whatever is open.
+    Abandon,
 }
 
 /// One reactor's mailbox.

@@ -6,6 +6,7 @@
 //! that it caused are passed on at once; operations are submitted after every
 //! [`SUBMIT_EVERY`] events, so that the last of a large batch does not wait for all others.
 
+mod change;
 mod dispatch;
 mod handle;
 mod listeners;
@@ -20,11 +21,13 @@ mod timers;
 use crate::conn::{Client, HandOver, Slot, World, WorldParts};
 use crate::http::DateCache;
 use crate::io::{Backend, Completion, Errno, Graveyard, Op, Token, Wait};
+use crate::route::SharedPool;
 use listeners::Listener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use table::Table;
 
+pub(crate) use change::{Change, OpenRoot};
 pub(crate) use listeners::Source;
 pub(crate) use mailbox::{Mailbox, Message};
 pub(crate) use timers::Timers;
@@ -37,7 +40,7 @@ pub(crate) struct Reactor<B: Backend> {
     exchanges: Table<HandOver>,
     slots: Table<Slot>,
     timers: Timers,
-    listeners: Vec<Listener>,
+    listeners: Table<Listener>,
     shared: Arc<Shared>,
     graveyard: Graveyard,
     date: DateCache,
@@ -58,6 +61,15 @@ pub(crate) struct Shared {
     pub(crate) connections: AtomicUsize,
     /// Reactors that still have clients or exchanges; slots stay open until it is 0.
     pub(crate) serving: AtomicUsize,
+}
+
+impl Shared {
+    /// Nobody can send requests to this pool any more: its slots are closed.
+    pub(crate) fn on_unused(&self, pool: &Arc<SharedPool>) {
+        for mailbox in &self.mailboxes {
+            mailbox.post(Message::Unused(Arc::clone(pool)));
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +101,7 @@ impl<B: Backend> Reactor<B> {
     pub(crate) fn new(
         mut backend: B,
         parts: WorldParts,
-        listeners: Vec<Source>,
+        sources: Vec<Source>,
         shared: Arc<Shared>,
         graveyard: Graveyard,
     ) -> Reactor<B> {
@@ -104,7 +116,7 @@ impl<B: Backend> Reactor<B> {
             clients: Table::new(kind::CLIENT),
             exchanges: Table::new(kind::EXCHANGE),
             slots: Table::new(kind::SLOT),
-            listeners: listeners.into_iter().map(Listener::new).collect(),
+            listeners: Table::new(kind::LISTENER),
             shared,
             graveyard,
             date,
@@ -115,7 +127,7 @@ impl<B: Backend> Reactor<B> {
             messages: Vec::with_capacity(64),
             fired: Vec::new(),
         };
-        reactor.listen();
+        sources.into_iter().for_each(|source| reactor.listen(source));
         reactor
     }
 
@@ -156,7 +168,8 @@ impl<B: Backend> Reactor<B> {
     }
 
     fn wait(&self) -> Wait {
-        if self.has_ended() || !self.mailbox().fall_asleep() {
+        let is_over = self.phase == Phase::Ending && self.has_ended();
+        if is_over || !self.mailbox().fall_asleep() {
             return Wait::Poll;
         }
         self.timers.next().map_or(Wait::Forever, Wait::Until)
@@ -222,11 +235,11 @@ impl<B: Backend> Reactor<B> {
     }
 
     fn is_idle(&self) -> bool {
-        let listens = self.listeners.iter().any(|l| l.is_for_clients() && !l.is_closed());
+        let listens = self.listeners.iter().any(Listener::is_for_clients);
         self.clients.is_empty() && self.exchanges.is_empty() && !listens
     }
 
     fn has_ended(&self) -> bool {
-        self.slots.is_empty() && self.listeners.iter().all(Listener::is_closed)
+        self.slots.is_empty() && self.listeners.is_empty()
     }
 }

@@ -89,6 +89,10 @@ impl<T> Table<T> {
         self.entries.is_empty()
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.entries.iter().map(|(_, entry)| entry)
+    }
+
     /// The tokens of all entries.
     pub(crate) fn tokens(&self) -> Vec<Token> {
         let token =

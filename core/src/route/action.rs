@@ -2,15 +2,15 @@
 //!
 //! Owns the public targets that are neither files nor pools. Must not know connections.
 
-use super::Routes;
+use super::{RoutedPool, Routes};
 use crate::handler::{Handler, Response};
 use std::sync::Arc;
 
-/// What a matching route does. Numbers refer to the server's files routes and pools.
+/// What a matching route does. Numbers refer to the files routes of the same policy.
 #[derive(Clone)]
 pub(crate) enum Action {
     Files(usize),
-    Pool(usize),
+    Pool(Arc<RoutedPool>),
     Handler(Arc<dyn Handler>),
     Fixed(Arc<Response>),
     Redirect(Arc<Redirect>),

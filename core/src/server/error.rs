@@ -83,6 +83,22 @@ pub enum BuildError {
         /// What the kernel said.
         error: io::Error,
     },
+    /// The mode or the owner of a pool's socket.
+    #[error(
+        "cannot set mode and owner of the socket {path}: {error}: only root can give files away"
+    )]
+    SocketAccess {
+        /// The path.
+        path: PathBuf,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// A reload that would have to move connections.
+    #[error("{0} cannot change while the server runs: that needs a restart")]
+    NeedsRestart(&'static str),
+    /// There is nothing to reload any more.
+    #[error("the server has ended")]
+    Stopped,
     /// Limits that contradict each other.
     #[error("{0}")]
     Limits(String),
@@ -98,14 +114,6 @@ pub enum RunError {
     /// A thread cannot be started.
     #[error("cannot start a reactor's thread: {0}")]
     Thread(io::Error),
-    /// A root that was there when the server was built.
-    #[error("cannot open {directory}: {error}")]
-    Root {
-        /// The directory.
-        directory: PathBuf,
-        /// What the kernel said.
-        error: io::Error,
-    },
     /// A ring cannot be set up.
     #[error(transparent)]
     Ring(#[from] SetupError),

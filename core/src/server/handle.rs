@@ -1,69 +1,54 @@
 //! The server's remote control.
 
-use crate::pool::PoolCore;
-use crate::reactor::{Message, Shared};
-use crate::stats::{Counters, PoolStats, Stats};
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use super::builder::Builder;
+use super::control::Control;
+use super::error::BuildError;
+use crate::reactor::Message;
+use crate::stats::Stats;
+use std::sync::Arc;
 
-/// Stops a server and reads its counters. Cheap to clone; usable from any thread.
+/// Stops a server, changes its routes and reads its counters. Cheap to clone; usable from any
+/// thread.
 #[derive(Clone)]
-pub struct Handle {
-    shared: Arc<Shared>,
-    counters: Vec<Arc<Counters>>,
-    pools: Arc<[(PathBuf, Arc<Mutex<PoolCore>>)]>,
-}
+pub struct Handle(pub(super) Arc<Control>);
 
 impl Handle {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        counters: Vec<Arc<Counters>>,
-        pools: Vec<(PathBuf, Arc<Mutex<PoolCore>>)>,
-    ) -> Handle {
-        Handle { shared, counters, pools: pools.into() }
-    }
-
     /// Drains: takes no new connections, finishes every request that has begun, then ends. No
     /// connection is reset.
     pub fn stop(&self) {
-        self.tell(|| Message::Drain);
+        self.0.tell(|| Message::Drain);
     }
 
     /// Ends at once, whatever is unfinished.
     pub fn stop_now(&self) {
-        self.tell(|| Message::Stop);
+        self.0.tell(|| Message::Stop);
+    }
+
+    /// Answers requests as `builder` says, instead of how they have been answered so far: routes,
+    /// pools, limits and access log are replaced as a whole. No connection is closed, and requests
+    /// whose head has been read go on as they began.
+    ///
+    /// A pool of the same socket is the same pool, with its workers and its queue, under new
+    /// settings. A pool to which no route leads any more takes no new workers and finishes its
+    /// requests; then its workers' connections are closed.
+    ///
+    /// Addresses and number of reactors must be given as before.
+    ///
+    /// # Errors
+    /// As for [`Builder::build`], and what cannot change without a restart. Everything is then as
+    /// it was.
+    pub fn reload(&self, builder: Builder) -> Result<(), BuildError> {
+        self.0.reload(builder)
     }
 
     /// What has been counted so far.
     pub fn stats(&self) -> Stats {
-        let mut stats = Stats::default();
-        for counters in &self.counters {
-            stats.add(counters);
-        }
-        stats.pools = self.pools.iter().map(pool_stats).collect();
-        stats
-    }
-
-    fn tell(&self, message: impl Fn() -> Message) {
-        for mailbox in &self.shared.mailboxes {
-            mailbox.post(message());
-        }
+        self.0.stats()
     }
 }
 
 impl std::fmt::Debug for Handle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Handle")
-    }
-}
-
-fn pool_stats((socket, core): &(PathBuf, Arc<Mutex<PoolCore>>)) -> PoolStats {
-    let counts = core.lock().unwrap_or_else(PoisonError::into_inner).counts();
-    PoolStats {
-        socket: socket.clone(),
-        slots: counts.slots,
-        idle: counts.idle,
-        queued: counts.queued,
-        stood: counts.stood,
     }
 }

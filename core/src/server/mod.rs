@@ -3,29 +3,25 @@
 //! Owns the life of the process's edge. Must not know HTTP.
 
 mod builder;
+mod control;
 mod error;
 mod handle;
 mod listen;
+mod plan;
+mod pool;
 mod pool_socket;
 mod spool_dir;
 mod start;
 
-pub use builder::{Builder, Pool, Target};
+pub use builder::{Builder, Target};
 pub use error::{BuildError, RunError};
 pub use handle::Handle;
+pub use pool::Pool;
 
-use crate::access_log::AccessLog;
-use crate::files::Files;
-use crate::io::Budget;
-use crate::limits::Limits;
-use crate::pool::PoolCore;
-use crate::reactor::Shared;
-use crate::route::Policy;
-use crate::stats::Counters;
-use pool_socket::PoolSocket;
-use std::ffi::CString;
+use crate::reactor::Change;
+use control::Control;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// A server that is bound and ready to run. Connections may be made already; they are served
 /// from [`Server::run`] on.
@@ -33,20 +29,9 @@ pub struct Server {
     addresses: Vec<SocketAddr>,
     /// For each reactor one listener per address.
     listeners: Vec<Vec<TcpListener>>,
-    pools: Vec<BoundPool>,
-    files: Vec<Files>,
-    policy: Arc<Policy>,
-    limits: Arc<Limits>,
-    spool_dir: CString,
-    spool_budget: Budget,
-    log: Option<AccessLog>,
-    shared: Arc<Shared>,
-    counters: Vec<Arc<Counters>>,
-}
-
-struct BoundPool {
-    core: Arc<Mutex<PoolCore>>,
-    socket: PoolSocket,
+    /// How each reactor begins.
+    changes: Vec<Change>,
+    control: Arc<Control>,
 }
 
 impl Server {
@@ -60,10 +45,9 @@ impl Server {
         &self.addresses
     }
 
-    /// Stops the server and reads its counters, from any thread.
+    /// Stops the server, changes its routes and reads its counters, from any thread.
     pub fn handle(&self) -> Handle {
-        let pools = self.pools.iter().map(|p| (p.socket.path().into(), Arc::clone(&p.core)));
-        Handle::new(Arc::clone(&self.shared), self.counters.clone(), pools.collect())
+        Handle(Arc::clone(&self.control))
     }
 
     /// Serves until [`Handle::stop`] or [`Handle::stop_now`], then returns when nothing is left
@@ -71,8 +55,14 @@ impl Server {
     ///
     /// # Errors
     /// A reactor cannot be started, or its ring fails. The other reactors are stopped first.
-    pub fn run(self) -> Result<(), RunError> {
-        start::run(self)
+    pub fn run(mut self) -> Result<(), RunError> {
+        start::run(&mut self)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.control.close();
     }
 }
 

@@ -5,25 +5,38 @@
 //! socket that does not listen yet.
 
 use super::error::BuildError;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, Permissions, TryLockError};
+use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// A bound socket. Its file is removed when it is dropped.
 pub(super) struct PoolSocket {
     path: PathBuf,
     listener: UnixListener,
-    /// Held as long as the socket is ours.
-    _lock: File,
+    /// What the kernel made.
+    original: SocketAccess,
+    /// Held as long as the file is ours.
+    lock: Mutex<Option<File>>,
+}
+
+/// Who may dial in, as far as the file system knows; `None`: as the kernel made it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct SocketAccess {
+    pub(super) mode: Option<u32>,
+    pub(super) user: Option<u32>,
+    pub(super) group: Option<u32>,
 }
 
 /// sockaddr_un has 108 bytes with the final NUL (unix(7)).
 const PATH_MOST: usize = 107;
 
 impl PoolSocket {
-    pub(super) fn bind(path: &Path) -> Result<PoolSocket, BuildError> {
+    pub(super) fn bind(path: &Path, access: &SocketAccess) -> Result<PoolSocket, BuildError> {
         let temporary = beside(path, &format!(".{}", std::process::id()));
         for name in [path, &temporary] {
             let length = name.as_os_str().as_bytes().len();
@@ -42,15 +55,33 @@ impl PoolSocket {
         // Ours from before: whoever had it held the lock.
         let _ = fs::remove_file(&temporary);
         let listener = UnixListener::bind(&temporary).map_err(failed)?;
-        fs::rename(&temporary, path).map_err(|error| {
+        let settle = || {
+            let original = SocketAccess::of(&temporary).map_err(failed)?;
+            let refused = |error| BuildError::SocketAccess { path: path.into(), error };
+            access.or(original).apply(&temporary).map_err(refused)?;
+            fs::rename(&temporary, path).map_err(failed)?;
+            Ok(original)
+        };
+        let original = settle().inspect_err(|_: &BuildError| {
             let _ = fs::remove_file(&temporary);
-            failed(error)
         })?;
-        Ok(PoolSocket { path: path.into(), listener, _lock: lock })
+        Ok(PoolSocket { path: path.into(), listener, original, lock: Mutex::new(Some(lock)) })
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+    /// Changes mode and owner.
+    pub(super) fn adjust(&self, access: &SocketAccess) -> Result<(), BuildError> {
+        let refused = |error| BuildError::SocketAccess { path: self.path.clone(), error };
+        access.or(self.original).apply(&self.path).map_err(refused)
+    }
+
+    /// Removes the file, after which another socket may take its place.
+    pub(super) fn remove(&self) {
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if lock.is_some() {
+            // The lock file stays: removing it would let two servers hold locks on different files.
+            let _ = fs::remove_file(&self.path);
+            *lock = None;
+        }
     }
 
     pub(super) fn fd(&self) -> i32 {
@@ -60,8 +91,35 @@ impl PoolSocket {
 
 impl Drop for PoolSocket {
     fn drop(&mut self) {
-        // The lock file stays: removing it would let two servers hold locks on different files.
-        let _ = fs::remove_file(&self.path);
+        self.remove();
+    }
+}
+
+impl SocketAccess {
+    fn of(path: &Path) -> io::Result<SocketAccess> {
+        let now = fs::metadata(path)?;
+        let mode = Some(now.mode() & 0o777);
+        Ok(SocketAccess { mode, user: Some(now.uid()), group: Some(now.gid()) })
+    }
+
+    fn or(self, default: SocketAccess) -> SocketAccess {
+        SocketAccess {
+            mode: self.mode.or(default.mode),
+            user: self.user.or(default.user),
+            group: self.group.or(default.group),
+        }
+    }
+
+    /// Only what differs: others than root may not even confirm an owner.
+    fn apply(self, path: &Path) -> io::Result<()> {
+        let now = SocketAccess::of(path)?;
+        if (self.user, self.group) != (now.user, now.group) {
+            chown(path, self.user, self.group)?;
+        }
+        if let Some(mode) = self.mode.filter(|_| self.mode != now.mode) {
+            fs::set_permissions(path, Permissions::from_mode(mode))?;
+        }
+        Ok(())
     }
 }
 
@@ -80,26 +138,56 @@ mod tests {
     use super::*;
     use std::os::unix::net::UnixStream;
 
+    fn bind(path: &Path) -> Result<PoolSocket, BuildError> {
+        PoolSocket::bind(path, &SocketAccess::default())
+    }
+
     #[test]
     fn a_stale_socket_is_replaced_and_a_live_one_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("app.sock");
         drop(UnixListener::bind(&path).unwrap()); // a crashed server's
         assert!(UnixStream::connect(&path).is_err());
-        let socket = PoolSocket::bind(&path).unwrap();
+        let socket = bind(&path).unwrap();
         assert!(UnixStream::connect(&path).is_ok());
-        assert!(matches!(PoolSocket::bind(&path), Err(BuildError::SocketInUse(_))));
+        assert!(matches!(bind(&path), Err(BuildError::SocketInUse(_))));
         drop(socket);
         assert!(!path.exists());
-        assert!(PoolSocket::bind(&path).is_ok());
+        assert!(bind(&path).is_ok());
+    }
+
+    #[test]
+    fn a_removed_socket_leaves_its_place_to_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("app.sock");
+        let old = bind(&path).unwrap();
+        old.remove();
+        let new = bind(&path).unwrap();
+        drop(old);
+        assert!(UnixStream::connect(&path).is_ok());
+        drop(new);
+    }
+
+    #[test]
+    fn the_mode_is_there_from_the_start_and_can_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("app.sock");
+        let mode = || SocketAccess::of(&path).unwrap().mode.unwrap();
+        let with = |mode| SocketAccess { mode: Some(mode), ..SocketAccess::default() };
+        let socket = PoolSocket::bind(&path, &with(0o600)).unwrap();
+        assert_eq!(mode(), 0o600);
+        socket.adjust(&with(0o660)).unwrap();
+        assert_eq!(mode(), 0o660);
+        socket.adjust(&SocketAccess::default()).unwrap();
+        assert_eq!(Some(mode()), socket.original.mode);
     }
 
     #[test]
     fn bad_paths_say_why() {
         let dir = tempfile::tempdir().unwrap();
         let long = dir.path().join("x".repeat(120));
-        assert!(matches!(PoolSocket::bind(&long), Err(BuildError::SocketPathTooLong { .. })));
+        assert!(matches!(bind(&long), Err(BuildError::SocketPathTooLong { .. })));
         let missing = dir.path().join("missing/app.sock");
-        assert!(matches!(PoolSocket::bind(&missing), Err(BuildError::Socket { .. })));
+        assert!(matches!(bind(&missing), Err(BuildError::Socket { .. })));
     }
 }

@@ -8,17 +8,24 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Where spool files are made unless something else is said: on a disk, by convention.
-pub(super) const DEFAULT: &str = "/var/tmp";
+const DEFAULT: &str = "/var/tmp";
 
 /// Makes a file without a name there, as the reactors will.
-pub(super) fn check(directory: &Path) -> Result<CString, BuildError> {
-    let failed = |error| BuildError::SpoolDir { directory: directory.to_path_buf(), error };
-    let absolute = std::path::absolute(directory).map_err(failed)?;
+pub(super) fn check(directory: Option<PathBuf>) -> Result<CString, BuildError> {
+    let directory = directory.unwrap_or_else(|| DEFAULT.into());
+    let failed = |error| BuildError::SpoolDir { directory: directory.clone(), error };
+    let absolute = std::path::absolute(&directory).map_err(failed)?;
     let path = CString::new(absolute.as_os_str().as_bytes()).map_err(|e| failed(e.into()))?;
     try_out(&absolute).map_err(failed)?;
+    if crate::io::is_in_memory(&path) {
+        tracing::warn!(
+            directory = %absolute.display(),
+            "spool_dir is in memory, which the spool is to spare: choose a directory on a disk"
+        );
+    }
     Ok(path)
 }
 
@@ -44,12 +51,12 @@ mod tests {
     #[test]
     fn a_directory_must_be_there_and_stays_empty() {
         let directory = tempfile::tempdir().unwrap();
-        check(directory.path()).unwrap();
+        check(Some(directory.path().into())).unwrap();
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
         let missing = directory.path().join("missing");
-        let error = check(&missing).unwrap_err().to_string();
+        let error = check(Some(missing.clone())).unwrap_err().to_string();
         assert!(error.contains("missing") && error.contains("No such file"), "{error}");
         std::fs::write(&missing, "").unwrap();
-        assert!(check(&missing).is_err());
+        assert!(check(Some(missing)).is_err());
     }
 }

@@ -1,37 +1,39 @@
 //! Reactor threads: one per core, pinned, each with its own ring.
 
 use super::Server;
+use super::control::Control;
 use super::error::RunError;
 use crate::conn::{Spool, WorldParts};
-use crate::files::{CacheLimits, FileCache, Root};
-use crate::io::{Errno, Graveyard, SharedFile, Uring, UringOptions};
-use crate::reactor::{Message, Reactor, Source};
+use crate::files::{CacheLimits, FileCache};
+use crate::io::{Errno, Graveyard, Uring, UringOptions};
+use crate::reactor::{Change, Message, Reactor, Source};
 use std::collections::hash_map::RandomState;
-use std::fs::File;
 use std::hash::{BuildHasher, Hasher};
 use std::net::TcpListener;
 use std::os::fd::IntoRawFd;
-use std::rc::Rc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 
 /// Runs a server's reactors until all have ended; the first error is the result.
-pub(super) fn run(mut server: Server) -> Result<(), RunError> {
+pub(super) fn run(server: &mut Server) -> Result<(), RunError> {
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     let listeners = std::mem::take(&mut server.listeners);
-    let server = &server;
+    let changes = std::mem::take(&mut server.changes);
+    let control = &*server.control;
     let mut result = Ok(());
     thread::scope(|scope| {
         let mut threads = Vec::new();
-        for (number, listeners) in listeners.into_iter().enumerate() {
+        for (number, start) in listeners.into_iter().zip(changes).enumerate() {
             let core = cores.get(number % cores.len().max(1)).copied();
             let body = move || {
                 if let Some(core) = core {
                     core_affinity::set_for_current(core);
                 }
-                let result = run_one(server, number, listeners);
+                let result = catch_unwind(AssertUnwindSafe(|| run_one(control, number, start)));
+                let result = result.unwrap_or(Err(RunError::Panic(number)));
                 if result.is_err() {
-                    stop_all(server);
+                    abandon_all(control);
                 }
                 result
             };
@@ -39,7 +41,7 @@ pub(super) fn run(mut server: Server) -> Result<(), RunError> {
             match builder.spawn_scoped(scope, body) {
                 Ok(thread) => threads.push(thread),
                 Err(error) => {
-                    stop_all(server);
+                    abandon_all(control);
                     result = Err(RunError::Thread(error));
                     break;
                 }
@@ -52,54 +54,43 @@ pub(super) fn run(mut server: Server) -> Result<(), RunError> {
             }
         }
     });
-    if let Some(log) = &server.log {
-        log.flush();
-    }
     result
 }
 
-fn run_one(server: &Server, number: usize, listeners: Vec<TcpListener>) -> Result<(), RunError> {
+fn run_one(
+    control: &Control,
+    number: usize,
+    (listeners, start): (Vec<TcpListener>, Change),
+) -> Result<(), RunError> {
     let graveyard = Graveyard::default();
     let backend = Uring::new(UringOptions::default())?;
     // From here on the reactor closes them, by its ring.
     let mut sources: Vec<Source> =
         listeners.into_iter().map(|l| Source::Clients(l.into_raw_fd())).collect();
-    let pools = server.pools.iter().enumerate();
-    sources.extend(pools.map(|(pool, bound)| Source::Workers(bound.socket.fd(), pool)));
+    sources.extend(start.sources);
     let parts = WorldParts {
         reactor: number as u16,
         seed: random(),
-        limits: Arc::clone(&server.limits),
-        counters: Arc::clone(&server.counters[number]),
-        policy: Arc::clone(&server.policy),
-        roots: roots(server, &graveyard)?,
+        limits: start.limits,
+        counters: Arc::clone(&control.counters[number]),
+        policy: start.policy,
+        roots: start.roots.into_iter().map(|root| root.into_root(&graveyard)).collect(),
         files: FileCache::new(
             CacheLimits { seed: random(), ..CacheLimits::default() },
             graveyard.clone(),
         ),
-        pools: server.pools.iter().map(|p| Arc::clone(&p.core)).collect(),
-        spool: Spool::new(&server.spool_dir, server.spool_budget.clone(), graveyard.clone()),
-        log: server.log.clone(),
+        spool: Spool::new(&start.spool_dir, control.spool_budget.clone(), graveyard.clone()),
+        log: start.log,
     };
-    let shared = Arc::clone(&server.shared);
+    let shared = Arc::clone(&control.shared);
     let mut reactor = Reactor::new(backend, parts, sources, shared, graveyard);
     reactor.run().map_err(|errno: Errno| RunError::Kernel { reactor: number, error: errno.into() })
 }
 
-fn roots(server: &Server, graveyard: &Graveyard) -> Result<Vec<Root>, RunError> {
-    let open = |(id, files): (usize, &crate::files::Files)| {
-        let failed = |error| RunError::Root { directory: files.directory.clone(), error };
-        let fd = File::open(&files.directory).map_err(failed)?.into_raw_fd();
-        let directory = SharedFile::new(fd, graveyard);
-        Ok(Root::new(id as u32, directory, Rc::new(files.clone())))
-    };
-    server.files.iter().enumerate().map(open).collect()
-}
-
-fn stop_all(server: &Server) {
-    for mailbox in &server.shared.mailboxes {
-        mailbox.post(Message::Stop);
-    }
+/// One reactor has failed: the others can neither serve its share nor wait for its end.
+fn abandon_all(control: &Control) {
+    control.tell(|| Message::Stop);
+    control.tell(|| Message::Abandon);
 }
 
 /// Not to be guessed: the standard library seeds its hashers from the kernel.

@@ -26,6 +26,8 @@ use toml::de::DeTable;
 /// A configuration that makes sense in itself. Paths are absolute.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
+    /// As it was named.
+    pub(crate) file: PathBuf,
     /// The file's directory, to which its paths are relative; the workers' working directory.
     pub(crate) directory: PathBuf,
     /// `ADDRESS:PORT`, at least one.
@@ -36,6 +38,10 @@ pub(crate) struct Config {
     pub(crate) access_log: AccessLog,
     /// `None`: the edge's default.
     pub(crate) spool_dir: Option<PathBuf>,
+    /// Name or number of the user to become.
+    pub(crate) user: Option<At<String>>,
+    /// Name or number of the group to be in.
+    pub(crate) group: Option<At<String>>,
     /// Bounds of the edge.
     pub(crate) limits: Limits,
     /// At least one; no two for the same host and path.
@@ -94,10 +100,20 @@ pub(crate) struct Pool {
     pub(crate) queue: Option<usize>,
     /// How long they may.
     pub(crate) queue_timeout: Option<Duration>,
+    /// How long they may before the queue counts as long.
+    pub(crate) queue_target: Option<Duration>,
     /// How long a worker may take to begin its response, and between two pieces of it.
     pub(crate) deadline: Option<Duration>,
     /// How long requests wait for a first worker.
     pub(crate) boot_grace: Option<Duration>,
+    /// Permissions of the socket.
+    pub(crate) mode: Option<u32>,
+    /// Name or number of the user who owns the socket.
+    pub(crate) user: Option<At<String>>,
+    /// Name or number of the group that owns the socket.
+    pub(crate) group: Option<At<String>>,
+    /// Names or numbers of the users whose processes may be workers.
+    pub(crate) allowed_users: Option<Vec<At<String>>>,
 }
 
 /// Reads `file` and looks for what it needs around it.

@@ -30,11 +30,14 @@ pub(crate) fn resolve(
     }
     let Resolver { problems, warnings, directory } = resolver;
     problems.none_or(Config {
+        file: file.to_owned(),
         directory,
         listen,
         reactors: server.reactors.map_or(0, |reactors| reactors.value),
         access_log,
         spool_dir,
+        user: server.user,
+        group: server.group,
         limits,
         routes,
         pools,
@@ -87,14 +90,17 @@ impl Resolver {
             let what = format!("pool name {name:?}: write letters, digits, `-`, `_` or `.` only");
             self.problems.add(*line, what);
         }
-        for (key, duration) in
-            [("queue_timeout", written.queue_timeout), ("deadline", written.deadline)]
-        {
+        for (key, duration) in [
+            ("queue_timeout", written.queue_timeout),
+            ("queue_target", written.queue_target),
+            ("deadline", written.deadline),
+        ] {
             if let Some(At { line, .. }) = duration.filter(|duration| duration.value.is_zero()) {
                 self.problems
                     .add(line, format!("`{key}` in [pool.{name}] must be more than nothing"));
             }
         }
+        let mode = written.mode.and_then(|mode| self.mode(mode));
         let socket = self.path(written.socket?);
         let length = socket.value.as_os_str().len();
         if length > SOCKET_PATH_MOST {
@@ -111,9 +117,25 @@ impl Resolver {
             workers: written.workers,
             queue: written.queue.map(|queue| usize::try_from(queue.value).unwrap_or(usize::MAX)),
             queue_timeout: written.queue_timeout.map(|timeout| timeout.value),
+            queue_target: written.queue_target.map(|target| target.value),
             deadline: written.deadline.map(|deadline| deadline.value),
             boot_grace: written.boot_grace.map(|grace| grace.value),
+            mode,
+            user: written.user,
+            group: written.group,
+            allowed_users: written.allowed_users,
         })
+    }
+
+    fn mode(&mut self, mode: At<String>) -> Option<u32> {
+        let At { value, line } = mode;
+        let is_octal = value.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+        let mode = u32::from_str_radix(&value, 8).ok().filter(|mode| is_octal && *mode <= 0o777);
+        if mode.is_none() {
+            let what = "is not a mode: write three octal digits, such as \"660\"";
+            self.problems.add(line, format!("mode \"{value}\" {what}"));
+        }
+        mode
     }
 
     fn distinct_sockets(&mut self, pools: &[Pool]) {

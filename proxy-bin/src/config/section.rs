@@ -107,13 +107,37 @@ impl<'s, 't> Section<'s, 't> {
         self.read(reader, key, "a string", |value| Some(Ok(value.as_str()?.to_owned())))
     }
 
+    /// A name, or its number with or without quotes.
+    pub(crate) fn name(&self, reader: &mut Reader<'_>, key: &str) -> Option<At<String>> {
+        let expected = "a name or a number";
+        self.read(reader, key, expected, |value| match name(value) {
+            Some(name) if name.is_empty() => Some(Err("is empty: write a name".into())),
+            name => name.map(Ok),
+        })
+    }
+
+    /// A list of names or numbers, not empty, each with its line.
+    pub(crate) fn names(&self, reader: &mut Reader<'_>, key: &str) -> Option<Vec<At<String>>> {
+        self.list(reader, key, "names or numbers", name)
+    }
+
     /// A list of strings, not empty, each with its line.
     pub(crate) fn strings(&self, reader: &mut Reader<'_>, key: &str) -> Option<Vec<At<String>>> {
+        self.list(reader, key, "strings", |value| Some(value.as_str()?.to_owned()))
+    }
+
+    fn list(
+        &self,
+        reader: &mut Reader<'_>,
+        key: &str,
+        of: &str,
+        take: impl Fn(&DeValue<'_>) -> Option<String>,
+    ) -> Option<Vec<At<String>>> {
         let value = self.value(key)?;
         let line = reader.lines.of(value.span());
         let strings = value.get_ref().as_array().and_then(|array| {
             let item = |item: &Spanned<DeValue<'_>>| {
-                let value = item.get_ref().as_str()?.to_owned();
+                let value = take(item.get_ref())?;
                 Some(At { value, line: reader.lines.of(item.span()) })
             };
             array.iter().map(item).collect::<Option<Vec<_>>>()
@@ -121,7 +145,10 @@ impl<'s, 't> Section<'s, 't> {
         match strings {
             Some(strings) if !strings.is_empty() => return Some(strings),
             Some(_) => self.complain(reader, key, line, "is empty: fill it or leave the key out"),
-            None => self.complain(reader, key, line, "must be a list of strings: [\"…\", \"…\"]"),
+            None => {
+                let what = format!("must be a list of {of}: [\"…\", \"…\"]");
+                self.complain(reader, key, line, &what);
+            }
         }
         None
     }
@@ -178,6 +205,14 @@ impl<'s, 't> Section<'s, 't> {
         };
         self.complain(reader, key, line, &wrong);
         None
+    }
+}
+
+fn name(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Integer(number) => whole(number).ok().map(|number| number.to_string()),
+        _ => None,
     }
 }
 

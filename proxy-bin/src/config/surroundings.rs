@@ -5,6 +5,7 @@
 use super::error::{At, ConfigError, Problems};
 use super::{AccessLog, Config, Pool, Target};
 use crate::supervise::find_program;
+use crate::users;
 use std::path::{Path, PathBuf};
 
 /// Looks for roots, directories and programs that `config` needs.
@@ -23,7 +24,12 @@ pub(crate) fn check(config: &Config, file: &Path) -> Result<(), Vec<ConfigError>
     if let AccessLog::File(path) = &config.access_log {
         check_parent(&mut problems, "access_log", path);
     }
-    for Pool { name, socket, workers, .. } in &config.pools {
+    check_user(&mut problems, config.user.as_ref());
+    check_group(&mut problems, config.group.as_ref());
+    for Pool { name, socket, workers, user, group, allowed_users, .. } in &config.pools {
+        check_group(&mut problems, group.as_ref());
+        let allowed = allowed_users.iter().flatten();
+        user.iter().chain(allowed).for_each(|user| check_user(&mut problems, Some(user)));
         check_parent(&mut problems, "socket", socket);
         let Some(program) = workers.as_ref().and_then(|argv| argv.first()) else { continue };
         if let Err(error) = find_program(&program.value, &config.directory) {
@@ -41,6 +47,22 @@ fn check_parent(problems: &mut Problems, key: &str, path: &At<PathBuf>) {
     } else if path.value.is_dir() {
         let what = format!("{key} \"{}\" is a directory: name a file in it", path.value.display());
         problems.add(path.line, what);
+    }
+}
+
+fn check_user(problems: &mut Problems, user: Option<&At<String>>) {
+    if let Some(At { value, line }) = user
+        && let Err(error) = users::user(value)
+    {
+        problems.add(*line, error.to_string());
+    }
+}
+
+fn check_group(problems: &mut Problems, group: Option<&At<String>>) {
+    if let Some(At { value, line }) = group
+        && let Err(error) = users::group(value)
+    {
+        problems.add(*line, error.to_string());
     }
 }
 

@@ -34,6 +34,8 @@ fn the_example_of_the_documentation() {
         listen = ["127.0.0.1:8080", "[::]:8080"]
         reactors = "auto"
         access_log = "-"
+        user = "www-data"
+        group = 33
         [limits]
         client_header_timeout = "10s"
         content_max = "16MiB"
@@ -58,6 +60,11 @@ fn the_example_of_the_documentation() {
         workers = ["worker-bin", "-w", "2", "hello"]
         queue = 1000
         queue_timeout = "10s"
+        queue_target = "50ms"
+        mode = "660"
+        user = 33
+        group = "adm"
+        allowed_users = ["root", 33]
         "#,
         Path::new("/etc/forebay/f.toml"),
     )
@@ -81,6 +88,13 @@ fn the_example_of_the_documentation() {
     assert_eq!(pool.workers.as_ref().map(Vec::len), Some(4));
     assert_eq!((pool.queue, pool.queue_timeout), (Some(1000), Some(Duration::from_secs(10))));
     assert_eq!((pool.deadline, pool.boot_grace), (None, None));
+    assert_eq!(pool.queue_target, Some(Duration::from_millis(50)));
+    let text = |name: &Option<At<String>>| name.as_ref().map(|name| name.value.clone()).unwrap();
+    assert_eq!((text(&config.user), text(&config.group)), ("www-data".into(), "33".into()));
+    assert_eq!((text(&pool.user), text(&pool.group)), ("33".into(), "adm".into()));
+    let allowed = pool.allowed_users.iter().flatten();
+    assert_eq!(allowed.map(|name| name.value.as_str()).collect::<Vec<_>>(), ["root", "33"]);
+    assert_eq!(pool.mode, Some(0o660));
     assert_eq!(config.warnings, []);
 }
 
@@ -234,6 +248,15 @@ fn pools_that_cannot_work() {
         "`deadline` in [pool.app]",
     );
     assert_error(&format!("{route}socket = \"s\"\n[pool.b]\nsocket = \"s\""), 14, "also that of");
+    let with = |line: &str| format!("{route}socket = \"s\"\n{line}");
+    assert_error(&with("queue_target = \"0s\""), 13, "`queue_target` in [pool.app] must be more");
+    for mode in ["888", "rw", "1777", "+60"] {
+        let says = format!("mode \"{mode}\" is not a mode: write three octal digits");
+        assert_error(&with(&format!("mode = \"{mode}\"")), 13, &says);
+    }
+    assert_error(&with("mode = 660"), 13, "`mode` in [pool.app] must be a string, not integer");
+    assert_error(&with("user = true"), 13, "must be a name or a number, not boolean");
+    assert_error(&with("allowed_users = \"root\""), 13, "must be a list of names or numbers");
     assert_error("[pool.\"a b\"]\nsocket = \"s\"", 8, "pool name \"a b\"");
 }
 
@@ -252,6 +275,22 @@ fn several_errors_come_together_in_order() {
     let lines: Vec<_> =
         errors(text).iter().map(|e| e.split(':').nth(1).unwrap().to_owned()).collect();
     assert_eq!(lines, ["2", "5", "6"]);
+}
+
+#[test]
+fn users_that_are_not_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("f.toml");
+    let text = SMALLEST.replace("[server]", "[server]\nuser = \"nobody-here\"")
+        + "[[route]]\n"
+        + "path = \"/a/\"\npool = \"app\"\n[pool.app]\nsocket = \"s\"\ngroup = \"none-here\"\n"
+        + "allowed_users = [\"root\", \"nor-here\"]\n";
+    std::fs::write(&file, text).unwrap();
+    let errors: Vec<_> = load(&file).unwrap_err().iter().map(ToString::to_string).collect();
+    assert_eq!(errors.len(), 3, "{errors:?}");
+    assert!(errors[0].contains("f.toml:2: there is no user `nobody-here`: create"), "{errors:?}");
+    assert!(errors[1].contains("f.toml:13: there is no group `none-here`"), "{errors:?}");
+    assert!(errors[2].contains("f.toml:14: there is no user `nor-here`"), "{errors:?}");
 }
 
 #[test]

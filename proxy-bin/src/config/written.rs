@@ -26,6 +26,8 @@ pub(crate) struct Server {
     pub(crate) reactors: Option<At<usize>>,
     pub(crate) access_log: Option<At<String>>,
     pub(crate) spool_dir: Option<At<String>>,
+    pub(crate) user: Option<At<String>>,
+    pub(crate) group: Option<At<String>>,
 }
 
 /// `[[route]]`
@@ -59,8 +61,13 @@ pub(crate) struct Pool {
     pub(crate) workers: Option<Vec<At<String>>>,
     pub(crate) queue: Option<At<u64>>,
     pub(crate) queue_timeout: Option<At<Duration>>,
+    pub(crate) queue_target: Option<At<Duration>>,
     pub(crate) deadline: Option<At<Duration>>,
     pub(crate) boot_grace: Option<At<Duration>>,
+    pub(crate) mode: Option<At<String>>,
+    pub(crate) user: Option<At<String>>,
+    pub(crate) group: Option<At<String>>,
+    pub(crate) allowed_users: Option<Vec<At<String>>>,
 }
 
 /// Reads all tables of the file, whatever is wrong with some of them.
@@ -85,7 +92,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, file: &DeTable<'_>) -> Written {
 }
 
 fn server(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Server {
-    let known = ["listen", "reactors", "access_log", "spool_dir"];
+    let known = ["listen", "reactors", "access_log", "spool_dir", "user", "group"];
     let Some(section) = Section::open(reader, "[server]".into(), value, &known) else {
         return Server::default();
     };
@@ -98,6 +105,8 @@ fn server(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Server {
         reactors: reactors(reader, &section),
         access_log: section.string(reader, "access_log"),
         spool_dir: section.string(reader, "spool_dir"),
+        user: section.name(reader, "user"),
+        group: section.name(reader, "group"),
     }
 }
 
@@ -205,8 +214,13 @@ fn pool(reader: &mut Reader<'_>, name: At<&str>, value: &Spanned<DeValue<'_>>) -
         workers: section.strings(reader, "workers"),
         queue: section.count(reader, "queue"),
         queue_timeout: section.duration(reader, "queue_timeout"),
+        queue_target: section.duration(reader, "queue_target"),
         deadline: section.duration(reader, "deadline"),
         boot_grace: section.duration(reader, "boot_grace"),
+        mode: section.string(reader, "mode"),
+        user: section.name(reader, "user"),
+        group: section.name(reader, "group"),
+        allowed_users: section.names(reader, "allowed_users"),
     })
 }
 
@@ -220,7 +234,18 @@ const TARGETS: [&str; 4] = ["files", "pool", "redirect", "respond"];
 const OWNERS: [(&str, &str); 3] =
     [("index", "files"), ("cache_control", "files"), ("status", "redirect")];
 
-const POOL_KEYS: [&str; 6] =
-    ["socket", "workers", "queue", "queue_timeout", "deadline", "boot_grace"];
+const POOL_KEYS: [&str; 11] = [
+    "socket",
+    "workers",
+    "queue",
+    "queue_timeout",
+    "queue_target",
+    "deadline",
+    "boot_grace",
+    "mode",
+    "user",
+    "group",
+    "allowed_users",
+];
 
 const REACTORS_MOST: usize = 1024;

@@ -41,7 +41,7 @@ pub(crate) fn run(listen: SocketAddr) -> Result<(), DemoError> {
     let file = write_site(directory.path(), listen)?;
     let first = |errors: Vec<_>| errors.into_iter().next().expect("an error is why it failed");
     let config = config::load(&file).map_err(|errors| DemoError::Config(first(errors)))?;
-    Ok(run::run(&config)?)
+    Ok(run::run(config)?)
 }
 
 /// Returns the configuration's path. Visitors find a copy beside the other files.

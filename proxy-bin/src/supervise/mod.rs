@@ -21,7 +21,7 @@ use std::time::Duration;
 use std::{io, thread};
 
 /// What to run for a pool.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WorkerCommand {
     /// The pool's name.
     pub(crate) pool: String,
@@ -38,78 +38,153 @@ pub(crate) struct WorkerCommand {
 /// What becomes of the commands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Report {
-    /// The command of this pool has said that it is ready, for the first or a later time.
-    Ready(String),
+    /// The command has said that it is ready, for the first or a later time.
+    Ready(CommandId),
     /// The first start failed; it is not repeated. The message is one line.
     StartFailed(String),
-    /// The last process of this pool has ended; no other follows. Comes once for each pool.
-    Ended(String),
+    /// The last process of the command has ended; no other follows. Comes once for each.
+    Ended(CommandId),
+}
+
+/// Names one command that has been started, never another one.
+pub(crate) type CommandId = usize;
+
+/// What becomes of a command whose first process ends before it is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FirstStart {
+    /// It is over.
+    MustSucceed,
+    /// It is started again, like later ones.
+    IsRepeated,
 }
 
 /// The running commands. Dropped, it kills them.
 pub(crate) struct Supervisor {
-    commands: Vec<(Arc<Shared>, thread::JoinHandle<()>)>,
+    commands: Vec<Running>,
+    next: CommandId,
+    report: Arc<dyn Fn(Report) + Send + Sync>,
+}
+
+struct Running {
+    id: CommandId,
+    command: WorkerCommand,
+    shared: Arc<Shared>,
+    thread: thread::JoinHandle<()>,
 }
 
 impl Supervisor {
-    /// Starts all commands, each watched by a thread of its own. `report` is called there.
+    /// Runs nothing yet. `report` is called in threads of the commands.
+    pub(crate) fn new(report: impl Fn(Report) + Send + Sync + 'static) -> Supervisor {
+        Supervisor { commands: Vec::new(), next: 0, report: Arc::new(report) }
+    }
+
+    /// Starts a command, watched by a thread of its own.
     ///
     /// # Errors
     /// No thread.
     pub(crate) fn start(
-        commands: Vec<WorkerCommand>,
-        report: impl Fn(Report) + Send + Sync + 'static,
-    ) -> io::Result<Supervisor> {
-        let report: Arc<dyn Fn(Report) + Send + Sync> = Arc::new(report);
-        let mut supervisor = Supervisor { commands: Vec::new() };
-        for command in commands {
-            let (shared, report) = (Arc::new(Shared::default()), Arc::clone(&report));
-            let watch = {
-                let shared = Arc::clone(&shared);
-                move || worker::watch(&command, &shared, &*report)
-            };
-            let thread = thread::Builder::new().name("supervise".into()).spawn(watch)?;
-            supervisor.commands.push((shared, thread));
-        }
-        Ok(supervisor)
+        &mut self,
+        command: WorkerCommand,
+        first: FirstStart,
+    ) -> io::Result<CommandId> {
+        let id = self.next;
+        let (shared, report) = (Arc::new(Shared::default()), Arc::clone(&self.report));
+        let watch = {
+            let (command, shared) = (command.clone(), Arc::clone(&shared));
+            move || worker::watch(id, &command, first, &shared, &*report)
+        };
+        let thread = thread::Builder::new().name("supervise".into()).spawn(watch)?;
+        self.commands.push(Running { id, command, shared, thread });
+        self.next += 1;
+        Ok(id)
+    }
+
+    /// The commands that have not been told to stop.
+    pub(crate) fn active(&self) -> impl Iterator<Item = (CommandId, &WorkerCommand)> {
+        let active = self.commands.iter().filter(|running| !running.shared.lock().is_stopping);
+        active.map(|running| (running.id, &running.command))
+    }
+
+    /// Everything has ended.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.commands.is_empty()
+    }
+
+    /// The pool of a command.
+    pub(crate) fn pool(&self, id: CommandId) -> Option<&str> {
+        self.find(id).map(|running| running.command.pool.as_str())
     }
 
     /// Passes a signal on to every process that is ready. Others may not handle it yet, and the
     /// default of most is to end.
     pub(crate) fn signal(&self, signal: i32) {
-        for (shared, _) in &self.commands {
-            let state = shared.lock();
-            if state.is_ready {
-                state.signal(signal, To::Process);
-            }
-        }
+        self.commands.iter().for_each(|running| running.pass_on(signal));
+    }
+
+    /// The same for one command.
+    pub(crate) fn signal_one(&self, id: CommandId, signal: i32) {
+        self.find(id).into_iter().for_each(|running| running.pass_on(signal));
     }
 
     /// Starts nothing any more and sends a signal that means to end. [`Report::Ended`] follows.
     pub(crate) fn stop(&self, signal: i32) {
-        for (shared, _) in &self.commands {
-            let mut state = shared.lock();
-            state.is_stopping = true;
-            state.signal(signal, To::Process);
-            shared.changed.notify_all();
-        }
+        self.commands.iter().for_each(|running| running.stop(signal));
+    }
+
+    /// The same for one command.
+    pub(crate) fn stop_one(&self, id: CommandId, signal: i32) {
+        self.find(id).into_iter().for_each(|running| running.stop(signal));
     }
 
     /// Ends every process and what it has started, if that is in its process group.
     pub(crate) fn kill(&self) {
-        self.stop(libc::SIGKILL);
-        for (shared, _) in &self.commands {
-            shared.lock().signal(libc::SIGKILL, To::Group);
+        self.commands.iter().for_each(Running::kill);
+    }
+
+    /// The same for one command.
+    pub(crate) fn kill_one(&self, id: CommandId) {
+        self.find(id).into_iter().for_each(Running::kill);
+    }
+
+    /// Forgets a command that has been reported as ended.
+    pub(crate) fn remove(&mut self, id: CommandId) {
+        if let Some(at) = self.commands.iter().position(|running| running.id == id) {
+            let _ = self.commands.swap_remove(at).thread.join();
         }
+    }
+
+    fn find(&self, id: CommandId) -> Option<&Running> {
+        self.commands.iter().find(|running| running.id == id)
     }
 }
 
 impl Drop for Supervisor {
     fn drop(&mut self) {
         self.kill();
-        for (_, thread) in self.commands.drain(..) {
-            let _ = thread.join();
+        for running in self.commands.drain(..) {
+            let _ = running.thread.join();
         }
+    }
+}
+
+impl Running {
+    fn pass_on(&self, signal: i32) {
+        let state = self.shared.lock();
+        if state.is_ready {
+            state.signal(signal, To::Process);
+        }
+    }
+
+    fn stop(&self, signal: i32) {
+        let mut state = self.shared.lock();
+        state.is_stopping = true;
+        state.signal(signal, To::Process);
+        self.shared.changed.notify_all();
+    }
+
+    fn kill(&self) {
+        self.stop(libc::SIGKILL);
+        self.shared.lock().signal(libc::SIGKILL, To::Group);
     }
 }
 

@@ -14,6 +14,10 @@ struct Run {
 }
 
 fn run(script: &str) -> Run {
+    run_with(script, FirstStart::MustSucceed)
+}
+
+fn run_with(script: &str, first: FirstStart) -> Run {
     let directory = tempfile::tempdir().unwrap();
     let command = WorkerCommand {
         pool: "app".into(),
@@ -24,7 +28,8 @@ fn run(script: &str) -> Run {
     };
     let (sender, reports) = channel();
     let report = move |report| sender.send(report).unwrap_or_default();
-    let supervisor = Supervisor::start(vec![command], report).unwrap();
+    let mut supervisor = Supervisor::new(report);
+    assert_eq!(supervisor.start(command, first).unwrap(), 0);
     Run { supervisor, reports, directory }
 }
 
@@ -40,11 +45,11 @@ impl Run {
 }
 
 fn ready() -> Report {
-    Report::Ready("app".into())
+    Report::Ready(0)
 }
 
 fn ended() -> Report {
-    Report::Ended("app".into())
+    Report::Ended(0)
 }
 
 fn read(path: &Path) -> String {
@@ -99,6 +104,19 @@ fn ready_counts_even_if_the_end_follows_at_once_and_is_followed_by_a_restart() {
 }
 
 #[test]
+fn a_first_start_may_be_repeated() {
+    let script = "test -e first && echo READY >/proc/self/fd/$FOREBAY_READY_FD; touch first";
+    let mut run = run_with(script, FirstStart::IsRepeated);
+    run.expect(ready());
+    assert_eq!(run.supervisor.active().map(|(id, _)| id).collect::<Vec<_>>(), [0]);
+    run.supervisor.stop_one(0, libc::SIGTERM);
+    assert_eq!(run.supervisor.active().count(), 0);
+    while run.reports.recv_timeout(LIVENESS).unwrap() != ended() {}
+    run.supervisor.remove(0);
+    assert!(run.supervisor.is_empty());
+}
+
+#[test]
 fn a_stop_interrupts_the_back_off() {
     let run =
         run("test -e second && exit 1; touch second; echo READY >/proc/self/fd/$FOREBAY_READY_FD");
@@ -148,7 +166,8 @@ fn a_program_that_cannot_run_is_a_failed_start() {
     };
     let (sender, reports) = channel();
     let report = move |report| sender.send(report).unwrap_or_default();
-    let _supervisor = Supervisor::start(vec![command], report).unwrap();
+    let mut supervisor = Supervisor::new(report);
+    supervisor.start(command, FirstStart::MustSucceed).unwrap();
     let Report::StartFailed(message) = reports.recv_timeout(LIVENESS).unwrap() else { panic!() };
     assert!(message.contains("`passwd` cannot be started: Permission denied"), "{message}");
 }

@@ -3,7 +3,7 @@
 //! Owns the decision what an end means. Must not know other pools.
 
 use super::back_off::BackOff;
-use super::{Report, Shared, WorkerCommand, output};
+use super::{CommandId, FirstStart, Report, Shared, WorkerCommand, output};
 use crate::sys;
 use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -14,18 +14,24 @@ use std::time::{Duration, Instant};
 
 /// Runs `command` until it is told to stop or does not start. The kernel ends the process with
 /// the thread that calls this.
-pub(super) fn watch(command: &WorkerCommand, shared: &Shared, report: &dyn Fn(Report)) {
+pub(super) fn watch(
+    id: CommandId,
+    command: &WorkerCommand,
+    first: FirstStart,
+    shared: &Shared,
+    report: &dyn Fn(Report),
+) {
     let pool = command.pool.as_str();
     let mut back_off = BackOff::new();
-    let mut was_ready = false;
+    let mut may_fail = first == FirstStart::IsRepeated;
     loop {
         let started = Instant::now();
         let end = match start(command, shared) {
             Ok(None) => break,
             Ok(Some(process)) => process.attend(shared, &mut || {
-                was_ready = true;
+                may_fail = true;
                 shared.lock().is_ready = true;
-                report(Report::Ready(pool.to_owned()));
+                report(Report::Ready(id));
             }),
             Err(error) => format!("cannot be started: {error}"),
         };
@@ -33,7 +39,7 @@ pub(super) fn watch(command: &WorkerCommand, shared: &Shared, report: &dyn Fn(Re
             break;
         }
         let quoted = quote(&command.argv);
-        if !was_ready {
+        if !may_fail {
             let message = format!("workers of pool `{pool}`: `{quoted}` {end} before it was ready");
             report(Report::StartFailed(message));
             break;
@@ -44,7 +50,7 @@ pub(super) fn watch(command: &WorkerCommand, shared: &Shared, report: &dyn Fn(Re
             break;
         }
     }
-    report(Report::Ended(pool.to_owned()));
+    report(Report::Ended(id));
 }
 
 struct Process {

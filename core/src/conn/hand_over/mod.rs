@@ -14,13 +14,15 @@ use super::upstream::{Progress, Upstream};
 use super::world::{Notice, Whole, World};
 use crate::io::{Direction, Errno, Fd, Op, Outgoing, Passed, Time, Token};
 use crate::pool::{AfterRelease, Assignment, EndedBy, SlotId, TicketId};
+use crate::route::{RoutedPool, SharedPool};
 use request::Request;
+use std::sync::Arc;
 
 /// See the module's documentation.
 pub(crate) struct HandOver {
     token: Token,
     client: Option<Token>,
-    pool: usize,
+    pool: Arc<RoutedPool>,
     request: Request,
     phase: Phase,
     /// True exactly while a send to the worker is in flight.
@@ -53,7 +55,7 @@ impl HandOver {
     pub(crate) fn new(
         token: Token,
         client: Token,
-        pool: usize,
+        pool: Arc<RoutedPool>,
         whole: Whole,
         w: &mut World,
     ) -> HandOver {
@@ -78,8 +80,8 @@ impl HandOver {
 
     /// Asks the pool for a slot.
     pub(crate) fn start(&mut self, w: &mut World) {
-        let admission = w.pool(self.pool).request(w.reactor, self.token, w.now);
-        self.give_up_at = w.now.after(w.pool(self.pool).limits().queue_timeout);
+        let admission = self.pool.core().request(w.reactor, self.token, w.now);
+        self.give_up_at = w.now.after(self.pool.core().limits().queue_timeout);
         self.on_admission(admission, w);
     }
 
@@ -93,7 +95,7 @@ impl HandOver {
     /// The queue has found a slot for it.
     pub(crate) fn on_assigned(&mut self, assignment: &Assignment, w: &mut World) {
         if self.client.is_none() || !matches!(self.phase, Phase::Waiting(_)) {
-            HandOver::return_unused(self.pool, assignment, w);
+            HandOver::return_unused(self.pool.shared(), assignment, w);
             self.phase = Phase::Over;
         } else {
             self.give_up_at = assignment.ticket.give_up_at;
@@ -102,7 +104,7 @@ impl HandOver {
     }
 
     /// Gives a slot back that was assigned to an exchange which does not need it any more.
-    pub(crate) fn return_unused(pool: usize, assignment: &Assignment, w: &mut World) {
+    pub(crate) fn return_unused(pool: &Arc<SharedPool>, assignment: &Assignment, w: &mut World) {
         release(pool, assignment.slot, true, w);
     }
 
@@ -172,7 +174,7 @@ impl HandOver {
         self.relay.clear(&mut w.buffers);
         match &self.phase {
             Phase::Waiting(Some(id)) => {
-                if w.pool(self.pool).cancel(*id) {
+                if self.pool.core().cancel(*id) {
                     self.phase = Phase::Over;
                 } else {
                     // Assigned already: `on_assigned` gives the slot back.
@@ -197,7 +199,7 @@ impl HandOver {
     }
 
     fn dispatch(&mut self, slot: SlotId, fd: Fd, w: &mut World) {
-        let patience = w.pool(self.pool).limits().deadline;
+        let patience = self.pool.core().limits().deadline;
         self.phase = Phase::OnSlot { slot, fd, ended: None };
         self.deadline = Some(w.now.after(patience));
         self.relay.dispatched_at = Some(w.now);
@@ -218,7 +220,7 @@ impl HandOver {
         let has_room = self.relay.has_room(&w.limits);
         if self.upstream.has_begun() && !self.relay.is_finished() {
             // A worker that waits for its client is not late.
-            let patience = w.pool(self.pool).limits().deadline;
+            let patience = self.pool.core().limits().deadline;
             self.deadline = has_room.then_some(w.now.after(patience));
         }
         if has_room {
@@ -272,7 +274,7 @@ impl HandOver {
             self.cut_off(w);
         } else {
             self.phase = Phase::Over;
-            release(self.pool, slot, reusable && self.request.is_sent, w);
+            release(self.pool.shared(), slot, reusable && self.request.is_sent, w);
         }
     }
 
@@ -330,7 +332,7 @@ impl Machine for HandOver {
         self.deadline = None;
         match &self.phase {
             Phase::Waiting(Some(id)) => {
-                let answer = w.pool(self.pool).still_waiting(*id, w.now);
+                let answer = self.pool.core().still_waiting(*id, w.now);
                 self.on_still_waiting(answer, w);
             }
             Phase::Waiting(None) | Phase::Over => {}
@@ -354,10 +356,12 @@ impl Machine for HandOver {
 }
 
 /// Gives a slot back, and passes on what the pool wants done then.
-fn release(pool: usize, slot: SlotId, reusable: bool, w: &mut World) {
-    let after = w.pool(pool).release(slot, reusable, w.now);
+fn release(pool: &Arc<SharedPool>, slot: SlotId, reusable: bool, w: &mut World) {
+    let after = pool.core().release(slot, reusable, w.now);
     match after {
-        AfterRelease::Assign(assignment) => w.notify(Notice::Assigned { pool, assignment }),
+        AfterRelease::Assign(assignment) => {
+            w.notify(Notice::Assigned { pool: Arc::clone(pool), assignment });
+        }
         AfterRelease::Close { warden, warden_token, .. } => {
             w.notify(Notice::CloseSlot { warden, token: warden_token });
         }

@@ -27,8 +27,8 @@ impl HandOver {
             already_repeated: self.repeated,
             killed_by_signal: None,
         });
-        self.worker = w.pool(self.pool).process(slot).unwrap_or_default();
-        release(self.pool, slot, false, w);
+        self.worker = self.pool.core().process(slot).unwrap_or_default();
+        release(self.pool.shared(), slot, false, w);
         self.phase = Phase::Over;
         self.deadline = None;
         self.on_verdict(verdict, w);
@@ -51,7 +51,7 @@ impl HandOver {
                 self.repeated = true;
                 self.again(w);
             }
-            Verdict::Abort if self.upstream.has_begun() => {
+            Verdict::Abort if self.upstream.has_passed() => {
                 w.counters.responses_aborted.count();
                 self.finish(End::Broken, w);
             }
@@ -74,7 +74,7 @@ impl HandOver {
         self.upstream.restart();
         self.phase = Phase::Waiting(None);
         let ticket = Ticket { reactor: w.reactor, token: self.token, give_up_at: self.give_up_at };
-        let admission = w.pool(self.pool).request_again(ticket);
+        let admission = self.pool.core().request_again(ticket);
         self.on_admission(admission, w);
     }
 }

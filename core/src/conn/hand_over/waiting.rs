@@ -44,12 +44,12 @@ impl HandOver {
     /// It has left the queue without a slot.
     fn refuse(&mut self, w: &mut World) {
         self.phase = Phase::Over;
-        let failure = match w.pool(self.pool).counts().slots {
+        let failure = match self.pool.core().counts().slots {
             0 => Failure::NoWorker,
             _ => Failure::QueueTimeout,
         };
         if failure == Failure::NoWorker && w.may_warn() {
-            tracing::warn!(pool = self.pool, "no worker is there; a request gets 503");
+            tracing::warn!(pool = ?self.pool.shared().socket(), "503: no worker is there");
         }
         self.finish(End::Failed(failure), w);
     }

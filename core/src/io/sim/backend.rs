@@ -2,7 +2,7 @@
 //!
 //! Owns the reactor's transit buffers. Must not know how operations are performed.
 
-use super::super::{Backend, Completion, Errno, Fd, Op, Time, Token, Transit, Wait, Wake};
+use super::super::{Backend, Completion, Errno, Fd, Op, Peer, Time, Token, Transit, Wait, Wake};
 use super::ring::Ring;
 use super::transit::{TransitPool, TransitSize};
 use super::{SimKernel, WakeFlag};
@@ -59,8 +59,8 @@ impl Backend for SimBackend {
         Ok((at(1, fd as u16), at(2, 80)))
     }
 
-    fn peer_process(&self, fd: Fd) -> u32 {
-        1_000 + fd as u32
+    fn peer(&self, fd: Fd) -> Peer {
+        Peer { process: 1_000 + fd as u32, user: 0 }
     }
 
     fn transit(&self, piece: &Transit) -> &[u8] {

@@ -16,7 +16,9 @@ mod tests;
 
 use super::creation::Next;
 use super::transit::TransitPool;
-use super::{Backend, Completion, Done, Errno, Fd, Op, Time, Token, Transit, Wait, Wake, sys};
+use super::{
+    Backend, Completion, Done, Errno, Fd, Op, Peer, Time, Token, Transit, Wait, Wake, sys,
+};
 use in_flight::InFlight;
 use io_uring::{cqueue, opcode, squeue, types};
 use ring::Ring;
@@ -342,8 +344,8 @@ impl Backend for Uring {
         sys::addresses(fd)
     }
 
-    fn peer_process(&self, fd: Fd) -> u32 {
-        sys::peer_process(fd)
+    fn peer(&self, fd: Fd) -> Peer {
+        sys::peer(fd)
     }
 
     fn transit(&self, piece: &Transit) -> &[u8] {

@@ -64,6 +64,27 @@ fn a_head_behind_many_requests_has_its_time_as_well() {
 }
 
 #[test]
+fn half_a_head_behind_a_request_for_a_worker_or_handler_has_its_time_as_well() {
+    let mut edge = edge();
+    let post = "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi";
+    let clients = [get("/app/1"), post.into()].map(|first| edge.client(0, first + "GET /fixed HT"));
+    let worker = edge.dial_in(0);
+    assert!(text(&worker).starts_with("GET /app/1 "));
+    edge.say(&worker, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    edge.pass(seconds(9));
+    for client in &clients {
+        assert_eq!(text(client).matches("HTTP/1.1").count(), 1);
+        assert!(!client.at_end());
+    }
+    edge.pass(seconds(2));
+    for client in &clients {
+        assert!(text(client).starts_with("HTTP/1.1 408 "));
+        assert!(has_ended_well(client));
+    }
+    edge.finish();
+}
+
+#[test]
 fn half_a_head_behind_many_requests_of_a_half_closed_client_is_no_request() {
     for requests in [1, 15, 16, 17, 32] {
         let mut edge = edge();
@@ -118,6 +139,27 @@ fn idle_connections_end_after_keepalive_timeout() {
 }
 
 #[test]
+fn a_connection_is_not_idle_while_it_takes_an_answer() {
+    let mut edge = edge();
+    edge.kernel.set_capacity(1000);
+    let client = edge.client(0, get("/files/large.bin"));
+    let mut received = 0;
+    for _ in 0..LARGE_FILE.1 / 1000 {
+        edge.pass(seconds(1));
+        received += client.receive_at_most(1000).len();
+        edge.settle();
+    }
+    while received < LARGE_FILE.1 {
+        received += text(&client).len();
+        edge.settle();
+    }
+    assert_eq!(edge.stats().keepalive_timeout, 0);
+    edge.say(&client, get("/fixed"));
+    assert!(text(&client).contains(OK), "90 s later");
+    edge.finish();
+}
+
+#[test]
 fn who_takes_nothing_is_aborted_after_send_timeout() {
     let mut edge = edge();
     edge.kernel.set_capacity(1000);
@@ -126,7 +168,7 @@ fn who_takes_nothing_is_aborted_after_send_timeout() {
     let worker = edge.dial_in(0);
     assert!(text(&worker).starts_with("GET /app/1 "));
     edge.say(&worker, format!("HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n{:5000}", ""));
-    let pools = |edge: &Edge| edge.pools[0].lock().unwrap().counts();
+    let pools = |edge: &Edge| edge.pools[0].core().counts();
     assert_eq!(pools(&edge).idle, 1, "the worker does not wait for the client");
     edge.pass(seconds(20));
     assert!(!file.receive_at_most(500).is_empty());
@@ -172,6 +214,35 @@ fn pipelined_answers_leave_in_one_send() {
     }
     assert_eq!(text(&client).matches(OK).count(), 16);
     edge.finish();
+}
+
+#[test]
+fn who_takes_no_answers_is_not_received_from() {
+    let mut edge = edge();
+    edge.kernel.set_capacity(1000);
+    let client = edge.client(0, get("/fixed"));
+    for target in ["/fixed", "/files/small.txt"].repeat(1_000) {
+        client.send(get(target).as_bytes());
+        edge.settle();
+    }
+    let stats = edge.stats();
+    assert!(stats.requests < 1_000, "{} requests were answered in memory", stats.requests);
+    assert!(stats.bytes_in < 100 << 10, "{} bytes are held", stats.bytes_in);
+    edge.finish();
+}
+
+#[test]
+fn what_is_no_method_of_ours_does_not_leave_its_content_behind() {
+    for method in ["TRACE /", "CONNECT x:80"] {
+        let host = if method.starts_with('T') { "x" } else { "x:80" };
+        let head = format!("{method} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 36\r\n\r\n");
+        let mut edge = edge();
+        let client = edge.client(0, head + &get("/fixed"));
+        let answer = text(&client);
+        assert!(answer.starts_with("HTTP/1.1 501 ") && answer.contains("Connection: close"));
+        assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
+        edge.finish();
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //!
 //! Owns the edge under test and the passing of virtual time.
 
+mod changes_directed;
 mod client;
 mod clients_directed;
 mod incoming;
@@ -22,12 +23,13 @@ use crate::handler::{Reply, Request, Response};
 use crate::io::sim::{BackendId, DescriptorKind, Faults, Peer, SimBackend, SimKernel};
 use crate::io::{Backend, Budget, Fd, Graveyard, SharedFile, Time};
 use crate::limits::Limits;
-use crate::pool::{PoolCore, PoolCounts, PoolLimits};
-use crate::route::{Action, Policy};
+use crate::pool::{PoolCounts, PoolLimits};
+use crate::route::{Action, Policy, RoutedPool, SharedPool};
 use crate::stats::{Counters, Stats};
+use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// The edge under test: what a server sets up, on a simulated kernel.
@@ -42,7 +44,9 @@ struct Edge {
     doors: Vec<Fd>,
     /// Where the workers of each pool dial in.
     sockets: Vec<Fd>,
-    pools: Vec<Arc<Mutex<PoolCore>>>,
+    pools: Vec<Arc<SharedPool>>,
+    /// Those of them that routes lead to.
+    routed: Vec<Option<Arc<RoutedPool>>>,
     counters: Vec<Arc<Counters>>,
     shared: Arc<Shared>,
     budget: Budget,
@@ -89,7 +93,7 @@ impl Edge {
             connections: AtomicUsize::new(0),
             serving: AtomicUsize::new(count),
         });
-        let pools = POOLS.map(|_| Arc::new(Mutex::new(PoolCore::new(settings.pool)))).into();
+        let pools = POOLS.map(|path| SharedPool::new(Path::new(path), settings.pool, None)).into();
         let mut edge = Edge {
             doors: (0..count).map(|_| kernel.listen()).collect(),
             sockets: POOLS.map(|_| kernel.listen_unix()).into(),
@@ -98,11 +102,13 @@ impl Edge {
             awake: vec![true; count],
             backends: Vec::new(),
             pools,
+            routed: POOLS.map(|_| None).into(),
             counters: (0..count).map(|_| Arc::new(Counters::default())).collect(),
             shared,
-            budget: Budget::new(settings.limits.spool_budget),
+            budget: Budget::default(),
         };
-        let (limits, policy) = (Arc::new(settings.limits.clone()), Arc::new(policy()));
+        let (limits, policy) =
+            (Arc::new(settings.limits.clone()), Arc::new(edge.policy(0..POOLS.len())));
         for number in 0..count {
             edge.start(number, settings.seed, &limits, &policy);
         }
@@ -115,8 +121,7 @@ impl Edge {
         let backend = self.kernel.backend();
         self.backends.push(backend.id());
         let mut sources = vec![Source::Clients(self.doors[number])];
-        sources
-            .extend(self.sockets.iter().enumerate().map(|(pool, &fd)| Source::Workers(fd, pool)));
+        sources.extend((0..POOLS.len()).map(|pool| self.dial_in_source(pool)));
         let directory = SharedFile::new(self.kernel.root(), &graveyard);
         let parts = WorldParts {
             reactor: number as u16,
@@ -126,12 +131,36 @@ impl Edge {
             policy: Arc::clone(policy),
             roots: vec![Root::new(0, directory, Rc::new(Files::new("/")))],
             files: FileCache::new(CacheLimits::default(), graveyard.clone()),
-            pools: self.pools.clone(),
             spool: Spool::new(c"spool", self.budget.clone(), graveyard.clone()),
             log: None,
         };
         let shared = Arc::clone(&self.shared);
         self.reactors.push(Some(Reactor::new(backend, parts, sources, shared, graveyard)));
+    }
+
+    fn dial_in_source(&self, pool: usize) -> Source {
+        let (fd, pool) = (self.sockets[pool], Arc::clone(&self.pools[pool]));
+        Source::Workers { fd, open: Arc::new(()), pool }
+    }
+
+    /// With routes to these pools.
+    fn policy(&mut self, pools: impl IntoIterator<Item = usize>) -> Policy {
+        let mut policy = Policy::default();
+        let echo =
+            |request: Request, reply: Reply| reply.send(Response::new(request.content().clone()));
+        let fixed = Arc::new(Response::new(FIXED));
+        let mut add = |path: &str, action| policy.routes.add(None, path, action).unwrap();
+        for number in pools {
+            let pool = self.routed[number].get_or_insert_with(|| {
+                let shared = Arc::clone(&self.shared);
+                RoutedPool::new(Arc::clone(&self.pools[number]), move |p| shared.on_unused(&p))
+            });
+            add(POOLS[number], Action::Pool(Arc::clone(pool)));
+        }
+        add("/files/", Action::Files(0));
+        add("/echo", Action::Handler(Arc::new(echo)));
+        add("/fixed", Action::Fixed(fixed));
+        policy
     }
 
     fn connect(&self, reactor: usize) -> Peer {
@@ -170,7 +199,7 @@ impl Edge {
             worked |= self.turn(number);
         }
         for pool in &self.pools {
-            let PoolCounts { idle, queued, .. } = pool.lock().unwrap().counts();
+            let PoolCounts { idle, queued, .. } = pool.core().counts();
             assert!(idle == 0 || queued == 0, "{queued} requests wait while {idle} slots are idle");
         }
         worked
@@ -260,7 +289,7 @@ impl Edge {
             self.sockets.iter().map(|&fd| (fd, DescriptorKind::Listener)).collect();
         assert_eq!(self.kernel.open_descriptors(), expected, "descriptors left open");
         for pool in &self.pools {
-            let PoolCounts { slots, idle, queued, .. } = pool.lock().unwrap().counts();
+            let PoolCounts { slots, idle, queued, .. } = pool.core().counts();
             assert_eq!((slots, idle, queued), (0, 0, 0), "slots left");
         }
         assert_eq!(self.shared.connections.load(super::Ordering::SeqCst), 0);
@@ -282,7 +311,7 @@ impl Edge {
                 r.slots.tokens().len()
             ),
         };
-        let pools = self.pools.iter().map(|pool| pool.lock().unwrap().counts());
+        let pools = self.pools.iter().map(|pool| pool.core().counts());
         let reactors: Vec<_> = self.reactors.iter().map(describe).collect();
         let pools: Vec<_> = pools.collect();
         let open = self.kernel.open_descriptors();
@@ -294,21 +323,6 @@ impl Edge {
         self.counters.iter().for_each(|counters| stats.add(counters));
         stats
     }
-}
-
-fn policy() -> Policy {
-    let mut policy = Policy::default();
-    let echo =
-        |request: Request, reply: Reply| reply.send(Response::new(request.content().clone()));
-    let fixed = Arc::new(Response::new(FIXED));
-    let mut add = |path: &str, action| policy.routes.add(None, path, action).unwrap();
-    for (number, path) in POOLS.iter().enumerate() {
-        add(path, Action::Pool(number));
-    }
-    add("/files/", Action::Files(0));
-    add("/echo", Action::Handler(Arc::new(echo)));
-    add("/fixed", Action::Fixed(fixed));
-    policy
 }
 
 /// Everything that has arrived, as text.

@@ -14,7 +14,7 @@ fn edge(pool: PoolLimits) -> Edge {
 }
 
 fn counts(edge: &Edge) -> (usize, usize, usize) {
-    let PoolCounts { slots, idle, queued, .. } = edge.pools[0].lock().unwrap().counts();
+    let PoolCounts { slots, idle, queued, .. } = edge.pools[0].core().counts();
     (slots, idle, queued)
 }
 
@@ -36,6 +36,27 @@ fn the_oldest_request_of_any_reactor_comes_first() {
     }
     assert_eq!(counts(&edge), (1, 1, 0));
     edge.finish();
+}
+
+#[test]
+fn what_is_wrong_before_the_client_has_anything_is_502() {
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (content, begun) in [("nonsense", false), ("2\r\nokXX", false), ("2\r\nok\r\n", true)] {
+        let mut edge = edge(PoolLimits::default());
+        let worker = edge.dial_in(0);
+        let client = edge.client(0, get("/app/1"));
+        text(&worker);
+        edge.say(&worker, format!("{head}{content}"));
+        if begun {
+            edge.say(&worker, "nonsense");
+        }
+        edge.pass(seconds(6));
+        let answer = text(&client);
+        let expected = if begun { OK } else { "HTTP/1.1 502 " };
+        assert!(answer.starts_with(expected), "{content:?}: {answer:?}");
+        assert_eq!(client.at_end(), begun, "{content:?}");
+        edge.finish();
+    }
 }
 
 #[test]

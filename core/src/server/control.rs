@@ -1,0 +1,199 @@
+//! What a server and its handles share: counters, mailboxes, and how requests are answered now.
+//!
+//! Owns the pools' sockets and the exchange of one policy for another. Must not know how reactors
+//! carry it out.
+
+use super::builder::Builder;
+use super::error::BuildError;
+use super::plan::{Known, Plan};
+use super::pool_socket::{PoolSocket, SocketAccess};
+use crate::access_log::AccessLog;
+use crate::io::Budget;
+use crate::reactor::{Change, Mailbox, Message, Shared, Source};
+use crate::route::{RoutedPool, SharedPool};
+use crate::stats::{Counters, PoolStats, Stats};
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+pub(super) struct Control {
+    pub(super) shared: Arc<Shared>,
+    pub(super) counters: Vec<Arc<Counters>>,
+    /// Of all reactors.
+    pub(super) spool_budget: Budget,
+    current: Mutex<Current>,
+}
+
+struct Current {
+    /// As they were asked for.
+    addresses: Vec<String>,
+    reactors: usize,
+    pools: Vec<BoundPool>,
+    /// Removed pools that still have something to finish.
+    leaving: Vec<Weak<SharedPool>>,
+    log: Option<AccessLog>,
+    next_root: u32,
+    is_over: bool,
+}
+
+/// A pool that workers can dial in to.
+#[derive(Clone)]
+pub(super) struct BoundPool {
+    pub(super) routed: Arc<RoutedPool>,
+    pub(super) socket: Arc<PoolSocket>,
+    pub(super) access: SocketAccess,
+}
+
+impl Control {
+    /// With how each of `count` reactors begins.
+    pub(super) fn new(
+        builder: Builder,
+        count: usize,
+    ) -> Result<(Control, Vec<Change>), BuildError> {
+        let shared = Arc::new(Shared {
+            mailboxes: (0..count).map(|_| Arc::new(Mailbox::default())).collect(),
+            connections: AtomicUsize::new(0),
+            serving: AtomicUsize::new(count),
+        });
+        let mut current = Current {
+            addresses: builder.addresses,
+            reactors: builder.reactors,
+            pools: Vec::new(),
+            leaving: Vec::new(),
+            log: None,
+            next_root: 0,
+            is_over: false,
+        };
+        let known = Known { pools: &[], next_root: 0, shared: &shared };
+        let plan = Plan::new(builder.routes, builder.limits, builder.spool_dir, &known)?;
+        let changes = current.adopt(plan, builder.log, |_| {});
+        let counters = (0..count).map(|_| Arc::new(Counters::default())).collect();
+        let (spool_budget, current) = (Budget::default(), Mutex::new(current));
+        Ok((Control { shared, counters, spool_budget, current }, changes))
+    }
+
+    pub(super) fn reload(&self, builder: Builder) -> Result<(), BuildError> {
+        let mut current = self.lock();
+        if current.is_over {
+            return Err(BuildError::Stopped);
+        }
+        if builder.addresses != current.addresses {
+            return Err(BuildError::NeedsRestart("the addresses to listen on"));
+        }
+        if builder.reactors != current.reactors {
+            return Err(BuildError::NeedsRestart("the number of reactors"));
+        }
+        let (pools, next_root) = (&current.pools[..], current.next_root);
+        let known = Known { pools, next_root, shared: &self.shared };
+        let plan = Plan::new(builder.routes, builder.limits, builder.spool_dir, &known)?;
+        current.adopt(plan, builder.log, |changes| {
+            for (mailbox, change) in self.shared.mailboxes.iter().zip(changes.drain(..)) {
+                mailbox.post(Message::Change(Box::new(change)));
+            }
+        });
+        Ok(())
+    }
+
+    pub(super) fn tell(&self, message: impl Fn() -> Message) {
+        for mailbox in &self.shared.mailboxes {
+            mailbox.post(message());
+        }
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let mut stats = Stats::default();
+        for counters in &self.counters {
+            stats.add(counters);
+        }
+        let mut current = self.lock();
+        current.leaving.retain(|pool| pool.strong_count() > 0);
+        let routed = current.pools.iter().map(|bound| pool_stats(bound.routed.shared(), true));
+        stats.pools = routed.collect();
+        let leaving = current.leaving.iter().filter_map(Weak::upgrade);
+        stats.pools.extend(leaving.map(|pool| pool_stats(&pool, false)));
+        stats
+    }
+
+    /// The reactors have ended: sockets and log are nobody's any more.
+    pub(super) fn close(&self) {
+        let mut current = self.lock();
+        current.is_over = true;
+        current.pools.iter().for_each(|bound| bound.socket.remove());
+        if let Some(log) = current.log.take() {
+            log.flush();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Current {
+    /// From here on nothing fails. `post` sees one change per reactor, before any pool that has
+    /// been removed can become unused.
+    fn adopt(
+        &mut self,
+        plan: Plan,
+        log: Option<AccessLog>,
+        post: impl FnOnce(&mut Vec<Change>),
+    ) -> Vec<Change> {
+        let is_kept = |old: &BoundPool| {
+            plan.pools.iter().any(|planned| Arc::ptr_eq(&planned.bound.routed, &old.routed))
+        };
+        let removed: Vec<_> = self.pools.iter().filter(|old| !is_kept(old)).cloned().collect();
+        removed.iter().for_each(|pool| pool.socket.remove());
+        let gone = || removed.iter().map(|pool| Arc::clone(pool.routed.shared())).collect();
+        let is_new = plan.pools.iter().filter(|planned| planned.is_new);
+        let new: Vec<_> = is_new.map(|planned| planned.bound.clone()).collect();
+        self.log = log;
+        let first_root = self.next_root;
+        self.next_root += plan.roots.first().map_or(0, Vec::len) as u32;
+        let change = |roots| Change {
+            policy: Arc::clone(&plan.policy),
+            limits: Arc::clone(&plan.limits),
+            log: self.log.clone(),
+            spool_dir: plan.spool_dir.clone(),
+            roots,
+            first_root,
+            sources: new.iter().map(BoundPool::source).collect(),
+            removed: gone(),
+        };
+        let mut changes: Vec<_> = plan.roots.into_iter().map(change).collect();
+        self.pools = plan.pools.into_iter().map(|planned| planned.adopt()).collect();
+        self.leaving.retain(|pool| pool.strong_count() > 0);
+        self.leaving.extend(removed.iter().map(|pool| Arc::downgrade(pool.routed.shared())));
+        post(&mut changes);
+        changes
+    }
+}
+
+impl BoundPool {
+    fn source(&self) -> Source {
+        Source::Workers {
+            fd: self.socket.fd(),
+            open: Arc::clone(&self.socket) as Arc<dyn Send + Sync>,
+            pool: Arc::clone(self.routed.shared()),
+        }
+    }
+}
+
+impl super::plan::PlannedPool {
+    fn adopt(self) -> BoundPool {
+        let pool = self.bound.routed.shared();
+        pool.core().set_limits(self.settings.limits);
+        pool.set_allowed(self.settings.allowed);
+        BoundPool { access: self.settings.access, ..self.bound }
+    }
+}
+
+fn pool_stats(pool: &SharedPool, is_routed: bool) -> PoolStats {
+    let counts = pool.core().counts();
+    PoolStats {
+        socket: pool.socket().into(),
+        is_routed,
+        slots: counts.slots,
+        idle: counts.idle,
+        queued: counts.queued,
+        stood: counts.stood,
+    }
+}

@@ -1,0 +1,222 @@
+//! A changed configuration is taken over while clients are served, or not at all.
+
+use forebay_tests::{
+    Client, HUP, Load, PATIENCE, Site, USR1, children, is_alive, resident_bytes, wait_until,
+};
+use std::{env, fs};
+
+const GET: &str = "GET /hello HTTP/1.1\r\nHost: test\r\n\r\n";
+
+#[test]
+fn fifty_reloads_under_load_cost_no_request() {
+    let site = Site::with_app("probe", 2);
+    let original = site.config();
+    let load = Load::start(site.address(), GET, 4);
+    let mut client = site.client();
+    for round in 0..50 {
+        site.set_config(&format!("{original}{}", fixed("/round", &round.to_string())));
+        site.reload().unwrap();
+        assert_eq!(client.get("/round").text(), round.to_string());
+        let answered = load.answered();
+        wait_until("answers", PATIENCE, || load.answered() > answered);
+    }
+    load.stop().assert_all_answered();
+    assert_eq!(client.get("/hello").status, 200, "the connection is still the first one");
+}
+
+#[test]
+fn uploads_and_answers_under_way_go_on_as_they_began() {
+    let site = Site::builder().app("probe", 2).start();
+    let mut slow = site.client();
+    slow.send("GET /sleep/300 HTTP/1.1\r\nHost: test\r\n\r\n");
+    let mut upload = site.client();
+    upload.send("POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\nab");
+    let served = site.config();
+    let head = served.split("[pool.app]").next().unwrap();
+    site.set_config(&format!("{head}{}", fixed("/", "gone")));
+    let workers = site.worker_pids();
+    site.reload().unwrap();
+    assert_eq!(site.client().get("/echo").text(), "gone");
+    assert_eq!(slow.read_response().status, 200);
+    assert!(site.worker_pids() == workers, "a request may still come for them");
+    upload.send("cd");
+    let echoed = upload.read_response().text().to_owned();
+    assert!(echoed.contains("\"content\":\"YWJjZA==\""), "{echoed}");
+    assert_eq!(upload.get("/echo").text(), "gone", "on the same connection");
+    wait_until("the workers' end", PATIENCE, || !workers.iter().any(|pid| is_alive(*pid)));
+    assert!(!site.path("run/app.sock").exists());
+}
+
+#[test]
+fn a_wrong_file_changes_nothing_and_is_told() {
+    let site = Site::with_app("hello", 1);
+    let original = site.config();
+    let mut client = site.client();
+    let other_address = original.replace("127.0.0.1:0", "127.0.0.1:1");
+    for (wrong, says) in [
+        (format!("{original}[pool.app2]\nquue = 1\n"), "unknown key `quue` in [pool.app2]"),
+        (format!("{original}[[route]]\npath = \"/\"\nfiles = \".\"\n"), "is already on line"),
+        (original.replace("\"hello\"", "1"), "`workers` in [pool.app] must be a list of strings"),
+        (format!("{original}{}", pool("second", "none/second.sock", "hello")), "cannot be opened"),
+        (other_address, "`listen` in [server] has changed: that needs a restart"),
+        ("[server".into(), "is not TOML"),
+    ] {
+        site.set_config(&wrong);
+        let said = site.reload().unwrap_err();
+        assert!(said.contains("forebay.toml") && said.contains(says), "{said}");
+        assert_eq!(client.get("/").status, 200);
+    }
+    // Everything but its last part could be done: that is undone.
+    fs::create_dir(site.path("run/taken.sock")).unwrap();
+    let parts = [("early", "run/early.sock"), ("taken", "run/taken.sock/x/../../taken.sock")];
+    let pools = parts.map(|(name, socket)| pool(name, socket, "hello")).concat();
+    site.set_config(&format!("{original}{pools}"));
+    site.reload().unwrap_err();
+    assert!(!site.path("run/early.sock").exists());
+    assert_eq!(client.get("/early/").status, 200, "still the route of the first application");
+
+    site.set_config(&original);
+    site.reload().unwrap();
+    assert_eq!(client.get("/").status, 200);
+}
+
+#[test]
+fn pools_come_and_go_with_their_workers() {
+    let site = Site::with_app("hello", 1);
+    let (original, arbiters) = (site.config(), || children(site.pid()));
+    let first = arbiters();
+    site.set_config(&format!("{original}{}", pool("second", "run/second.sock", "hello")));
+    site.reload().unwrap();
+    let mut client = site.client();
+    assert_eq!(client.get("/second/").status, 200, "it waits for the new worker");
+    let second: Vec<u32> = arbiters().into_iter().filter(|pid| !first.contains(pid)).collect();
+    assert_eq!(second.len(), 1);
+    site.set_config(&original);
+    site.reload().unwrap();
+    wait_until("the second's end", PATIENCE, || !is_alive(second[0]));
+    assert_eq!(arbiters(), first);
+    assert!(!site.path("run/second.sock").exists());
+    assert_eq!(client.get("/").status, 200);
+}
+
+#[test]
+fn a_changed_command_is_replaced_when_its_successor_is_ready() {
+    let site = Site::with_app("hello", 1);
+    let original = site.config();
+    let first = children(site.pid());
+    let load = Load::start(site.address(), GET, 2);
+    site.set_config(&original.replace("\"hello\"]", "\"helo\"]"));
+    site.reload().unwrap();
+    let was_told = || site.stderr().contains("starts again in");
+    wait_until("a start that fails", PATIENCE, was_told);
+    assert!(is_alive(first[0]), "nobody has taken its place");
+    site.set_config(&original.replace("\"hello\"]", "\"probe\"]"));
+    site.reload().unwrap();
+    wait_until("the first's end", PATIENCE, || !is_alive(first[0]));
+    load.stop().assert_all_answered();
+    wait_until("one command", PATIENCE, || children(site.pid()).len() == 1);
+    assert_eq!(site.client().get("/status/204").status, 204, "the new application");
+    assert_eq!(site.stop().code(), Some(0));
+}
+
+#[test]
+fn nothing_grows() {
+    let (warm_up, rounds) = if env::var_os("FOREBAY_FULL").is_some() { (20, 500) } else { (6, 30) };
+    let site = Site::builder()
+        .files("/static/", "static")
+        .file("static/a.txt", "a file")
+        .file("static/large.bin", vec![7; 200_000])
+        .app("hello", 1)
+        .start();
+    let original = site.config();
+    let mut client = site.client();
+    let mut settled = (0, 0);
+    for round in 0..warm_up + rounds {
+        let socket = format!("run/{}.sock", round % 3);
+        let route = fixed("/round", &round.to_string());
+        let others = if round % 5 == 0 { route } else { route + &pool("b", &socket, "hello") };
+        site.set_config(&format!("{original}{others}"));
+        site.reload().unwrap();
+        assert_eq!(client.get("/round").text(), round.to_string());
+        for target in ["/static/a.txt", "/static/large.bin", "/b/"] {
+            assert_eq!(client.get(target).status, 200, "{target}");
+        }
+        if round == warm_up - 1 || round == warm_up + rounds - 1 {
+            let (descriptors, memory) = at_rest(&site, &original, &mut client);
+            if settled == (0, 0) {
+                settled = (descriptors, memory);
+            } else {
+                assert_eq!(descriptors, settled.0, "descriptors");
+                let grown = memory.saturating_sub(settled.1);
+                assert!(grown < 4 << 20, "{grown} bytes more in {rounds} rounds");
+            }
+        }
+    }
+}
+
+/// Descriptors and memory with the first configuration, when everybody else has ended.
+fn at_rest(site: &Site, original: &str, client: &mut Client) -> (usize, u64) {
+    site.set_config(original);
+    site.reload().expect("it has been good before");
+    client.get("/static/large.bin");
+    let tasks = format!("/proc/{}/task", site.pid());
+    let threads = || fs::read_dir(&tasks).map_or(0, Iterator::count);
+    wait_until("the other workers' end", PATIENCE, || children(site.pid()).len() == 1);
+    // Threads of ended workers go a little later, and so do the descriptors that they hold.
+    let mut last = (0, 0);
+    wait_until("rest", PATIENCE, || {
+        let now = (threads(), site.descriptors());
+        std::mem::replace(&mut last, now) == now
+    });
+    (site.descriptors(), resident_bytes(site.pid()))
+}
+
+#[test]
+fn logs_are_reopened_and_nobody_dies() {
+    let site = Site::builder().server("access_log = \"access.log\"").app("hello", 1).start();
+    let (log, moved) = (site.path("access.log"), site.path("moved.log"));
+    let workers = site.worker_pids();
+    let mut client = site.client();
+    client.get("/before");
+    let has = |path: &std::path::Path, target: &str| {
+        fs::read_to_string(path).is_ok_and(|text| text.contains(&format!("GET {target} ")))
+    };
+    wait_until("the line", PATIENCE, || has(&log, "/before"));
+    fs::rename(&log, &moved).unwrap();
+    client.get("/between");
+    wait_until("the line", PATIENCE, || has(&moved, "/between"));
+    site.signal(USR1);
+    wait_until("a new file", PATIENCE, || log.exists());
+    client.get("/after");
+    wait_until("the line", PATIENCE, || has(&log, "/after"));
+    assert!(!has(&moved, "/after") && !has(&log, "/between"));
+    assert_eq!(site.worker_pids(), workers);
+    let other = site.config().replace("access.log", "other.log");
+    site.set_config(&other);
+    site.reload().unwrap();
+    client.get("/other");
+    wait_until("the line", PATIENCE, || has(&site.path("other.log"), "/other"));
+    assert_eq!(site.stop().code(), Some(0));
+}
+
+#[test]
+fn a_reload_does_not_hold_up_the_end() {
+    let mut site = Site::with_app("hello", 1);
+    site.set_config(&format!("{}{}", site.config(), pool("b", "run/b.sock", "hello")));
+    site.signal(HUP);
+    site.signal(forebay_tests::TERM);
+    assert_eq!(site.wait_exit(PATIENCE).code(), Some(0));
+    assert!(!site.path("run/app.sock").exists() && !site.path("run/b.sock").exists());
+}
+
+fn fixed(path: &str, content: &str) -> String {
+    format!("[[route]]\npath = \"{path}\"\nrespond = {{ content = \"{content}\" }}\n")
+}
+
+/// A pool with a worker, and a route to it that has its name.
+fn pool(name: &str, socket: &str, app: &str) -> String {
+    format!(
+        "[[route]]\npath = \"/{name}/\"\npool = \"{name}\"\n[pool.{name}]\nsocket = \"{socket}\"\n\
+         workers = [\"worker-bin\", \"-w\", \"1\", \"{app}\"]\n"
+    )
+}
