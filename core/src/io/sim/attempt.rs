@@ -3,15 +3,14 @@
 //! Owns the step from an operation to its outcome, and waking who waits for one. Must not know
 //! when completions are delivered.
 
-use super::super::{Direction, Done, Fd, Interest, Op, Stat};
+use super::super::{Direction, Done, Fd, Interest, Op};
 use super::descriptors::{Descriptors, Object};
-use super::files::{self, Inode};
+use super::files::Inode;
 use super::operation::{self, Stage};
 use super::ring::{Ring, Waiter};
 use super::transfer::{fill, recv, send, send_file};
 use super::transit::TransitPool;
 use super::{Errno, Faults, Kernel, disk};
-use std::ffi::CStr;
 use std::mem;
 use std::rc::Rc;
 
@@ -170,8 +169,7 @@ impl Kernel {
 
     /// `None`: it has to wait.
     fn perform(&mut self, ring: usize, index: usize, pool: &mut TransitPool) -> Option<Done> {
-        let now = self.timestamp();
-        let Kernel { rings, streams, descriptors, random, faults, files, .. } = self;
+        let Kernel { rings, streams, descriptors, random, faults, .. } = self;
         let op = &mut rings[ring].operations[index].op;
         Some(match op {
             Op::Accept { .. } => unreachable!("is multishot"),
@@ -219,39 +217,7 @@ impl Kernel {
                 let wanted = *interest == Interest::Hangup || stream.gone();
                 stream.hung_up().then_some(Done::Poll { result: Ok(wanted) })?
             }
-            Op::OpenFile { root, path } => {
-                let found = look_up(descriptors, root.fd(), path);
-                let opened = |(inode, stat)| (descriptors.open(Object::File(inode)), stat);
-                Done::OpenFile { result: found.map(opened) }
-            }
-            Op::StatFile { root, path } => {
-                let found = look_up(descriptors, root.fd(), path);
-                Done::StatFile { result: found.map(|(_, stat)| stat) }
-            }
-            Op::ReadFile { file, buf, offset } => {
-                let inode = inode(descriptors, file.fd());
-                let spare = buf.capacity() - buf.len();
-                let most = random.maybe_part(faults.short_receive, spare);
-                let result = inode.read(*offset, most, |bytes| {
-                    buf.extend_from_slice(bytes);
-                    bytes.len()
-                });
-                Done::ReadFile { buf: mem::take(buf), result }
-            }
-            Op::CreateFile { .. } => {
-                Done::CreateFile { result: disk::create(files, descriptors, random, faults, now) }
-            }
-            Op::WriteFile { file, out, offset } => {
-                let inode = inode(descriptors, file.fd());
-                let result = disk::write(files, inode, *offset, out, random, faults, now);
-                Done::WriteFile { out: mem::take(out), result }
-            }
-            Op::StatOpen { file } => {
-                Done::StatOpen { result: Ok(inode(descriptors, file.fd()).stat()) }
-            }
-            Op::Shutdown { .. } | Op::Close { .. } | Op::Cancel { .. } => {
-                unreachable!("performed when submitted")
-            }
+            _ => return Some(self.perform_on_file(ring, index)),
         })
     }
 
@@ -319,10 +285,4 @@ pub(super) fn inode(descriptors: &Descriptors, fd: Fd) -> &Rc<Inode> {
         Object::File(inode) => inode,
         other => unreachable!("{other:?} was checked when submitted"),
     }
-}
-
-fn look_up(descriptors: &Descriptors, root: Fd, path: &CStr) -> Result<(Rc<Inode>, Stat), Errno> {
-    let inode = files::resolve(inode(descriptors, root), path.to_bytes())?;
-    let stat = inode.stat();
-    Ok((inode, stat))
 }

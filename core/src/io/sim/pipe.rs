@@ -1,6 +1,7 @@
 //! One direction of a simulated connection: a bounded queue of bytes.
 //!
-//! Owns the bound, and the files that travel with the bytes. Must not know what the ends of a connection mean.
+//! Owns the bound, and the files that travel with the bytes. Must not know what the ends of a
+//! connection mean.
 
 use super::files::SimFile;
 use std::collections::VecDeque;
