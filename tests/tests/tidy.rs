@@ -20,6 +20,7 @@ const UNSAFE: &[&str] = &[
     "proxy-bin/src/sys.rs",
     "tests/src/sys.rs",
     "worker-bin/src/arbiter/process.rs",
+    "worker-bin/src/private.rs",
     "worker-bin/src/signals.rs",
     "worker-bin/src/socket.rs",
 ];
