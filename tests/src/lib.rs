@@ -57,6 +57,6 @@ pub use load::{Load, Report};
 pub use process::{Process, children, is_alive, resident_bytes, send_signal};
 pub use response::Response;
 pub use site::{Site, SiteBuilder};
-pub use sys::{HUP, INT, KILL, TERM, USR1, is_root};
+pub use sys::{HUP, INT, KILL, TERM, USR1, as_user, is_root};
 pub use tools::{Tool, skip, tool};
 pub use wait::{PATIENCE, wait_until};
