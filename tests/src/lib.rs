@@ -19,6 +19,7 @@
 //! | `queueing` | a request waits only when all workers are busy, in order, within bounds |
 //! | `reload` | a changed configuration is taken over while clients are served, or not at all |
 //! | `slow_clients` | clients that drip occupy no worker and delay nobody |
+//! | `spool` | what is too large for memory goes through files, and workers wait for nobody |
 //! | `startup_errors` | what cannot start says why, and what to do, in one line |
 //! | `steady_state` | under load there are no errors and memory does not grow |
 //! | `streaming` | what an application produces piece by piece arrives piece by piece |
