@@ -11,8 +11,8 @@ use std::io;
 ///
 /// The worker writes `Content-Length`, `Transfer-Encoding` and `Connection` itself and drops what
 /// the application says of them, with one exception: a `Content-Length` for a [`Body::Stream`]
-/// is kept, and held. Fields named `Forebay-*` are dropped. A status outside 200–599, a name that is
-/// not a token, a value with control characters, or a [`Body::File`] that cannot be read as said
+/// is kept, and held. Fields named `Forebay-*` are dropped. A status outside 200–599, a name that
+/// is not a token, a value with control characters, or a [`Body::File`] that cannot be read as said
 /// makes the answer a 500, and a line in the log.
 #[derive(Debug)]
 pub struct Response {
