@@ -336,9 +336,11 @@ impl Machine for HandOver {
                 self.on_still_waiting(answer, w);
             }
             Phase::Waiting(None) | Phase::Over => {}
-            Phase::OnSlot { .. } if !self.upstream.has_begun() => {
+            Phase::OnSlot { .. } if !self.upstream.has_begun() && !self.relay.is_finished() => {
                 w.counters.deadline.count();
-                // The worker may still answer; that is thrown away, then the slot is idle again.
+                // The worker may still answer, as late as it likes but once more as long; that is
+                // thrown away, and the slot is idle again.
+                self.deadline = Some(w.now.after(self.pool.core().limits().deadline));
                 self.finish(End::Failed(Failure::Deadline), w);
             }
             Phase::OnSlot { .. } => {
