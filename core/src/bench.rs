@@ -4,10 +4,10 @@
 //! Owns the simulated client and worker. Must not measure. Not part of the public interface: it
 //! is there only with the feature `bench`, and changes without notice.
 
-use crate::conn::WorldParts;
+use crate::conn::{Spool, WorldParts};
 use crate::files::{CacheLimits, FileCache, Root};
 use crate::io::sim::{Faults, Peer, SimBackend, SimKernel};
-use crate::io::{Graveyard, SharedFile, Time, Token};
+use crate::io::{Budget, Graveyard, SharedFile, Time, Token};
 use crate::pool::PoolLimits;
 use crate::reactor::{Mailbox, Message, Reactor, Shared, Source};
 use crate::route::{Action, Policy, RoutedPool, SharedPool};
@@ -185,6 +185,7 @@ fn parts(kernel: &SimKernel, graveyard: &Graveyard, pool: Arc<SharedPool>) -> Wo
         policy: Arc::new(policy),
         roots: vec![Root::new(0, root, Rc::new(Files::new("simulated")))],
         files: FileCache::new(CacheLimits::default(), graveyard.clone()),
+        spool: Spool::new(c"spool", Budget::default(), graveyard.clone()),
         log: None,
     }
 }

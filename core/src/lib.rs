@@ -56,8 +56,8 @@
 //! ```
 //!
 //! Signals are the program's own affair: call [`Handle::stop`] to drain, [`Handle::stop_now`] to
-//! end at once. A handler that takes longer than a millisecond answers from another thread: see
-//! [`Handler`].
+//! end at once, [`Handle::reload`] to answer otherwise from now on. A handler that takes longer
+//! than a millisecond answers from another thread: see [`Handler`].
 
 mod access_log;
 #[cfg(test)]

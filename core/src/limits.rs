@@ -22,9 +22,12 @@ use std::time::Duration;
 /// | `head_bytes` | 32 KiB | request line and fields; more is 431 |
 /// | `head_fields` | 100 | fields of a request; more is 431 |
 /// | `target_bytes` | 8 KiB | request target; more is 414 |
-/// | `content_max` | 16 MiB | content of a request, held in memory; more is 413 |
+/// | `content_memory` | 64 KiB | content of a request in memory; more goes to the spool |
+/// | `content_max` | 16 MiB | content of a request; more is 413 |
 /// | `response_head_bytes` | 64 KiB | head of an application's response; more is 502 |
-/// | `response_memory` | 256 KiB | of a response, waiting for its client |
+/// | `response_memory` | 256 KiB | of a response, waiting for its client; more goes to the spool |
+/// | `response_max` | 1 GiB | of a response, in the spool; beyond, the worker has to wait |
+/// | `spool_budget` | 4 GiB | spool files of the process; beyond, as if the disk were full |
 /// | `connections` | 16,384 | client connections of the process |
 /// | `pipelined` | 16 | requests of one connection answered in one turn |
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,13 +52,21 @@ pub struct Limits {
     pub head_fields: usize,
     /// Bytes of the request target. More is 414.
     pub target_bytes: usize,
+    /// Bytes of a request's content that wait in memory. More goes to the spool file, and to the
+    /// worker as a descriptor. Content for a handler always stays in memory.
+    pub content_memory: u64,
     /// Bytes of a request's content. More is 413.
     pub content_max: u64,
     /// Bytes of the head of an application's response. More is 502.
     pub response_head_bytes: usize,
-    /// Bytes of one response that wait in memory for a slow client; beyond, the worker is not
-    /// read from.
+    /// Bytes of one response that wait in memory for a slow client. More goes to the spool file,
+    /// so that the worker is free; or, with `X-Accel-Buffering: no`, is not read from the worker.
     pub response_memory: usize,
+    /// Bytes of one response that wait in the spool file; beyond, the worker is not read from.
+    pub response_max: u64,
+    /// Bytes in the spool files of the whole process. Beyond, requests that need one are answered
+    /// 503, and responses wait in memory and at their workers.
+    pub spool_budget: u64,
     /// Client connections of the whole process; beyond, they are closed at once.
     pub connections: usize,
     /// Pipelined requests of one connection that are answered before others get their turn.
@@ -79,9 +90,12 @@ impl Default for Limits {
             head_bytes: 32 << 10,
             head_fields: 100,
             target_bytes: 8 << 10,
+            content_memory: 64 << 10,
             content_max: 16 << 20,
             response_head_bytes: 64 << 10,
             response_memory: 256 << 10,
+            response_max: 1 << 30,
+            spool_budget: 4 << 30,
             connections: 16_384,
             pipelined: 16,
         }

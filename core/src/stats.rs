@@ -101,6 +101,12 @@ counters! {
     repeated,
     /// Responses cut off after their first byte because the application failed.
     responses_aborted,
+    /// Requests whose content went through a spool file.
+    requests_spooled,
+    /// Responses of which a part went to a spool file.
+    responses_spooled,
+    /// Spool files that could not be made or written, or were over `spool_budget`.
+    spool_refused,
     /// Connections of workers closed because of their user, or because they broke the protocol.
     slots_refused,
 }

@@ -77,6 +77,7 @@ const CONFIGURATION_HELP: &str = r#"Configuration, with defaults unless it says 
   listen = ["127.0.0.1:8080"]     # example, needed; also "[::]:8080"; port 0 takes a free one
   reactors = "auto"               # one per core that this process may use, or a number
   access_log = "-"                # "-" standard output, a path, or "off"
+  spool_dir = "/var/tmp"          # for files without a name: what is too large for memory
   user = "www-data"               # example: name or number; whose process it is once it has
                                   # bound and opened everything; needs root
   group = "www-data"              # example; without it the user's
@@ -91,9 +92,12 @@ const CONFIGURATION_HELP: &str = r#"Configuration, with defaults unless it says 
   head_bytes = "32KiB"            # request line and fields; more is 431
   head_fields = 100               # fields of a request, 256 at most; more is 431
   target_bytes = "8KiB"           # request target; more is 414
+  content_memory = "64KiB"        # content of a request in memory; more goes to the spool
   content_max = "16MiB"           # content of a request; more is 413
   response_head_bytes = "64KiB"   # head of an application's response; more is 502
-  response_memory = "256KiB"      # of a response, waiting for its client
+  response_memory = "256KiB"      # of a response, waiting for its client; then to the spool
+  response_max = "1GiB"           # of a response, in the spool; then the worker has to wait
+  spool_budget = "4GiB"           # spool files of the process
   connections = 16384             # client connections of the process
   pipelined = 16                  # requests of one connection answered in one turn
 

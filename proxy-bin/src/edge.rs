@@ -38,6 +38,9 @@ pub(crate) fn describe(config: &Config, log: Option<AccessLog>) -> Result<Builde
     for address in &config.listen {
         builder = builder.listen(address);
     }
+    if let Some(directory) = &config.spool_dir {
+        builder = builder.spool_dir(directory);
+    }
     if let Some(log) = log {
         builder = builder.access_log(log);
     }

@@ -23,6 +23,7 @@
 //! | `queueing` | a request waits only when all workers are busy, in order, within bounds |
 //! | `reload` | a changed configuration is taken over while clients are served, or not at all |
 //! | `slow_clients` | clients that drip occupy no worker and delay nobody |
+//! | `spool` | what is too large for memory goes through files, and workers wait for nobody |
 //! | `startup_errors` | what cannot start says why, and what to do, in one line |
 //! | `steady_state` | under load there are no errors and memory does not grow |
 //! | `streaming` | what an application produces piece by piece arrives piece by piece |
@@ -66,6 +67,6 @@ pub use random::Random;
 pub use response::Response;
 pub use site::{Site, SiteBuilder};
 pub use storm::{Outcomes, Storm};
-pub use sys::{HUP, INT, KILL, TERM, TTIN, TTOU, USR1, is_root};
+pub use sys::{HUP, INT, KILL, TERM, TTIN, TTOU, USR1, as_user, is_root};
 pub use tools::{Tool, is_full, skip, tool};
 pub use wait::{PATIENCE, wait_until};

@@ -52,6 +52,23 @@ pub fn is_root() -> bool {
     unsafe { libc::geteuid() == 0 }
 }
 
+/// Runs `act` in a thread that is this user's and this group's, which needs root.
+///
+/// # Panics
+/// When it may not, or `act` panics.
+pub fn as_user<T: Send>(user: u32, act: impl FnOnce() -> T + Send) -> T {
+    let change_and_act = || {
+        for call in [libc::SYS_setresgid, libc::SYS_setresuid] {
+            // SAFETY: a system call without pointers. Made directly it concerns this thread only,
+            // which runs nothing but `act`.
+            let result = unsafe { libc::syscall(call, user, user, user) };
+            assert_eq!(result, 0, "only root can become user {user}");
+        }
+        act()
+    };
+    std::thread::scope(|scope| scope.spawn(change_and_act).join()).expect("it does not panic")
+}
+
 fn pid_of(pid: u32) -> libc::pid_t {
     // 0 and 1 would mean our own group, and everybody.
     assert!(pid > 1, "{pid} is not a process that a test may signal");

@@ -42,6 +42,8 @@ pub fn tool(name: &str) -> Option<Tool> {
     let path = env::var_os("PATH").unwrap_or_default();
     let found = env::split_paths(&path).map(|folder| folder.join(name)).find(|p| p.is_file());
     if found.is_none() {
+        let required = env::var("FOREBAY_REQUIRE").is_ok_and(|value| value == "all");
+        assert!(!required, "{name} is not installed, and FOREBAY_REQUIRE=all forbids to skip");
         skip(&format!("{name} is not installed"));
     }
     found.map(|path| Tool { path })
@@ -53,13 +55,8 @@ pub fn is_full() -> bool {
     env::var("FOREBAY_FULL").is_ok_and(|value| value == "1")
 }
 
-/// Says that the test is skipped.
-///
-/// # Panics
-/// Instead, when `FOREBAY_REQUIRE=all`.
+/// Says that the test is skipped, for a reason that no installation removes.
 pub fn skip(reason: &str) {
-    let required = env::var("FOREBAY_REQUIRE").is_ok_and(|value| value == "all");
-    assert!(!required, "{reason}, and FOREBAY_REQUIRE=all forbids to skip");
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     // Not eprintln: the test runner swallows that of tests that pass.
     let _ = writeln!(std::io::stderr(), "skipped {test}: {reason}");

@@ -1,6 +1,6 @@
 //! The `forebay` crate serves from inside another program.
 
-use forebay::{Files, Handle, Limits, Redirect, Reply, Request, Response, RunError, Server};
+use forebay::{Files, Handle, Limits, Pool, Redirect, Reply, Request, Response, RunError, Server};
 use forebay_tests::{Client, Failure, PATIENCE, wait_until};
 use std::net::SocketAddr;
 use std::sync::Mutex;
@@ -217,6 +217,49 @@ fn what_cannot_be_built_says_why() {
     assert!(missing.contains("/nowhere/at/all"), "{missing}");
     let address = error(Server::builder().listen("nonsense").route("/", Response::text("")));
     assert!(address.contains("nonsense"), "{address}");
+}
+
+#[test]
+fn routes_change_while_it_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("app.sock");
+    let embedded = Embedded::start(|builder| builder.route("/a", Response::text("before")));
+    let mut client = embedded.client();
+    assert_eq!(client.get("/a").text(), "before");
+    let again = || Server::builder().listen("127.0.0.1:0").reactors(1);
+    let reload = |builder: forebay::Builder| embedded.handle.reload(builder);
+    let pool = Pool::at(&socket).mode(0o600).allowed_uids([0]);
+    reload(again().route("/a", Response::text("after")).route("/p/", pool.clone())).unwrap();
+    assert_eq!(client.get("/a").text(), "after");
+    assert!(socket.exists());
+    let pools = || embedded.handle.stats().pools;
+    assert_eq!((pools().len(), pools()[0].is_routed), (1, true));
+
+    let wrong = |builder: forebay::Builder| reload(builder).unwrap_err().to_string();
+    let changed = again().listen("127.0.0.1:1").route("/a", Response::text("never"));
+    assert!(wrong(changed).contains("addresses to listen on cannot change"));
+    let changed = Server::builder().listen("127.0.0.1:0").reactors(2);
+    assert!(wrong(changed).contains("number of reactors cannot change"));
+    let second = Pool::at(folder.path().join("second.sock"));
+    let missing = again().route("/a", second.clone()).route("/b/", Files::new("/nowhere/at/all"));
+    assert!(wrong(missing).contains("/nowhere/at/all"));
+    assert!(!second.socket().exists(), "what was made for it is gone");
+    assert_eq!(client.get("/a").text(), "after");
+
+    reload(again().route("/b", Response::text("last"))).unwrap();
+    assert!(!socket.exists());
+    assert_eq!(client.get("/a").status, 404);
+    assert_eq!(client.get("/b").text(), "last");
+    wait_until("the pool is freed", PATIENCE, || pools().is_empty());
+}
+
+#[test]
+fn a_server_that_has_ended_cannot_be_changed() {
+    let mut embedded = Embedded::start(|builder| builder.route("/", Response::text("")));
+    embedded.handle.stop();
+    assert!(embedded.thread.take().unwrap().join().unwrap().is_ok());
+    let again = Server::builder().listen("127.0.0.1:0").reactors(1).route("/", Response::text(""));
+    assert_eq!(embedded.handle.reload(again).unwrap_err().to_string(), "the server has ended");
 }
 
 /// A server on a thread of this process, stopped on drop.

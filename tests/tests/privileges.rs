@@ -1,11 +1,15 @@
 //! Whose process it is, and who may be a worker.
 
 use forebay_tests::{
-    PATIENCE, Process, Site, children, is_root, skip, tool, wait_until, worker_bin,
+    PATIENCE, Process, Site, as_user, children, is_root, skip, wait_until, worker_bin,
 };
 use std::fs::{self, Permissions};
+use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
 
 /// The user `nobody`, by number.
 const NOBODY: u32 = 65_534;
@@ -23,7 +27,9 @@ fn a_socket_has_the_mode_that_is_written() {
 
 #[test]
 fn only_listed_users_may_be_workers() {
-    let Some(python) = python_as_root() else { return };
+    if !is_root() {
+        return skip("only root can dial in as another user");
+    }
     let site = Site::builder()
         .route("path = \"/\"\npool = \"app\"")
         .pool("socket = \"run/app.sock\"\nmode = \"666\"")
@@ -31,41 +37,30 @@ fn only_listed_users_may_be_workers() {
     for folder in ["", "run"] {
         fs::set_permissions(site.path(folder), Permissions::from_mode(0o755)).unwrap();
     }
-    let mut stranger = python.command();
-    stranger.args(["-c", DIAL]).arg(site.path("run/app.sock"));
-    let mut dial = || {
-        let mut process = Process::start(&mut stranger);
-        assert_eq!(process.wait_exit(PATIENCE).code(), Some(0), "{}", process.whole_stderr());
-        wait_until("its output", PATIENCE, || process.stdout().ends_with('\n'));
-        process.stdout()
-    };
-    assert_eq!(dial(), "refused\n");
-    assert!(site.stderr().contains("may not be workers"), "{}", site.stderr());
+    let dial = || as_user(NOBODY, || dial_in(&site.path("run/app.sock")));
+    assert_eq!(dial(), "refused");
+    wait_until("it is told", PATIENCE, || site.stderr().contains("may not be workers"));
     let allowed = site.config().replace("mode =", "allowed_users = [\"root\", 65534]\nmode =");
     site.set_config(&allowed);
     site.reload().unwrap();
-    assert_eq!(dial(), "HTTP/1.1 101 Switching Protocols\n");
+    assert_eq!(dial(), "HTTP/1.1 101 Switching Protocols");
     site.set_config(&allowed.replace(", 65534", ""));
     site.reload().unwrap();
-    assert_eq!(dial(), "refused\n");
+    assert_eq!(dial(), "refused");
 }
 
-/// Says how the edge answers a worker of the user `nobody`.
-const DIAL: &str = "
-import os, socket, sys
-os.setgroups([])
-os.setgid(65534)
-os.setuid(65534)
-edge = socket.socket(socket.AF_UNIX)
-edge.connect(sys.argv[1])
-try:
-    edge.sendall(b'GET / HTTP/1.1\\r\\nHost: forebay\\r\\nConnection: Upgrade\\r\\n'
-                 b'Upgrade: forebay-slot/1\\r\\n\\r\\n')
-    answer = edge.recv(1000)
-except (BrokenPipeError, ConnectionResetError):
-    answer = b''
-print(answer.decode().split('\\r\\n')[0] or 'refused')
-";
+/// How the edge answers a worker.
+fn dial_in(socket: &Path) -> String {
+    let mut edge = UnixStream::connect(socket).expect("everybody may connect");
+    // The edge may have closed it already.
+    let _ = edge.write_all(
+        b"GET / HTTP/1.1\r\nHost: forebay\r\nConnection: Upgrade\r\n\
+          Upgrade: forebay-slot/1\r\n\r\n",
+    );
+    let mut answer = [0; 200];
+    let len = edge.read(&mut answer).unwrap_or(0);
+    String::from_utf8_lossy(&answer[..len]).lines().next().unwrap_or("refused").to_owned()
+}
 
 #[test]
 fn privileges_are_given_up_after_binding() {
@@ -117,7 +112,7 @@ fn who_is_not_root_cannot_become_another_user() {
     let text = "[server]\nlisten = [\"127.0.0.1:0\"]\naccess_log = \"off\"\nuser = \"root\"\n\
                 [[route]]\npath = \"/\"\nrespond = {}\n";
     fs::write(&config, text).unwrap();
-    let mut command = std::process::Command::new(proxy);
+    let mut command = Command::new(proxy);
     command.args(["run", "--config"]).arg(&config).uid(NOBODY).gid(NOBODY).current_dir("/");
     let mut process = Process::start(&mut command);
     assert_eq!(process.wait_exit(PATIENCE).code(), Some(1));
@@ -126,17 +121,9 @@ fn who_is_not_root_cannot_become_another_user() {
     assert!(said.contains("start as root, or leave `user`"), "{said}");
 }
 
-fn python_as_root() -> Option<forebay_tests::Tool> {
-    if !is_root() {
-        skip("only root can start processes of other users");
-        return None;
-    }
-    tool("python3")
-}
-
 /// Whether every user may look into all folders above.
-fn is_open_to_all(path: &std::path::Path) -> bool {
-    let is_open = |folder: &std::path::Path| {
+fn is_open_to_all(path: &Path) -> bool {
+    let is_open = |folder: &Path| {
         fs::metadata(folder).is_ok_and(|metadata| metadata.permissions().mode() & 1 != 0)
     };
     path.ancestors().all(is_open)

@@ -6,7 +6,7 @@ use crate::socket::{Socket, set_backlog};
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -92,6 +92,15 @@ impl Listener {
             Ok(listener)
         };
         listener.and_then(prepare).map_err(|error| explain(address, error))
+    }
+
+    /// One that another process has bound to this address, and passed on.
+    pub(crate) fn inherited(listener: OwnedFd, address: &Address) -> Listener {
+        match address {
+            Address::Tcp(_) => Listener::Tcp(listener.into()),
+            // The path is the other's to remove.
+            Address::Unix(path) => Listener::Unix(listener.into(), path.clone(), 0),
+        }
     }
 
     /// What to tell people: with the real port.

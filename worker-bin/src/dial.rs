@@ -28,6 +28,8 @@ pub(crate) fn serve(path: &Path, app: &dyn App, stop: &Stop, mut accepted: impl 
         });
         let pause = match outcome {
             Ok(Outcome::Stopped) | Err(DialError::Stopped) => return,
+            // A stream whose client has gone costs the slot. Not for want of an edge.
+            Ok(Outcome::Last) => Duration::ZERO,
             Ok(_) => outage.begins("it has closed the slot"),
             Err(DialError::Unreachable(error)) => outage.begins(error),
             Err(DialError::Refused(answer)) => outage.begins(format_args!("it says {answer:?}")),
@@ -51,10 +53,12 @@ fn serve_slot(slot: &Socket, exchanger: &mut Exchanger, app: &dyn App, stop: &St
         yields_to: &[],
         peer: None,
     };
+    let mut has_served = false;
     loop {
         match exchanger.exchange(slot, app, &terms) {
-            Outcome::Next => {}
-            Outcome::Ended => return Outcome::Ended,
+            Outcome::Next => has_served = true,
+            Outcome::Ended if !has_served => return Outcome::Ended,
+            Outcome::Last | Outcome::Ended => return Outcome::Last,
             Outcome::Stopped => {
                 say_goodbye(slot);
                 return Outcome::Stopped;

@@ -15,22 +15,36 @@
 //! (listen plainly), `--workers N`, `--threads N`, and the signals that `--help` lists. Each thread
 //! of a worker runs one request at a time, so blocking is fine. The application is made before the
 //! fork: what it holds is shared copy-on-write, but threads that it has started exist only in the
-//! arbiter, so start none before the first request.
+//! arbiter, so start none before the first request. After HUP workers are made from the program on
+//! disk instead: each of them runs `main` again, with the same arguments, up to here.
+//!
+//! A request that takes longer than `--timeout`, or than the edge waits for it, costs its process:
+//! TERM, so that what ends within a second is still answered, then KILL. An application that has a
+//! handler for ABRT gets that instead of TERM, and may log what it was doing.
 
 mod address;
 mod app;
 pub mod apps;
 mod arbiter;
 mod content;
+mod control;
 mod dial;
+mod identity;
 mod listen;
+mod liveness;
 mod log;
+mod log_file;
 mod options;
+mod pid_file;
+mod plan;
 mod private;
 mod response;
+mod server;
+mod settings;
 mod signals;
 mod socket;
 mod threads;
+mod watched;
 mod wire;
 mod worker;
 
@@ -40,11 +54,10 @@ pub use forebay::http::Version;
 pub use options::{AFTER_HELP, Options};
 pub use response::{Body, Response};
 
-use address::Listener;
-use options::{Place, Plan};
+use arbiter::Handover;
+use plan::{Plan, PlanError};
 use std::io::Write;
 use std::process::ExitCode;
-use worker::Source;
 
 const ABOUT: &str = "Serves an application with worker processes";
 
@@ -52,47 +65,86 @@ const ABOUT: &str = "Serves an application with worker processes";
 /// told to stop, and gives the exit code.
 pub fn main(app: impl App + 'static) -> ExitCode {
     #[derive(clap::Parser)]
-    #[command(version, about = ABOUT, after_help = AFTER_HELP)]
+    #[command(about = ABOUT, args_conflicts_with_subcommands = true, after_help = AFTER_HELP)]
     struct CommandLine {
+        #[command(subcommand)]
+        command: Option<Command>,
         #[command(flatten)]
         options: Options,
     }
     match parse_arguments::<CommandLine>() {
+        Ok(CommandLine { command: Some(command), .. }) => command.run(),
         Ok(arguments) => serve(&arguments.options, app),
         Err(code) => code,
+    }
+}
+
+/// What else a program can do than serve. Make it a subcommand of your own command line, or let
+/// [`main`] do so.
+#[derive(clap::Subcommand, Clone, Debug)]
+pub enum Command {
+    /// Shows the workers of a running server: what they do, and what they have done
+    Status {
+        /// The server's control socket, as given to it
+        #[arg(long, value_name = "unix:PATH", env = "FOREBAY_CONTROL")]
+        control: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl Command {
+    /// Does it, and gives the exit code.
+    pub fn run(&self) -> ExitCode {
+        let Command::Status { control, json } = self;
+        let path = match plan::control_path(control) {
+            Ok(path) => path,
+            Err(error) => return fail(2, error),
+        };
+        match control::show(&path, *json) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(1, format_args!("no server answers at {control}: {error}")),
+        }
     }
 }
 
 /// Serves `app` until told to stop by a signal. The process is the arbiter from now on: call it
 /// from the main thread, before any other thread exists.
 ///
+/// After a reload (HUP) workers are the program as it is on disk then, started with the same
+/// arguments: they come here as well, by the same way, and work.
+///
 /// Errors are one line on standard error; the exit codes are in [`AFTER_HELP`].
 pub fn serve(options: &Options, app: impl App) -> ExitCode {
-    let plan = match options.plan(|name| std::env::var(name).ok()) {
+    let handover = Handover::from_environment();
+    let mut options = options.clone();
+    // It is read again later, in another directory perhaps.
+    let config = options.config.or_else(settings::named_by_environment);
+    let directory = arbiter::start_directory().unwrap_or_default();
+    options.config = config.map(|path| directory.join(path));
+    if options.print_config {
+        return print_config(&options);
+    }
+    let plan = match Plan::new(&options) {
         Ok(plan) => plan,
+        Err(error @ PlanError::Identity(_)) => return fail(3, error),
         Err(error) => return fail(2, error),
     };
-    let Plan { place, threads, settings } = plan;
-    let source = match place {
-        Place::Edge(path) => Source::Edge(path),
-        Place::Bind(address) => match Listener::bind(&address) {
-            Ok(listener) => Source::Clients(listener),
-            Err(error) => return fail(3, error),
-        },
-    };
-    let arbiter = std::process::id();
-    let grace = settings.graceful_timeout;
-    let ended = arbiter::run(
-        settings,
-        || announce(&source),
-        |readiness| worker::run(&source, threads, &app, arbiter, grace, readiness),
-    );
-    if let Source::Clients(listener) = &source {
-        listener.remove_path();
+    match handover {
+        Some(handover) => server::work(plan, &app, handover),
+        None => server::serve(&options, plan, &app),
     }
-    match ended {
-        Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
-        Err(error) => fail(1, format_args!("the arbiter has failed: {error}")),
+}
+
+fn print_config(options: &Options) -> ExitCode {
+    match settings::Effective::new(options, |name| std::env::var(name).ok()) {
+        Ok(effective) => {
+            // Whoever closed standard output did not want to know.
+            let _ = std::io::stdout().write_all(effective.to_toml().as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(2, error),
     }
 }
 
@@ -113,16 +165,13 @@ pub fn parse_arguments<T: clap::Parser>() -> Result<T, ExitCode> {
 
 /// Says why the program ends, as `NAME: reason` on standard error, and gives its exit code.
 pub fn fail(code: u8, reason: impl std::fmt::Display) -> ExitCode {
-    let name = std::env::args_os().next().map(std::path::PathBuf::from).unwrap_or_default();
-    let name = name.file_name().unwrap_or("worker".as_ref()).display();
     // Nobody is left to tell when standard error is gone.
-    let _ = writeln!(std::io::stderr(), "{name}: {reason}");
+    let _ = writeln!(std::io::stderr(), "{}: {reason}", program_name());
     ExitCode::from(code)
 }
 
-fn announce(source: &Source) {
-    if let Source::Clients(listener) = source {
-        // Whoever closed standard output did not want to know.
-        let _ = writeln!(std::io::stdout(), "listening on {}", listener.url());
-    }
+/// The file name of this program, as it was called.
+fn program_name() -> String {
+    let path = std::env::args_os().next().map(std::path::PathBuf::from).unwrap_or_default();
+    path.file_name().unwrap_or("worker".as_ref()).to_string_lossy().into_owned()
 }

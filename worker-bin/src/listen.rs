@@ -28,7 +28,6 @@ use std::time::{Duration, Instant};
 /// What the threads of a worker process share.
 pub(crate) struct Server<'a> {
     listener: Private<&'a Listener>,
-    app: &'a dyn App,
     stop: &'a Stop,
     threads: usize,
     limits: Limits,
@@ -66,7 +65,6 @@ impl<'a> Server<'a> {
     pub(crate) fn new(
         listener: &'a Listener,
         threads: usize,
-        app: &'a dyn App,
         stop: &'a Stop,
     ) -> io::Result<Server<'a>> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
@@ -74,7 +72,6 @@ impl<'a> Server<'a> {
         epoll::add(&epoll, listener, EventData::new_u64(NEWCOMER), EventFlags::IN)?;
         Ok(Server {
             listener: Private::make(|| Ok(listener))?,
-            app,
             stop,
             threads,
             limits: Limits::default(),
@@ -84,12 +81,14 @@ impl<'a> Server<'a> {
     }
 
     /// Serves until told to stop: the life of one thread.
-    pub(crate) fn serve(&self) {
+    pub(crate) fn serve(&self, app: &dyn App) {
         let mut exchanger = Exchanger::new(self.limits.head_bytes);
         loop {
             let done = match self.wait() {
-                Ok(Event::Stop) => return,
-                Ok(Event::Input(connection)) => self.serve_connection(connection, &mut exchanger),
+                Ok(Event::Stop) => return self.serve_the_last(app, &mut exchanger),
+                Ok(Event::Input(connection)) => {
+                    self.serve_connection(connection, app, &mut exchanger)
+                }
                 Ok(Event::Newcomer) => self.accept(),
                 Ok(Event::Time) => {
                     self.close_the_idle();
@@ -147,9 +146,28 @@ impl<'a> Server<'a> {
         self.let_wait(Connection { key: 0, socket, peer, until })
     }
 
+    /// Told to stop: requests that have come on accepted connections are answered, which no other
+    /// worker can do. The silent are closed.
+    fn serve_the_last(&self, app: &dyn App, exchanger: &mut Exchanger) {
+        while let Some(connection) = self.take_any() {
+            let arrived = wait_readable([connection.socket.as_fd()], Some(Duration::ZERO));
+            if !arrived.is_ok_and(|[arrived]| arrived) {
+                continue;
+            }
+            if let Err(error) = self.serve_connection(connection, app, exchanger) {
+                log::error!("cannot serve connections: {error}");
+            }
+        }
+    }
+
+    fn take_any(&self) -> Option<Connection> {
+        self.waiting().connections.pop()
+    }
+
     fn serve_connection(
         &self,
         mut connection: Connection,
+        app: &dyn App,
         exchanger: &mut Exchanger,
     ) -> io::Result<()> {
         let limits = &self.limits;
@@ -166,10 +184,11 @@ impl<'a> Server<'a> {
             // A request that has begun is finished: these clients know no goodbye.
             stop: None,
             yields_to: &[self.stop.as_fd(), self.listener.as_fd()],
-            keep_alive: self.waiting().connections.len() < self.threads,
+            keep_alive: self.waiting().connections.len() < self.threads
+                && !self.stop.is_requested(),
             peer: connection.peer,
         };
-        match exchanger.exchange(&connection.socket, self.app, &terms) {
+        match exchanger.exchange(&connection.socket, app, &terms) {
             Outcome::Next => {
                 connection.until = Instant::now() + IDLE_TIMEOUT;
                 self.let_wait(connection)

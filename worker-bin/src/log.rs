@@ -21,6 +21,13 @@ pub(crate) fn line(level: Level, text: std::fmt::Arguments<'_>) {
     let _ = stderr.lock().write_all(line.as_bytes());
 }
 
+/// Goes on in a file that was moved away: opens it anew.
+pub(crate) fn reopen() {
+    if let Err(error) = crate::log_file::reopen() {
+        line(Level::Error, format_args!("cannot open the log file anew: {error}"));
+    }
+}
+
 macro_rules! info {
     ($($arg:tt)*) => { $crate::log::line($crate::log::Level::Info, format_args!($($arg)*)) };
 }

@@ -1,33 +1,45 @@
 //! The `worker-bin` executable: serves one of the built-in applications.
 
-use forebay_worker::{AFTER_HELP, Options, apps, fail, parse_arguments, serve};
+use forebay_worker::{AFTER_HELP, Command, Options, apps, fail, parse_arguments, serve};
 use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
 Examples:
   worker-bin --bind 127.0.0.1:8000 hello         listen plainly: curl http://127.0.0.1:8000/
   worker-bin --edge unix:run/app.sock -w 4 echo  four workers for the edge at run/app.sock
-  FOREBAY_EDGE=unix:run/app.sock worker-bin hello";
+  FOREBAY_EDGE=unix:run/app.sock worker-bin hello
+  worker-bin status --control unix:run/control   what a server with that --control is doing";
 
 /// Pre-fork application server: an arbiter keeps worker processes alive, each of their threads
 /// answers one request at a time
 #[derive(clap::Parser)]
 #[command(version, after_help = format!("{}\n\n{AFTER_HELP}\n\n{EXAMPLES}", apps::HELP))]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+
     #[command(flatten)]
     options: Options,
 
     /// The application: hello, echo or probe
-    app: String,
+    #[arg(required_unless_present = "print_config")]
+    app: Option<String>,
 }
 
 fn main() -> ExitCode {
-    let CommandLine { options, app } = match parse_arguments() {
+    let CommandLine { command, mut options, app } = match parse_arguments() {
         Ok(arguments) => arguments,
         Err(code) => return code,
     };
+    if let Some(command) = command {
+        return command.run();
+    }
+    let app = app.unwrap_or_default();
+    options.app_name = Some(app.clone()).filter(|app| !app.is_empty());
     match apps::find(&app) {
         Ok(app) => serve(&options, app),
+        Err(_) if options.print_config => serve(&options, apps::BuiltIn::Hello),
         Err(error) => fail(4, error),
     }
 }

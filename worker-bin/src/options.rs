@@ -1,22 +1,23 @@
-//! The command line and the environment.
+//! The flags, and the text of `--help`.
 //!
-//! Owns what they mean and the errors about them. Must not start anything.
+//! Owns their names: the environment and the file know the same settings by the same names. Must
+//! not know what they come to.
 
-use crate::address::{Address, AddressError};
-use crate::arbiter::Settings;
-use std::time::Duration;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// How an application is served. Flatten it into a command line of your own, or let
 /// [`main`](crate::main) read it.
-#[derive(clap::Args, Clone, Debug, Default)]
+///
+/// What is `None` here may be set by the environment, then by the file, and has a default then.
+#[derive(clap::Args, Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Options {
-    /// Dial in to the edge that listens on this socket [env: FOREBAY_EDGE]
+    /// Dial in to the edge that listens on this socket
     #[arg(long, value_name = "unix:PATH")]
     pub edge: Option<String>,
 
     /// Listen here without an edge, for curl or another front server; port 0 takes a free one.
-    /// Every local user may connect, unless the socket's directory keeps them out. Takes
-    /// precedence over FOREBAY_EDGE
+    /// Every local user may connect, unless the socket's directory keeps them out
     #[arg(long, value_name = "unix:PATH|HOST:PORT")]
     pub bind: Option<String>,
 
@@ -26,12 +27,100 @@ pub struct Options {
     pub workers: Option<u32>,
 
     /// Threads of each worker process: so many requests it runs at the same time [default: 1]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MOST_THREADS))]
+    #[arg(long, value_name = "N")]
     pub threads: Option<u32>,
+    /// Seconds for the application to answer a request, or to give the next piece of a stream,
+    /// before its worker is killed; 0: any time [default: 30]
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout: Option<u32>,
 
     /// Seconds that a stopping worker may take to finish its request before it is killed
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
-    pub graceful_timeout: u32,
+    /// [default: 30]
+    #[arg(long, value_name = "SECONDS")]
+    pub graceful_timeout: Option<u32>,
+
+    /// Seconds for a worker to load the application, and for the first one after HUP to be ready
+    /// [default: 30]
+    #[arg(long, value_name = "SECONDS")]
+    pub boot_timeout: Option<u32>,
+
+    /// Replace a worker after this many requests; 0: never [default: 0]
+    #[arg(long, value_name = "N")]
+    pub max_requests: Option<u32>,
+
+    /// Up to this many requests more, at random, so that workers are not replaced together
+    /// [default: 0]
+    #[arg(long, value_name = "N")]
+    pub max_requests_jitter: Option<u32>,
+
+    /// Replace a worker that uses more memory than this: bytes, or with K, M or G; 0: never
+    /// [default: 0]
+    #[arg(long, value_name = "SIZE")]
+    pub max_memory: Option<String>,
+
+    /// Answer `status` here
+    #[arg(long, value_name = "unix:PATH")]
+    pub control: Option<String>,
+
+    /// Write the arbiter's process id to this file
+    #[arg(short, long, value_name = "FILE")]
+    pub pid: Option<PathBuf>,
+
+    /// Become this user when everything is bound: a name or a number
+    #[arg(short, long, value_name = "USER")]
+    pub user: Option<String>,
+
+    /// Become this group: a name or a number [default: the user's]
+    #[arg(short, long, value_name = "GROUP")]
+    pub group: Option<String>,
+
+    /// Permissions that new files do not get, octal [default: inherited]
+    #[arg(short = 'm', long, value_name = "MASK")]
+    pub umask: Option<String>,
+
+    /// Work in this directory; all other paths but --config's are relative to it
+    #[arg(long, value_name = "DIRECTORY")]
+    pub chdir: Option<PathBuf>,
+
+    /// Append the log to this file instead of standard error
+    #[arg(long, value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
+
+    /// What the processes call themselves [default: the application's name]
+    #[arg(short, long, value_name = "NAME")]
+    pub name: Option<String>,
+
+    /// Read settings from this TOML file: the names of these flags, with `_` for `-`
+    /// [env: FOREBAY_CONFIG]
+    #[arg(short, long, value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+
+    /// Print the settings that come of flags, environment and file, and where each comes from
+    #[arg(long)]
+    #[serde(skip)]
+    pub print_config: bool,
+
+    /// The application's name, which is the default of `--name`; none: the program's.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub app_name: Option<String>,
+}
+
+impl Options {
+    pub(crate) fn defaults() -> Options {
+        Options {
+            workers: Some(1),
+            threads: Some(1),
+            timeout: Some(30),
+            graceful_timeout: Some(30),
+            boot_timeout: Some(30),
+            max_requests: Some(0),
+            max_requests_jitter: Some(0),
+            max_memory: Some("0".into()),
+            ..Options::default()
+        }
+    }
 }
 
 /// For the end of `--help`.
@@ -39,12 +128,18 @@ pub const AFTER_HELP: &str = "\
 Signals to the arbiter (the process that you start):
   TERM       finish the current requests, then end; a second TERM is INT
   INT, QUIT  end at once
-  HUP        replace the workers one by one, new before old
+  HUP        reload: read the settings again (the number of workers is theirs, too), and start one
+             worker from the program on disk; when it is ready replace the others one by one, new
+             before old; if it cannot boot, keep them
   TTIN/TTOU  one worker more, one less
+  USR1       open the log file anew
+  WINCH      stop all workers gracefully until HUP or TTIN; not with a terminal, whose window may
+             have changed its size
 
 Environment:
-  FOREBAY_EDGE        as --edge
-  WEB_CONCURRENCY     as --workers
+  FOREBAY_EDGE, FOREBAY_WORKERS, ...  as the flag of that name; flags go first, then the
+                      environment, then the file
+  WEB_CONCURRENCY     as FOREBAY_WORKERS
   NO_COLOR            log lines without colour, also on a terminal
   FOREBAY_READY_FD    number of a descriptor: READY and a line feed are written to it, and it is
                       closed, when all workers can take requests
@@ -53,130 +148,6 @@ Environment:
 Exit codes:
   0  stopped as asked
   1  failed
-  2  the command line is wrong
+  2  the command line or the configuration is wrong
   3  cannot boot: an address in use, no permission
   4  the application cannot be loaded";
-
-/// What the options come to.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Plan {
-    pub(crate) place: Place,
-    /// Of each worker.
-    pub(crate) threads: usize,
-    pub(crate) settings: Settings,
-}
-
-/// Where requests will come from.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    Edge(std::path::PathBuf),
-    Bind(Address),
-}
-
-/// What is wrong with the options; one line that says what to do.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum OptionsError {
-    #[error(
-        "nowhere to take requests from: give --edge unix:PATH (or FOREBAY_EDGE) to serve an edge, \
-         or --bind HOST:PORT to listen"
-    )]
-    Nowhere,
-    #[error("--edge and --bind exclude each other: give one of them")]
-    Both,
-    #[error("an edge is reached by its socket, and `{0}` is none: write unix:PATH")]
-    NotASocket(String),
-    #[error("{0} must be a number from 1 to {MOST_WORKERS}")]
-    Workers(&'static str),
-    #[error(transparent)]
-    Address(#[from] AddressError),
-}
-
-impl Options {
-    /// `variable` looks up the environment.
-    pub(crate) fn plan(
-        &self,
-        variable: impl Fn(&str) -> Option<String>,
-    ) -> Result<Plan, OptionsError> {
-        // As in most programs, an empty variable counts as none.
-        let variable = |name| variable(name).filter(|value| !value.is_empty());
-        let place = match (&self.edge, &self.bind) {
-            (Some(_), Some(_)) => return Err(OptionsError::Both),
-            (_, Some(bind)) => Place::Bind(Address::parse(bind)?),
-            (Some(edge), None) => edge_of(edge)?,
-            (None, None) => edge_of(&variable("FOREBAY_EDGE").ok_or(OptionsError::Nowhere)?)?,
-        };
-        let (workers, name) = match (self.workers, variable("WEB_CONCURRENCY")) {
-            (Some(workers), _) => (Some(workers), "--workers"),
-            (None, Some(text)) => (text.parse().ok(), "WEB_CONCURRENCY"),
-            (None, None) => (Some(1), "--workers"),
-        };
-        let workers = workers.filter(|workers| (1..=MOST_WORKERS).contains(workers));
-        let settings = Settings {
-            workers: workers.ok_or(OptionsError::Workers(name))? as usize,
-            graceful_timeout: Duration::from_secs(self.graceful_timeout.into()),
-        };
-        Ok(Plan { place, threads: self.threads.unwrap_or(1).max(1) as usize, settings })
-    }
-}
-
-fn edge_of(text: &str) -> Result<Place, OptionsError> {
-    match Address::parse(text) {
-        Ok(Address::Unix(path)) => Ok(Place::Edge(path)),
-        Err(error @ AddressError::TooLong(..)) => Err(error.into()),
-        _ => Err(OptionsError::NotASocket(text.into())),
-    }
-}
-
-const MOST_WORKERS: u32 = 1024;
-const MOST_THREADS: i64 = 1024;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn plan(options: &Options, environment: &[(&str, &str)]) -> Result<Plan, String> {
-        let variable = |name: &str| {
-            environment.iter().find(|(n, _)| *n == name).map(|(_, value)| value.to_string())
-        };
-        options.plan(variable).map_err(|error| error.to_string())
-    }
-
-    fn edge(address: &str) -> Options {
-        Options { edge: Some(address.into()), graceful_timeout: 30, ..Options::default() }
-    }
-
-    fn bind(address: &str) -> Options {
-        Options { bind: Some(address.into()), graceful_timeout: 30, ..Options::default() }
-    }
-
-    #[test]
-    fn the_command_line_goes_before_the_environment() {
-        let environment = [("FOREBAY_EDGE", "unix:b"), ("WEB_CONCURRENCY", "3")];
-        let plan_of = |options: &Options| plan(options, &environment).unwrap();
-        assert_eq!(plan_of(&edge("unix:a")).place, Place::Edge("a".into()));
-        assert_eq!(plan_of(&Options::default()).place, Place::Edge("b".into()));
-        assert_eq!(plan_of(&bind("[::]:80")).place, Place::Bind(Address::Tcp("[::]:80".into())));
-        assert_eq!(plan_of(&edge("unix:a")).settings.workers, 3);
-        let options = Options { workers: Some(2), ..edge("unix:a") };
-        assert_eq!(plan_of(&options).settings.workers, 2);
-    }
-
-    #[test]
-    fn there_is_one_worker_and_thirty_seconds_by_default() {
-        let Plan { settings, .. } = plan(&edge("unix:a"), &[("WEB_CONCURRENCY", "")]).unwrap();
-        assert_eq!(settings, Settings { workers: 1, graceful_timeout: Duration::from_secs(30) });
-    }
-
-    #[test]
-    fn errors_say_what_to_do() {
-        let error = |options, environment: &[_]| plan(&options, environment).unwrap_err();
-        assert!(error(Options::default(), &[]).contains("--edge unix:PATH"));
-        assert!(error(edge("localhost:80"), &[]).contains("write unix:PATH"));
-        let both = Options { edge: Some("unix:a".into()), ..bind("b:1") };
-        assert!(error(both, &[]).contains("exclude"));
-        let many = error(edge("unix:a"), &[("WEB_CONCURRENCY", "many")]);
-        assert!(many.contains("WEB_CONCURRENCY must be"));
-        let none = Options { workers: Some(0), ..edge("unix:a") };
-        assert!(error(none, &[]).contains("--workers must be"));
-    }
-}

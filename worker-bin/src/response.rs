@@ -11,8 +11,8 @@ use std::io;
 ///
 /// The worker writes `Content-Length`, `Transfer-Encoding` and `Connection` itself and drops what
 /// the application says of them, with one exception: a `Content-Length` for a [`Body::Stream`]
-/// is kept, and held. Fields named `Forebay-*` are dropped. A status outside 200–599, a name that is
-/// not a token, a value with control characters, or a [`Body::File`] that cannot be read as said
+/// is kept, and held. Fields named `Forebay-*` are dropped. A status outside 200–599, a name that
+/// is not a token, a value with control characters, or a [`Body::File`] that cannot be read as said
 /// makes the answer a 500, and a line in the log.
 #[derive(Debug)]
 pub struct Response {
@@ -40,8 +40,10 @@ pub enum Body {
     },
     /// Pieces, each sent as soon as it comes: chunked, unless the response has a `Content-Length`.
     /// An error ends the connection, so that nobody takes the content for whole.
-    Stream(Box<dyn Iterator<Item = io::Result<Bytes>> + Send>),
+    Stream(Pieces),
 }
+
+type Pieces = Box<dyn Iterator<Item = io::Result<Bytes>> + Send>;
 
 impl Response {
     /// 200 with this content and no fields.
@@ -103,6 +105,17 @@ impl Response {
     /// The content, for whoever sends it.
     pub fn into_body(self) -> Body {
         self.body
+    }
+
+    /// The same with another way to its pieces, if it is a stream.
+    pub(crate) fn map_stream<I>(mut self, map: impl FnOnce(Pieces) -> I) -> Response
+    where
+        I: Iterator<Item = io::Result<Bytes>> + Send + 'static,
+    {
+        if let Body::Stream(pieces) = self.body {
+            self.body = Body::Stream(Box::new(map(pieces)));
+        }
+        self
     }
 
     fn with_body(body: Body) -> Response {

@@ -3,6 +3,7 @@
 //! Owns the handlers. Must not know what stopping means for a connection.
 #![allow(unsafe_code)]
 
+use crate::log_file;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
@@ -31,9 +32,9 @@ impl Stop {
         Ok(Stop { fd, requested: AtomicBool::new(false) })
     }
 
-    /// From now on TERM is this wish, and INT and QUIT end the process at once: what is
-    /// unconsumed tells the edge that it was not started. If the arbiter is gone, nobody is left
-    /// to enforce `grace`: the process does so itself.
+    /// From now on TERM is this wish, USR1 opens the log file anew, and INT and QUIT end the
+    /// process at once: what is unconsumed tells the edge that it was not started. If the arbiter
+    /// is gone, nobody is left to enforce `grace`: the process does so itself.
     ///
     /// Lives as long as the process.
     pub(crate) fn on_signals(self, arbiter: u32, grace: Duration) -> io::Result<&'static Stop> {
@@ -42,6 +43,10 @@ impl Stop {
         GRACE.store(u32::try_from(grace.as_secs()).unwrap_or(u32::MAX).max(1), Ordering::Relaxed);
         STOP.store(ptr::from_ref(stop).cast_mut(), Ordering::Release);
         protect_forks();
+        // Meant for the arbiter, though sent to all: to a group, or by a name.
+        handle(libc::SIGHUP, on_others as *const () as libc::sighandler_t)?;
+        handle(libc::SIGUSR2, on_others as *const () as libc::sighandler_t)?;
+        handle(libc::SIGUSR1, on_reopen as *const () as libc::sighandler_t)?;
         handle(libc::SIGTERM, on_term as *const () as libc::sighandler_t)?;
         handle(libc::SIGINT, on_quick as *const () as libc::sighandler_t)?;
         handle(libc::SIGQUIT, on_quick as *const () as libc::sighandler_t)?;
@@ -86,7 +91,7 @@ fn protect_forks() {
 }
 
 unsafe extern "C" fn after_fork_in_child() {
-    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT] {
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGUSR1] {
         // SAFETY: async-signal-safe.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
@@ -119,6 +124,19 @@ extern "C" fn on_term(_signal: libc::c_int) {
         *libc::__errno_location() = errno;
     }
 }
+
+extern "C" fn on_reopen(_signal: libc::c_int) {
+    // SAFETY: reads and writes this thread's errno.
+    unsafe {
+        let errno = *libc::__errno_location();
+        // Nobody can be told: not from here, and not in a log that cannot be opened.
+        let _ = log_file::reopen();
+        *libc::__errno_location() = errno;
+    }
+}
+
+/// Unlike an ignored signal this is not ignored by programs that the application starts, too.
+extern "C" fn on_others(_signal: libc::c_int) {}
 
 extern "C" fn on_quick(_signal: libc::c_int) {
     exit_now(0);

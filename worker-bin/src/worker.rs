@@ -1,14 +1,16 @@
-//! The life of a worker process, from the fork to its exit code.
+//! The life of a worker process, from its birth to its exit code.
 //!
 //! Owns what is set up before the first request. Must not know the arbiter's decisions.
 
 use crate::address::Listener;
 use crate::app::App;
-use crate::arbiter::{Readiness, core::CANNOT_BOOT};
+use crate::arbiter::{Station, Word, core::CANNOT_BOOT, process};
+use crate::plan::WorkerSettings;
 use crate::signals::Stop;
+use crate::watched::{Duty, Watched};
 use crate::{dial, listen, log, threads};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
 
 /// Where requests come from.
 #[derive(Debug)]
@@ -22,13 +24,14 @@ pub(crate) enum Source {
 /// Works until told to stop.
 pub(crate) fn run(
     source: &Source,
-    threads: usize,
     app: &dyn App,
-    arbiter: u32,
-    grace: Duration,
-    mut readiness: Readiness,
+    settings: &WorkerSettings,
+    station: Station,
 ) -> i32 {
     std::panic::set_hook(Box::new(log_panic));
+    let Station { arbiter, number, place, words } = station;
+    process::set_name(&format!("worker {} [{}]", number + 1, settings.name));
+    let grace = settings.graceful_timeout;
     let stop = match Stop::new().and_then(|stop| stop.on_signals(arbiter, grace)) {
         Ok(stop) => stop,
         Err(error) => {
@@ -36,16 +39,23 @@ pub(crate) fn run(
             return CANNOT_BOOT;
         }
     };
-    let all_ready = || readiness.announce();
+    // In case that USR1 came before there was a handler for it.
+    log::reopen();
+    words.say(Word::Booted);
+    let threads = settings.threads;
+    let duty = Duty::new(words, settings.timeout, settings.budget(), threads);
+    // Another attempt after a panic goes on with the same entry.
+    let watched: Vec<_> =
+        (0..threads).map(|slot| Watched::new(app, Arc::clone(&duty), place.entry(slot))).collect();
     let served = match source {
-        Source::Edge(path) => threads::run(threads, stop, all_ready, |mut ready| {
-            dial::serve(path, app, stop, || ready.tell());
+        Source::Edge(path) => threads::run(threads, stop, |slot| {
+            dial::serve(path, &watched[slot], stop, || watched[slot].ready());
         }),
         Source::Clients(listener) => {
-            listen::Server::new(listener, threads, app, stop).and_then(|server| {
-                threads::run(threads, stop, all_ready, |mut ready| {
-                    ready.tell();
-                    server.serve();
+            listen::Server::new(listener, threads, stop).and_then(|server| {
+                threads::run(threads, stop, |slot| {
+                    watched[slot].ready();
+                    server.serve(&watched[slot]);
                 })
             })
         }

@@ -2,6 +2,7 @@
 //!
 //! Owns free lists of two sizes. Must not know what the buffers are for.
 
+use super::relay::Piece;
 use crate::io::Outgoing;
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
@@ -11,7 +12,8 @@ use std::ops::RangeInclusive;
 pub(crate) struct Buffers {
     small: Vec<Vec<u8>>,
     large: Vec<Vec<u8>>,
-    queues: Vec<VecDeque<Outgoing>>,
+    queues: Vec<VecDeque<Piece>>,
+    outgoing_queues: Vec<VecDeque<Outgoing>>,
 }
 
 impl Buffers {
@@ -31,7 +33,7 @@ impl Buffers {
     }
 
     /// An empty queue.
-    pub(crate) fn queue(&mut self) -> VecDeque<Outgoing> {
+    pub(crate) fn queue(&mut self) -> VecDeque<Piece> {
         self.queues.pop().unwrap_or_default()
     }
 
@@ -56,11 +58,29 @@ impl Buffers {
         }
     }
 
-    /// Takes a queue back.
-    pub(crate) fn give_queue(&mut self, mut queue: VecDeque<Outgoing>) {
-        for out in queue.drain(..) {
+    /// Takes back what a piece owns.
+    pub(crate) fn give_piece(&mut self, piece: Piece) {
+        if let Piece::Bytes(out) = piece {
             self.give_outgoing(out);
         }
+    }
+
+    /// An empty queue of bytes.
+    pub(crate) fn outgoing_queue(&mut self) -> VecDeque<Outgoing> {
+        self.outgoing_queues.pop().unwrap_or_default()
+    }
+
+    /// Takes such a queue back.
+    pub(crate) fn give_outgoing_queue(&mut self, mut queue: VecDeque<Outgoing>) {
+        queue.drain(..).for_each(|out| self.give_outgoing(out));
+        if self.outgoing_queues.len() < 64 {
+            self.outgoing_queues.push(queue);
+        }
+    }
+
+    /// Takes a queue back.
+    pub(crate) fn give_queue(&mut self, mut queue: VecDeque<Piece>) {
+        queue.drain(..).for_each(|piece| self.give_piece(piece));
         if self.queues.len() < 1024 {
             self.queues.push(queue);
         }

@@ -1,18 +1,28 @@
 //! A request's content while it arrives.
 //!
-//! Owns the decoding and the bound. Must not know where the content goes.
+//! Owns the decoding, the bounds, and what goes to the spool. Must not know where the content
+//! goes in the end.
 
+use super::buffers::Buffers;
+use super::spool::{PIECE_LEAST, SpoolFile};
 use super::world::{Meta, Whole};
-use crate::http::{ChunkedDecoder, Piece, Reject};
+use crate::http::{self, ChunkedDecoder, Piece, Reject};
+use crate::io::{Body, Outgoing};
 use crate::route::Action;
 
 /// A request whose head is complete and whose content is not.
 pub(crate) struct Content {
     /// The canonical head, without its end.
     head: Vec<u8>,
+    /// What has arrived and is not in the spool file.
     bytes: Vec<u8>,
+    /// Bytes that have arrived.
+    length: u64,
     rest: Rest,
     max: u64,
+    /// Bytes that stay in memory; more goes to the spool.
+    memory: u64,
+    pub(super) spool: Option<SpoolFile>,
     pub(crate) meta: Meta,
     /// A pool or a handler.
     pub(crate) action: Action,
@@ -27,24 +37,60 @@ enum Rest {
 }
 
 impl Content {
-    pub(crate) fn with_length(
-        head: Vec<u8>,
-        length: u64,
-        max: u64,
-        meta: Meta,
-        action: Action,
-    ) -> Content {
+    pub(crate) fn with_length(head: Vec<u8>, length: u64, meta: Meta, action: Action) -> Content {
         let rest = if length == 0 { Rest::Whole } else { Rest::Length(length) };
-        Content { head, bytes: Vec::new(), rest, max, meta, action }
+        Content::new(head, rest, length, meta, action)
     }
 
     pub(crate) fn chunked(head: Vec<u8>, max: u64, meta: Meta, action: Action) -> Content {
         let rest = Rest::Chunked(ChunkedDecoder::default());
-        Content { head, bytes: Vec::new(), rest, max, meta, action }
+        Content::new(head, rest, max, meta, action)
     }
 
+    fn new(head: Vec<u8>, rest: Rest, max: u64, meta: Meta, action: Action) -> Content {
+        let memory = u64::MAX;
+        Content { head, bytes: Vec::new(), length: 0, rest, max, memory, spool: None, meta, action }
+    }
+
+    /// So many bytes at most stay in memory, if that is not for a handler.
+    pub(crate) fn with_memory(mut self, most: u64) -> Content {
+        if matches!(self.action, Action::Pool(_)) {
+            self.memory = most;
+        }
+        self
+    }
+
+    /// All of it is here, and where it is to be.
     pub(crate) fn is_whole(&self) -> bool {
-        matches!(self.rest, Rest::Whole)
+        let is_spooled =
+            self.spool.as_ref().is_none_or(|spool| spool.is_ready() && self.bytes.is_empty());
+        matches!(self.rest, Rest::Whole) && is_spooled
+    }
+
+    /// Something is missing, and there is room for it.
+    pub(crate) fn wants_input(&self) -> bool {
+        let has_room = self.bytes.len() + Content::WORTH_IT <= Buffers::LARGE;
+        !matches!(self.rest, Rest::Whole) && (has_room || self.spool.is_none())
+    }
+
+    /// It is, or will be, too much for memory, and has no spool file.
+    pub(crate) fn needs_spool(&self) -> bool {
+        let left = match self.rest {
+            Rest::Length(left) => left,
+            _ => 0,
+        };
+        self.spool.is_none() && self.length.saturating_add(left) > self.memory
+    }
+
+    /// What is to be written now: a large piece, or the last.
+    pub(crate) fn next_write(&mut self, buffers: &mut Buffers) -> Option<Outgoing> {
+        let is_ready = self.spool.as_ref().is_some_and(SpoolFile::is_ready);
+        let is_last = matches!(self.rest, Rest::Whole) && !self.bytes.is_empty();
+        let is_due = is_ready && (is_last || self.bytes.len() >= PIECE_LEAST);
+        is_due.then(|| {
+            let bytes = std::mem::replace(&mut self.bytes, buffers.large());
+            Outgoing::new(bytes, Body::None)
+        })
     }
 
     /// Takes what belongs to the content from the start of `input`; says how many bytes.
@@ -54,6 +100,7 @@ impl Content {
             Rest::Length(left) => {
                 let count = input.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
                 self.bytes.extend_from_slice(&input[..count]);
+                self.length += count as u64;
                 *left -= count as u64;
                 if *left == 0 {
                     self.rest = Rest::Whole;
@@ -67,7 +114,8 @@ impl Content {
                     at += consumed;
                     match piece {
                         Piece::Data(data) => {
-                            if (self.bytes.len() + data.len()) as u64 > self.max {
+                            self.length += data.len() as u64;
+                            if self.length > self.max {
                                 return Err(Reject::ContentTooLarge);
                             }
                             self.bytes.extend_from_slice(data);
@@ -85,14 +133,20 @@ impl Content {
 
     /// The buffer to receive the rest into directly, where that is worth it: much is missing and
     /// its length is known. Give it back with [`Content::filled`].
-    pub(crate) fn take_buffer(&mut self) -> Option<Vec<u8>> {
-        const WORTH_IT: u64 = 8 << 10;
+    pub(crate) fn take_buffer(&mut self, buffers: &mut Buffers) -> Option<Vec<u8>> {
         const STEP: u64 = 64 << 10;
         match self.rest {
-            Rest::Length(left) if left >= WORTH_IT => {
+            Rest::Length(left) if left >= Content::WORTH_IT as u64 => {
                 let mut bytes = std::mem::take(&mut self.bytes);
-                // Grows with what arrives: a client cannot reserve memory by announcing content.
-                bytes.reserve(left.min(STEP.max(bytes.len() as u64)) as usize);
+                if self.spool.is_none() {
+                    // Grows with what arrives: a client cannot reserve memory by announcing
+                    // content.
+                    bytes.reserve(left.min(STEP.max(bytes.len() as u64)) as usize);
+                } else if bytes.capacity() < Buffers::LARGE {
+                    let mut large = buffers.large();
+                    large.extend_from_slice(&bytes);
+                    buffers.give(std::mem::replace(&mut bytes, large));
+                }
                 Some(bytes)
             }
             _ => None,
@@ -105,6 +159,7 @@ impl Content {
         let surplus = count.saturating_sub(usize::try_from(*left).unwrap_or(usize::MAX));
         let behind = buf.split_off(buf.len() - surplus);
         *left -= (count - surplus) as u64;
+        self.length += (count - surplus) as u64;
         if *left == 0 {
             self.rest = Rest::Whole;
         }
@@ -112,10 +167,23 @@ impl Content {
         behind
     }
 
-    pub(crate) fn into_whole(self) -> (Whole, Action) {
+    pub(crate) fn into_whole(mut self) -> (Whole, Action) {
         debug_assert!(self.is_whole());
-        let content_length = Some(self.bytes.len() as u64);
-        let whole = Whole { head: self.head, content: self.bytes, content_length, meta: self.meta };
-        (whole, self.action)
+        let file = self.spool.as_ref().and_then(|spool| spool.file().cloned());
+        if file.is_some() {
+            http::announce_file(&mut self.head);
+        }
+        let Content { head, bytes: content, meta, action, .. } = self;
+        let content_length = Some(self.length);
+        (Whole { head, content, file, content_length, meta }, action)
     }
+
+    /// What nobody will need.
+    pub(crate) fn dispose(self, buffers: &mut Buffers) {
+        buffers.give(self.head);
+        buffers.give(self.bytes);
+    }
+
+    /// Fewer bytes are received like any others.
+    const WORTH_IT: usize = 8 << 10;
 }

@@ -32,14 +32,13 @@ impl Client {
             (State::Content(content), Ok(count)) if count > 0 => {
                 w.counters.bytes_in.add(count as u64);
                 self.input = content.filled(buf, count);
-                self.receive_deadline = Some(w.now.after(w.limits.client_body_timeout));
                 self.on_content_progress(w);
             }
             // End of file inside content: nobody is there to read an answer to half a request.
             (State::Content(_), _) | (_, Err(_)) => self.abort(w),
             // The content was refused meanwhile.
             (_, Ok(0)) => self.on_input_end(w),
-            _ => {}
+            _ => w.buffers.give(buf),
         }
         self.settle(w);
     }
@@ -98,10 +97,11 @@ impl Client {
 
     pub(super) fn wants_input(&self) -> bool {
         !self.input_ended
-            && match self.state {
+            && match &self.state {
                 // Who does not take its answers has no more requests received.
                 State::Head => !self.stalled && self.output.has_room(),
-                State::Content(_) | State::Lingering => true,
+                State::Content(content) => content.wants_input(),
+                State::Lingering => true,
                 _ => false,
             }
     }
@@ -109,7 +109,7 @@ impl Client {
     pub(super) fn receive(&mut self, w: &mut World) {
         self.receiving = true;
         let buffer = match &mut self.state {
-            State::Content(content) => content.take_buffer(),
+            State::Content(content) => content.take_buffer(&mut w.buffers),
             _ => None,
         };
         let op = match buffer {
@@ -159,7 +159,6 @@ impl Client {
                 State::Content(content) => match content.absorb(rest) {
                     Ok(used) => {
                         at += used;
-                        self.receive_deadline = Some(w.now.after(w.limits.client_body_timeout));
                         self.on_content_progress(w);
                         if matches!(self.state, State::Content(_)) {
                             break;
@@ -180,8 +179,14 @@ impl Client {
         }
     }
 
-    /// The content may be whole now.
-    fn on_content_progress(&mut self, w: &mut World) {
+    /// More of the content is here, and may be all.
+    pub(super) fn on_content_progress(&mut self, w: &mut World) {
+        self.spool_on(w);
+        if let State::Content(content) = &self.state {
+            // Who has to wait for our disk is not late.
+            let patience = w.now.after(w.limits.client_body_timeout);
+            self.receive_deadline = content.wants_input().then_some(patience);
+        }
         if let State::Content(content) = &self.state
             && content.is_whole()
             && let State::Content(content) = std::mem::replace(&mut self.state, State::Handler)

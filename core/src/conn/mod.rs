@@ -7,6 +7,8 @@
 //! **Invariant:** closing is a join. A connection shuts its socket down, waits until nothing of
 //! its own is in flight, closes, and only then leaves its table.
 
+mod attached;
+mod backlog;
 mod buffers;
 mod client;
 mod content;
@@ -17,7 +19,9 @@ mod relay;
 mod request;
 mod response;
 mod slot;
+mod spool;
 mod text;
+mod upload;
 mod upstream;
 mod world;
 
@@ -26,6 +30,7 @@ use crate::io::Time;
 pub(crate) use client::Client;
 pub(crate) use hand_over::HandOver;
 pub(crate) use slot::Slot;
+pub(crate) use spool::Spool;
 pub(crate) use world::{Meta, Notice, Whole, World, WorldParts};
 
 /// What all state machines have in common.

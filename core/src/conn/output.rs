@@ -3,6 +3,7 @@
 //! Owns the queue and the rule that one send is in flight at a time. Must not know HTTP.
 
 use super::buffers::Buffers;
+use super::relay::Piece;
 use crate::io::{Body, Fd, Op, Outgoing, SharedFile};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -56,16 +57,19 @@ impl Output {
         }
     }
 
-    /// `len` bytes from the start of a file.
-    pub(crate) fn file(&mut self, file: Rc<SharedFile>, len: u64) {
+    /// `len` bytes of a file from `offset` on.
+    pub(crate) fn file(&mut self, file: Rc<SharedFile>, offset: u64, len: u64) {
         if len > 0 {
-            self.queue.push_back(Segment::File { file, offset: 0, left: len });
+            self.queue.push_back(Segment::File { file, offset, left: len });
         }
     }
 
     /// A piece that is complete already.
-    pub(crate) fn push(&mut self, out: Outgoing) {
-        self.queue.push_back(Segment::Bytes(out));
+    pub(crate) fn push(&mut self, piece: Piece) {
+        match piece {
+            Piece::Bytes(out) => self.queue.push_back(Segment::Bytes(out)),
+            Piece::File { file, offset, len } => self.file(file, offset, len),
+        }
     }
 
     /// Nothing waits and nothing is in flight.
@@ -183,7 +187,7 @@ mod tests {
         let (mut output, mut buffers) = (Output::default(), Buffers::default());
         let size = Output::WINDOW + 10;
         output.head(&mut buffers).extend_from_slice(b"head");
-        output.file(SharedFile::new(9, &Graveyard::default()), size);
+        output.file(SharedFile::new(9, &Graveyard::default()), 0, size);
         let Some(Op::Send { mut out, more: true, .. }) = output.next(1) else { panic!() };
         out.advance(4);
         output.on_sent(out, &mut buffers);
@@ -201,7 +205,7 @@ mod tests {
     #[test]
     fn a_shorter_file_is_noticed() {
         let mut output = Output::default();
-        output.file(SharedFile::new(9, &Graveyard::default()), 10);
+        output.file(SharedFile::new(9, &Graveyard::default()), 0, 10);
         assert!(output.next(1).is_some());
         assert!(!output.on_file_sent(0));
     }
@@ -216,7 +220,7 @@ mod tests {
         assert!(output.is_flushed() && output.next(1).is_none());
 
         let mut output = Output::default();
-        output.file(SharedFile::new(9, &Graveyard::default()), 10);
+        output.file(SharedFile::new(9, &Graveyard::default()), 0, 10);
         assert!(output.next(1).is_some());
         output.abandon(&mut buffers);
         assert!(output.on_file_sent(3));

@@ -1,16 +1,27 @@
 //! A response on its way from a worker to a client.
 //!
 //! Owns the pieces that the client has not taken yet, and how the response ends. The exchange
-//! puts in, the client takes out; neither waits for the other within `response_memory`.
+//! puts in, the client takes out. What is more than `response_memory` goes through the spool; a
+//! worker waits for a client only where that cannot be.
 
+use super::backlog::Backlog;
 use super::buffers::Buffers;
-use crate::io::{Body, Outgoing, Time};
+use super::world::World;
+use crate::io::{Body, Errno, Fd, Outgoing, SharedFile, Time, Token};
+use crate::limits::Limits;
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 /// See the module's documentation.
 pub(crate) struct Relay {
-    ready: VecDeque<Outgoing>,
+    ready: VecDeque<Piece>,
+    /// Bytes of `ready` in memory.
     bytes: usize,
+    /// Behind `ready`.
+    backlog: Option<Box<Backlog>>,
+    /// The application has not forbidden it.
+    pub(crate) may_spool: bool,
+    has_spooled: bool,
     end: Option<End>,
     /// The status sent to the client.
     pub(crate) status: u16,
@@ -21,6 +32,12 @@ pub(crate) struct Relay {
     /// When the request got its slot, and when the response's head had arrived.
     pub(crate) dispatched_at: Option<Time>,
     pub(crate) responded_at: Option<Time>,
+}
+
+/// A part of a response.
+pub(crate) enum Piece {
+    Bytes(Outgoing),
+    File { file: Rc<SharedFile>, offset: u64, len: u64 },
 }
 
 /// How a response ends.
@@ -60,6 +77,9 @@ impl Relay {
         Relay {
             ready: buffers.queue(),
             bytes: 0,
+            backlog: None,
+            may_spool: true,
+            has_spooled: false,
             end: None,
             status: 0,
             content_bytes: 0,
@@ -71,8 +91,19 @@ impl Relay {
 
     pub(crate) fn put(&mut self, piece: Outgoing) {
         debug_assert!(self.end.is_none(), "the response has ended");
-        self.bytes += piece.remaining();
-        self.ready.push_back(piece);
+        match &mut self.backlog {
+            Some(backlog) => backlog.put(piece),
+            None => {
+                self.bytes += piece.remaining();
+                self.ready.push_back(Piece::Bytes(piece));
+            }
+        }
+    }
+
+    /// Puts in a part of a file, behind the head only.
+    pub(crate) fn put_file(&mut self, file: Rc<SharedFile>, offset: u64, len: u64) {
+        debug_assert!(self.end.is_none() && self.backlog.is_none());
+        self.ready.push_back(Piece::File { file, offset, len });
     }
 
     /// Puts in a few bytes, behind the last piece where that costs nothing.
@@ -95,8 +126,11 @@ impl Relay {
 
     /// As far as its buffer goes: `response_memory` counts bytes, not buffers.
     fn add_to_last(&mut self, bytes: &[u8]) -> bool {
+        if let Some(backlog) = &mut self.backlog {
+            return backlog.add_to_last(bytes);
+        }
         match self.ready.back_mut() {
-            Some(Outgoing { head, body: Body::None, .. })
+            Some(Piece::Bytes(Outgoing { head, body: Body::None, .. }))
                 if head.capacity() - head.len() >= bytes.len() =>
             {
                 head.extend_from_slice(bytes);
@@ -116,31 +150,99 @@ impl Relay {
         self.end.get_or_insert(end);
     }
 
-    pub(crate) fn take(&mut self) -> Option<Outgoing> {
-        let piece = self.ready.pop_front()?;
-        self.bytes -= piece.remaining();
-        Some(piece)
+    pub(crate) fn take(&mut self, buffers: &mut Buffers) -> Option<Piece> {
+        let piece = match self.ready.pop_front() {
+            Some(piece) => {
+                if let Piece::Bytes(out) = &piece {
+                    self.bytes -= out.remaining();
+                }
+                Some(piece)
+            }
+            None => self.backlog.as_mut()?.take(),
+        };
+        self.drop_drained(buffers);
+        piece
     }
 
-    /// Bytes put in and not taken.
-    pub(crate) fn waiting(&self) -> usize {
-        self.bytes
+    /// More of the response may be put in.
+    pub(crate) fn has_room(&self, limits: &Limits) -> bool {
+        match &self.backlog {
+            Some(backlog) if !backlog.has_failed() => backlog.has_room(limits.response_max),
+            Some(backlog) => self.bytes + backlog.memory() < limits.response_memory,
+            None => self.bytes < limits.response_memory,
+        }
+    }
+
+    /// The client has taken what it can. If memory is full, what still comes goes through a file.
+    pub(crate) fn overflow(&mut self, token: Token, w: &mut World) {
+        let is_full = self.backlog.is_none() && !self.has_room(&w.limits);
+        if is_full && self.may_spool && !self.is_finished() {
+            self.backlog = Some(Box::new(Backlog::begin(token, w)));
+            if !std::mem::replace(&mut self.has_spooled, true) {
+                w.counters.responses_spooled.count();
+            }
+        }
+    }
+
+    /// Writes what waits for that.
+    pub(crate) fn spool_on(&mut self, token: Token, w: &mut World) {
+        if let Some(backlog) = &mut self.backlog {
+            backlog.write_on(token, w);
+        }
+    }
+
+    /// An operation on the spool file is in flight.
+    pub(crate) fn is_spooling(&self) -> bool {
+        self.backlog.as_ref().is_some_and(|backlog| backlog.is_busy())
+    }
+
+    /// The spool file has been made, or not.
+    pub(crate) fn on_created(&mut self, result: Result<Fd, Errno>, w: &mut World) {
+        self.backlog.as_mut().expect("asked for the file").on_created(result, w);
+        self.drop_drained(&mut w.buffers);
+    }
+
+    /// A piece has been written to the spool file, or not.
+    pub(crate) fn on_written(
+        &mut self,
+        out: Outgoing,
+        result: Result<usize, Errno>,
+        token: Token,
+        w: &mut World,
+    ) {
+        let backlog = self.backlog.as_mut().expect("asked for the write");
+        backlog.on_written(out, result, token, w);
     }
 
     /// How the response ended, once everything has been taken.
     pub(crate) fn end(&self) -> Option<End> {
-        self.end.filter(|_| self.ready.is_empty())
+        self.end.filter(|_| self.ready.is_empty() && self.backlog.is_none())
     }
 
-    /// Forgets everything; for a client that has gone.
+    /// Forgets everything that is not in flight; for a client that has gone.
     pub(crate) fn clear(&mut self, buffers: &mut Buffers) {
-        while let Some(piece) = self.take() {
-            buffers.give_outgoing(piece);
+        self.bytes = 0;
+        for piece in self.ready.drain(..) {
+            buffers.give_piece(piece);
         }
+        if let Some(backlog) = &mut self.backlog {
+            backlog.clear(buffers);
+        }
+        self.drop_drained(buffers);
     }
 
-    pub(crate) fn dispose(self, buffers: &mut Buffers) {
+    pub(crate) fn dispose(mut self, buffers: &mut Buffers) {
+        debug_assert!(!self.is_spooling());
+        self.clear(buffers);
         buffers.give_queue(self.ready);
+    }
+
+    /// Memory is enough again. The file goes, so that no long stream makes it grow for ever.
+    fn drop_drained(&mut self, buffers: &mut Buffers) {
+        let is_over = |backlog: &mut Box<Backlog>| self.ready.is_empty() && backlog.is_drained();
+        if let Some(backlog) = self.backlog.take_if(is_over) {
+            backlog.dispose(buffers);
+        }
     }
 }
 
@@ -157,14 +259,14 @@ mod tests {
             drop.extend_from_slice(b"1\r\nx\r\n");
             relay.put_small(drop, &mut buffers);
         }
-        assert_eq!(relay.waiting(), 60_000);
+        assert_eq!(relay.bytes, 60_000);
         let mut taken = Vec::new();
-        while let Some(piece) = relay.take() {
+        while let Some(Piece::Bytes(piece)) = relay.take(&mut buffers) {
             assert!(piece.head.capacity() <= 2 * Buffers::SMALL);
             taken.push(piece.remaining());
         }
         assert_eq!(taken.iter().sum::<usize>(), 60_000);
         assert!(taken.len() <= 60_000 / Buffers::SMALL + 1, "{} buffers", taken.len());
-        assert_eq!(relay.waiting(), 0);
+        assert_eq!(relay.bytes, 0);
     }
 }

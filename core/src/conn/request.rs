@@ -149,19 +149,22 @@ impl Client {
                 let announced =
                     head.fields.iter().any(|f| f.name.eq_ignore_ascii_case("Content-Length"));
                 let content_length = announced.then_some(0);
-                let whole = Whole { head: canonical, content: Vec::new(), content_length, meta };
+                let (content, file) = (Vec::new(), None);
+                let whole = Whole { head: canonical, content, file, content_length, meta };
                 self.hand_off(whole, action, w);
                 return Ok(());
             }
-            Framing::Length(length) => Content::with_length(canonical, length, max, meta, action),
+            Framing::Length(length) => Content::with_length(canonical, length, meta, action),
             _ => Content::chunked(canonical, max, meta, action),
         };
+        let content = content.with_memory(w.limits.content_memory);
         if head.expects_continue && !has_more {
             let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
             self.output.head(&mut w.buffers).extend_from_slice(interim);
         }
         self.receive_deadline = Some(w.now.after(w.limits.client_body_timeout));
         self.state = State::Content(Box::new(content));
+        self.spool_on(w);
         Ok(())
     }
 
@@ -218,7 +221,7 @@ impl Client {
     /// The exchange has something, or has ended.
     pub(crate) fn on_relay(&mut self, relay: &mut Relay, exchange: Token, w: &mut World) {
         while self.output.has_room()
-            && let Some(piece) = relay.take()
+            && let Some(piece) = relay.take(&mut w.buffers)
         {
             self.output.push(piece);
         }
@@ -307,7 +310,7 @@ impl Client {
             _ if to_head => length = 0,
             FileContent::None => {}
             FileContent::Memory(content) => response::write_content(&mut self.output, &content, w),
-            FileContent::File { file, len } => self.output.file(file, len),
+            FileContent::File { file, len } => self.output.file(file, 0, len),
         }
         self.on_answered(reply.status, length, w);
     }

@@ -3,12 +3,13 @@
 //! Owns the position in the response. Must not know slots or clients. Everything a worker sends
 //! is held to the same standard as what clients send; it is only trusted to be slow never.
 
+use super::attached::{Attached, FilePart};
 use super::buffers::Buffers;
 use super::relay::Relay;
 use super::response::COPY_MOST;
 use super::world::{Meta, World, ascii};
 use crate::http::{self, ChunkedDecoder, Framing, HeadLimits, HeadSearch, SLOTS, Version};
-use crate::io::{Body, Outgoing};
+use crate::io::{Body, Outgoing, Passed};
 use crate::pool::{Goodbye, begins_like_goodbye};
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -29,6 +30,9 @@ pub(crate) struct Upstream {
     passed: bool,
     goodbye: bool,
     keep_alive: bool,
+    attached: Attached,
+    /// Content that is in a file, to be put in behind the head.
+    file: Option<FilePart>,
 }
 
 enum State {
@@ -65,6 +69,8 @@ impl Upstream {
             passed: false,
             goodbye: false,
             keep_alive: true,
+            attached: Attached::default(),
+            file: None,
         }
     }
 
@@ -74,6 +80,11 @@ impl Upstream {
         *self = Upstream::new(self.meta, self.head_bytes);
         self.keep(buf);
         self.buf.clear();
+    }
+
+    /// A descriptor may have come along; from here on it has an owner.
+    pub(crate) fn attach(&mut self, passed: Passed, w: &World) {
+        self.attached.add(passed, w);
     }
 
     /// The final head has arrived.
@@ -221,6 +232,7 @@ impl Upstream {
             100..=199 => return Ok(Parsed::Interim(head.len)),
             _ => {}
         }
+        let file = std::mem::take(&mut self.attached).content(&head)?;
         self.keep_alive = head.keep_alive;
         self.client_framing = match (head.framing, self.meta.version) {
             (Framing::Length(length), _) => Framing::Length(length),
@@ -228,11 +240,15 @@ impl Upstream {
             (_, Version::Http10) => Framing::UntilClose,
         };
         self.state = match head.framing {
+            Framing::Length(_) if file.is_some() => State::Whole,
             Framing::Length(0) => State::Whole,
             Framing::Length(length) => State::Length(length),
             Framing::Chunked => State::Chunked(ChunkedDecoder::default()),
             Framing::UntilClose => State::UntilClose,
         };
+        self.file = file;
+        let buffering = head.field("X-Accel-Buffering");
+        relay.may_spool = !buffering.is_some_and(|value| value.eq_ignore_ascii_case(b"no"));
         relay.status = head.status;
         relay.keep_alive = self.client_framing != Framing::UntilClose;
         relay.responded_at = Some(w.now);
@@ -267,6 +283,7 @@ impl Upstream {
             w.buffers.give(head);
             buf.clear();
             self.keep(buf);
+            self.file = None;
         }
         if matches!(self.state, State::Whole) {
             Progress::Whole { reusable: self.keep_alive && surplus == 0 }
@@ -333,6 +350,10 @@ impl Upstream {
             relay.put_small(head, &mut w.buffers);
         } else {
             relay.put(Outgoing::new(head, Body::Owned(buf, data)));
+        }
+        if let Some(FilePart { file, offset, len }) = self.file.take() {
+            relay.content_bytes += len;
+            relay.put_file(file, offset, len);
         }
         if matches!(self.state, State::Whole) {
             self.put_end(relay, w);

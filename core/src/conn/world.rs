@@ -4,16 +4,18 @@
 //! buffers, policy, and what goes out: operations and notices.
 
 use super::buffers::Buffers;
+use super::spool::Spool;
 use crate::access_log::{AccessLog, Record};
 use crate::files::{FileCache, Root};
 use crate::handler::Handler;
 use crate::http::{DateCache, Version};
-use crate::io::{Done, Op, Time, Token};
+use crate::io::{Done, Op, SharedFile, Time, Token};
 use crate::limits::Limits;
 use crate::pool::{Assignment, ReactorId};
 use crate::route::{Policy, RoutedPool, SharedPool};
 use crate::stats::Counters;
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +32,7 @@ pub(crate) struct World {
     /// This reactor's view of the files routes, by number.
     pub(crate) roots: Vec<Root>,
     pub(crate) files: FileCache,
+    pub(crate) spool: Spool,
     pub(crate) buffers: Buffers,
     pub(crate) log: Option<AccessLog>,
     /// No new requests are expected; every answer ends its connection.
@@ -77,6 +80,8 @@ pub(crate) struct Meta {
 pub(crate) struct Whole {
     pub(crate) head: Vec<u8>,
     pub(crate) content: Vec<u8>,
+    /// Where the content is instead, from its first byte on.
+    pub(crate) file: Option<Rc<SharedFile>>,
     /// `None`: no content was announced.
     pub(crate) content_length: Option<u64>,
     pub(crate) meta: Meta,
@@ -100,6 +105,7 @@ pub(crate) struct WorldParts {
     pub(crate) policy: Arc<Policy>,
     pub(crate) roots: Vec<Root>,
     pub(crate) files: FileCache,
+    pub(crate) spool: Spool,
     pub(crate) log: Option<AccessLog>,
 }
 
@@ -115,6 +121,7 @@ impl World {
             policy: parts.policy,
             roots: parts.roots,
             files: parts.files,
+            spool: parts.spool,
             buffers: Buffers::default(),
             log: parts.log,
             draining: false,
@@ -160,12 +167,16 @@ impl World {
 
     /// Disposes of what a completion carries that nobody waits for any more.
     pub(crate) fn dispose(&mut self, done: Done) {
+        if let Some(fd) = done.descriptor() {
+            self.submit(Token::NOBODY, Op::Close { fd });
+        }
         match done {
-            Done::OpenFile { result: Ok((fd, _)) } | Done::Accept { result: Ok(fd), .. } => {
-                self.submit(Token::NOBODY, Op::Close { fd });
+            Done::Send { out, .. } | Done::WriteFile { out, .. } => {
+                self.buffers.give_outgoing(out);
             }
-            Done::Send { out, .. } => self.buffers.give_outgoing(out),
-            Done::Fill { buf, .. } | Done::ReadFile { buf, .. } => self.buffers.give(buf),
+            Done::Fill { buf, .. }
+            | Done::FillWithFile { buf, .. }
+            | Done::ReadFile { buf, .. } => self.buffers.give(buf),
             _ => {}
         }
     }

@@ -56,6 +56,12 @@ pub fn finish_request(out: &mut Vec<u8>, content_length: Option<u64>, deadline_m
     out.extend_from_slice(b"\r\n");
 }
 
+/// Appends the field that says: the content is in the file that comes along, from its first byte
+/// on.
+pub fn announce_file(out: &mut Vec<u8>) {
+    push_number_field(out, "Forebay-Content-Fd", 0);
+}
+
 fn write_passing_fields(out: &mut Vec<u8>, head: &RequestHead<'_, '_>) -> usize {
     let named = NamedByConnection::of(head.fields);
     let mut ambiguous = 0;

@@ -11,7 +11,10 @@
 //! are operations like the others, completed by the same call to [`Backend::turn`]. So the
 //! simulator sees every one of them, and state machines have one way in and one way out.
 
+mod budget;
+mod creation;
 mod outgoing;
+mod passing;
 mod shared_file;
 #[cfg(any(test, feature = "bench"))]
 #[cfg_attr(not(test), allow(dead_code, unused_imports))]
@@ -28,11 +31,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use budget::{Budget, Share};
+pub(crate) use creation::Creation;
 pub(crate) use outgoing::{Body, Outgoing};
 pub(crate) use shared_file::{Graveyard, SharedFile};
 pub(crate) use sys::effective_user;
 pub use uring::{SetupError, probe};
 pub(crate) use uring::{Uring, UringOptions};
+
+/// Whether what is written to files in this directory stays in memory.
+pub(crate) fn is_in_memory(directory: &CStr) -> bool {
+    sys::is_in_memory(directory)
+}
 
 /// A file descriptor: a number the kernel (or the simulator) knows. Whoever holds the table entry
 /// that it belongs to closes it, by [`Op::Close`].
@@ -181,6 +191,26 @@ pub(crate) struct Stat {
     pub(crate) inode: u64,
 }
 
+/// What came along with received bytes (`SCM_RIGHTS`, unix(7)).
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) enum Passed {
+    #[default]
+    Nothing,
+    /// A descriptor; whoever receives this owns it.
+    File(PassedFile),
+    /// More than one, or one that got lost; none is left open.
+    Broken,
+}
+
+/// A descriptor that the peer has passed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct PassedFile {
+    pub(crate) fd: Fd,
+    pub(crate) stat: Stat,
+    /// It was opened for reading.
+    pub(crate) readable: bool,
+}
+
 /// What a reactor asks of the kernel. See [`Done`] for the answers.
 #[derive(Debug)]
 pub(crate) enum Op {
@@ -195,8 +225,10 @@ pub(crate) enum Op {
     /// Receive once into the spare capacity of `buf`, which must not be zero. `poll_first` as for
     /// `Recv`.
     Fill { fd: Fd, buf: Vec<u8>, poll_first: bool },
-    /// Send what remains of `out`; may end short. At most one in flight per socket. `more`: the
-    /// kernel may wait for what follows (`MSG_MORE`).
+    /// Like `Fill`, and takes a descriptor that comes along; the other receives lose it.
+    FillWithFile { fd: Fd, buf: Vec<u8>, poll_first: bool },
+    /// Send what remains of `out`, with its descriptor before the first byte; may end short. At
+    /// most one in flight per socket. `more`: the kernel may wait for what follows (`MSG_MORE`).
     Send { fd: Fd, out: Outgoing, more: bool },
     /// Like `Send`, for a peer that must be silent now: answers [`Done::Send`] with `EBUSY`, and
     /// sends nothing, if it has sent something that was not received.
@@ -213,6 +245,11 @@ pub(crate) enum Op {
     StatFile { root: Rc<SharedFile>, path: Rc<CStr> },
     /// Read at `offset` into the spare capacity of `buf`; may end short.
     ReadFile { file: Rc<SharedFile>, buf: Vec<u8>, offset: u64 },
+    /// Make a file without a name in a directory, for writing and reading (`O_TMPFILE`, or
+    /// with a name that is removed).
+    CreateFile { directory: Rc<CStr>, creation: Creation },
+    /// Write what remains of `out` at `offset`; may end short. Never waits for a disk inline.
+    WriteFile { file: Rc<SharedFile>, out: Outgoing, offset: u64 },
     /// fstat(2) an open file.
     StatOpen { file: Rc<SharedFile> },
     /// shutdown(2), performed at once. No answer; errors mean that the connection has ended
@@ -242,6 +279,12 @@ pub(crate) enum Done {
         buf: Vec<u8>,
         result: Result<usize, Errno>,
     },
+    /// As `Fill`. `passed` may be there only with bytes.
+    FillWithFile {
+        buf: Vec<u8>,
+        passed: Passed,
+        result: Result<usize, Errno>,
+    },
     /// `out` has been advanced by the bytes sent.
     Send {
         out: Outgoing,
@@ -268,9 +311,31 @@ pub(crate) enum Done {
         buf: Vec<u8>,
         result: Result<usize, Errno>,
     },
+    /// Whoever receives this owns the descriptor.
+    CreateFile {
+        result: Result<Fd, Errno>,
+    },
+    /// `out` has been advanced by the bytes written.
+    WriteFile {
+        out: Outgoing,
+        result: Result<usize, Errno>,
+    },
     StatOpen {
         result: Result<Stat, Errno>,
     },
+}
+
+impl Done {
+    /// The descriptor that comes with it, for whoever does not want it.
+    pub(crate) fn descriptor(&self) -> Option<Fd> {
+        match self {
+            Done::Accept { result: Ok(fd), .. }
+            | Done::OpenFile { result: Ok((fd, _)) }
+            | Done::CreateFile { result: Ok(fd) } => Some(*fd),
+            Done::FillWithFile { passed: Passed::File(file), .. } => Some(file.fd),
+            _ => None,
+        }
+    }
 }
 
 /// A [`Done`] and whom it is for.

@@ -2,8 +2,10 @@
 //!
 //! Owns the position within them. Must not know sockets.
 
+use super::SharedFile;
 use bytes::Bytes;
 use std::ops::Range;
+use std::rc::Rc;
 
 /// The second part of an [`Outgoing`].
 #[derive(Debug, Default)]
@@ -22,12 +24,19 @@ pub(crate) enum Body {
 pub(crate) struct Outgoing {
     pub(crate) head: Vec<u8>,
     pub(crate) body: Body,
+    /// A descriptor that travels with the first byte, on Unix sockets only (`SCM_RIGHTS`).
+    pub(crate) file: Option<Rc<SharedFile>>,
     sent: usize,
 }
 
 impl Outgoing {
     pub(crate) fn new(head: Vec<u8>, body: Body) -> Outgoing {
-        Outgoing { head, body, sent: 0 }
+        Outgoing { head, body, file: None, sent: 0 }
+    }
+
+    /// The descriptor that must go with what is sent next.
+    pub(crate) fn file_due(&self) -> Option<&Rc<SharedFile>> {
+        self.file.as_ref().filter(|_| self.sent == 0)
     }
 
     /// Bytes not sent yet.

@@ -3,7 +3,7 @@
 //! Owns the descriptor until the last user lets go; then it joins the reactor's [`Graveyard`],
 //! from which the loop closes it through the backend.
 
-use super::Fd;
+use super::{Fd, Share};
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -23,11 +23,24 @@ impl Graveyard {
 pub(crate) struct SharedFile {
     fd: Fd,
     graveyard: Graveyard,
+    /// What it may take of a budget, if it is counted.
+    share: RefCell<Option<Share>>,
 }
 
 impl SharedFile {
     pub(crate) fn new(fd: Fd, graveyard: &Graveyard) -> Rc<SharedFile> {
-        Rc::new(SharedFile { fd, graveyard: graveyard.clone() })
+        Rc::new(SharedFile { fd, graveyard: graveyard.clone(), share: RefCell::default() })
+    }
+
+    /// One whose bytes are counted; `share` is given back when it is closed.
+    pub(crate) fn counted(fd: Fd, graveyard: &Graveyard, share: Share) -> Rc<SharedFile> {
+        let share = RefCell::new(Some(share));
+        Rc::new(SharedFile { fd, graveyard: graveyard.clone(), share })
+    }
+
+    /// Counts `more` bytes that are to be written; false: the budget would exceed `most`.
+    pub(crate) fn count(&self, more: u64, most: u64) -> bool {
+        self.share.borrow_mut().as_mut().is_none_or(|share| share.grow(more, most))
     }
 
     pub(crate) fn fd(&self) -> Fd {

@@ -109,6 +109,19 @@ pub(super) fn has_input(socket: Fd) -> bool {
     result == 0 && unread > 0
 }
 
+/// Whether the files of a directory are in memory, as far as statfs(2) says.
+pub(super) fn is_in_memory(directory: &CStr) -> bool {
+    // SAFETY: struct statfs consists of integers, for which zero is a value.
+    let mut found: libc::statfs = unsafe { mem::zeroed() };
+    // SAFETY: the path ends with a zero byte, and `found` may be written for the whole call.
+    let result = unsafe { libc::statfs(directory.as_ptr(), &mut found) };
+    result == 0 && matches!(found.f_type as i64, TMPFS_MAGIC | RAMFS_MAGIC)
+}
+
+// From `<linux/magic.h>`.
+const TMPFS_MAGIC: i64 = 0x0102_1994;
+const RAMFS_MAGIC: i64 = 0x8584_58f6;
+
 /// shutdown(2); its errors mean that the connection has ended already.
 pub(super) fn shutdown(fd: Fd, direction: Direction) {
     let how = match direction {
@@ -170,7 +183,7 @@ fn clock(clock: libc::clockid_t) -> libc::timespec {
     now
 }
 
-fn retried(mut call: impl FnMut() -> i64) -> Result<i64, Errno> {
+pub(super) fn retried(mut call: impl FnMut() -> i64) -> Result<i64, Errno> {
     loop {
         match call() {
             -1 => match last_errno() {

@@ -9,6 +9,7 @@ use crate::files::{Files, Root};
 use crate::io::{Backend, Graveyard, SharedFile};
 use crate::limits::Limits;
 use crate::route::{Policy, SharedPool};
+use std::ffi::CString;
 use std::os::fd::{IntoRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,6 +19,8 @@ pub(crate) struct Change {
     pub(crate) policy: Arc<Policy>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) log: Option<AccessLog>,
+    /// Where spool files are made.
+    pub(crate) spool_dir: CString,
     /// What the policy's numbers refer to.
     pub(crate) roots: Vec<OpenRoot>,
     /// Roots of earlier policies have smaller ids.
@@ -51,6 +54,7 @@ impl<B: Backend> Reactor<B> {
         self.world.policy = change.policy;
         self.world.limits = change.limits;
         self.world.log = change.log;
+        self.world.spool.set_directory(&change.spool_dir);
         self.world.roots = roots;
         self.world.files.forget_roots_before(change.first_root);
         for pool in &change.removed {

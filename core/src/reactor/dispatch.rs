@@ -7,7 +7,7 @@ use super::timers::Timers;
 use super::{Message, Phase, Reactor, handle, kind};
 use crate::conn::{HandOver, Machine, Notice, Whole, World};
 use crate::handler::Handler;
-use crate::io::{Backend, Completion, Done, Errno, Token};
+use crate::io::{Backend, Completion, Done, Errno, Passed, Token};
 use crate::pool::Assignment;
 use crate::route::{RoutedPool, SharedPool};
 use std::sync::Arc;
@@ -37,7 +37,7 @@ impl<B: Backend> Reactor<B> {
             return self.on_stale(done);
         };
         let world = &mut self.world;
-        let has_sent = matches!(done, Done::Send { .. });
+        let has_sent = matches!(done, Done::Send { .. } | Done::SendFile { .. });
         match done {
             Done::Recv { result: Err(Errno(libc::ENOBUFS)) } => {
                 world.counters.starved.count();
@@ -53,6 +53,7 @@ impl<B: Backend> Reactor<B> {
             Done::Send { out, result } => client.on_sent(out, result, world),
             Done::SendFile { result, .. } => client.on_file_sent(result, world),
             Done::Poll { result } => client.on_watched(result, world),
+            Done::CreateFile { .. } | Done::WriteFile { .. } => client.on_spooled(done, world),
             done => client.on_file_done(done, world),
         }
         self.settle_client(token);
@@ -68,8 +69,13 @@ impl<B: Backend> Reactor<B> {
         };
         match done {
             Done::Send { out, result } => exchange.on_sent(out, result, &mut self.world),
-            Done::Fill { buf, result } => exchange.on_filled(buf, result, &mut self.world),
-            _ => unreachable!("exchanges only send and receive"),
+            Done::Fill { buf, result } => {
+                exchange.on_filled(buf, Passed::Nothing, result, &mut self.world);
+            }
+            Done::FillWithFile { buf, passed, result } => {
+                exchange.on_filled(buf, passed, result, &mut self.world);
+            }
+            done => exchange.on_spooled(done, &mut self.world),
         }
         self.settle_exchange(token);
     }

@@ -11,6 +11,7 @@ use crate::io;
 use crate::limits::Limits;
 use crate::route::Redirect;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Describes a server; see [`Server::builder`].
@@ -19,6 +20,7 @@ pub struct Builder {
     pub(super) addresses: Vec<String>,
     pub(super) reactors: usize,
     pub(super) limits: Limits,
+    pub(super) spool_dir: Option<PathBuf>,
     pub(super) routes: Vec<Route>,
     pub(super) log: Option<AccessLog>,
 }
@@ -57,6 +59,15 @@ impl Builder {
     /// Bounds and timeouts.
     pub fn limits(mut self, limits: Limits) -> Builder {
         self.limits = limits;
+        self
+    }
+
+    /// The directory of the spool files, which take what is too large for memory: content of
+    /// requests above `content_memory`, and what clients have not taken of responses above
+    /// `response_memory`. The files have no names and go with their requests. Default: `/var/tmp`;
+    /// a file system in memory would be no gain.
+    pub fn spool_dir(mut self, directory: impl Into<PathBuf>) -> Builder {
+        self.spool_dir = Some(directory.into());
         self
     }
 

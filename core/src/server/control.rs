@@ -8,6 +8,7 @@ use super::error::BuildError;
 use super::plan::{Known, Plan};
 use super::pool_socket::{PoolSocket, SocketAccess};
 use crate::access_log::AccessLog;
+use crate::io::Budget;
 use crate::reactor::{Change, Mailbox, Message, Shared, Source};
 use crate::route::{RoutedPool, SharedPool};
 use crate::stats::{Counters, PoolStats, Stats};
@@ -17,6 +18,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 pub(super) struct Control {
     pub(super) shared: Arc<Shared>,
     pub(super) counters: Vec<Arc<Counters>>,
+    /// Of all reactors.
+    pub(super) spool_budget: Budget,
     current: Mutex<Current>,
 }
 
@@ -61,10 +64,11 @@ impl Control {
             is_over: false,
         };
         let known = Known { pools: &[], next_root: 0, shared: &shared };
-        let plan = Plan::new(builder.routes, builder.limits, &known)?;
+        let plan = Plan::new(builder.routes, builder.limits, builder.spool_dir, &known)?;
         let changes = current.adopt(plan, builder.log, |_| {});
         let counters = (0..count).map(|_| Arc::new(Counters::default())).collect();
-        Ok((Control { shared, counters, current: Mutex::new(current) }, changes))
+        let (spool_budget, current) = (Budget::default(), Mutex::new(current));
+        Ok((Control { shared, counters, spool_budget, current }, changes))
     }
 
     pub(super) fn reload(&self, builder: Builder) -> Result<(), BuildError> {
@@ -80,7 +84,7 @@ impl Control {
         }
         let (pools, next_root) = (&current.pools[..], current.next_root);
         let known = Known { pools, next_root, shared: &self.shared };
-        let plan = Plan::new(builder.routes, builder.limits, &known)?;
+        let plan = Plan::new(builder.routes, builder.limits, builder.spool_dir, &known)?;
         current.adopt(plan, builder.log, |changes| {
             for (mailbox, change) in self.shared.mailboxes.iter().zip(changes.drain(..)) {
                 mailbox.post(Message::Change(Box::new(change)));
@@ -148,6 +152,7 @@ impl Current {
             policy: Arc::clone(&plan.policy),
             limits: Arc::clone(&plan.limits),
             log: self.log.clone(),
+            spool_dir: plan.spool_dir.clone(),
             roots,
             first_root,
             sources: new.iter().map(BoundPool::source).collect(),

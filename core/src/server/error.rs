@@ -50,6 +50,17 @@ pub enum BuildError {
         /// What the kernel said.
         error: io::Error,
     },
+    /// The directory of the spool.
+    #[error(
+        "cannot make files in the spool directory {directory}: {error}: create it, make it \
+         writable, or choose another one"
+    )]
+    SpoolDir {
+        /// The directory as given.
+        directory: PathBuf,
+        /// What the kernel said.
+        error: io::Error,
+    },
     /// A redirect that no client could follow.
     #[error("{0:?} is not a location to redirect to: it may not contain control characters")]
     Location(String),

@@ -10,6 +10,7 @@ mod listen;
 mod plan;
 mod pool;
 mod pool_socket;
+mod spool_dir;
 mod start;
 
 pub use builder::{Builder, Target};

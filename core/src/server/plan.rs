@@ -8,18 +8,22 @@ use super::control::BoundPool;
 use super::error::BuildError;
 use super::pool::Pool;
 use super::pool_socket::{PoolSocket, SocketAccess};
+use super::spool_dir;
 use crate::files::Files;
 use crate::http;
 use crate::limits::Limits;
 use crate::reactor::{OpenRoot, Shared};
 use crate::route::{Action, Policy, RoutedPool, SharedPool};
+use std::ffi::CString;
 use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// How requests are to be answered.
 pub(super) struct Plan {
     pub(super) policy: Arc<Policy>,
     pub(super) limits: Arc<Limits>,
+    pub(super) spool_dir: CString,
     /// For each reactor, the roots that the policy's numbers refer to.
     pub(super) roots: Vec<Vec<OpenRoot>>,
     pub(super) pools: Vec<PlannedPool>,
@@ -44,9 +48,11 @@ impl Plan {
     pub(super) fn new(
         routes: Vec<Route>,
         limits: Limits,
+        spool_dir: Option<PathBuf>,
         known: &Known<'_>,
     ) -> Result<Plan, BuildError> {
         check(&limits)?;
+        let spool_dir = spool_dir::check(spool_dir)?;
         let count = known.shared.mailboxes.len();
         let mut policy = Policy::default();
         let mut plan = Planner { known, files: Vec::new(), pools: Vec::new() };
@@ -64,7 +70,8 @@ impl Plan {
         let roots = (0..count).map(|_| plan.open_roots()).collect::<Result<_, _>>()?;
         let pools = plan.pools;
         adjust_sockets(&pools)?;
-        Ok(Plan { policy: Arc::new(policy), limits: Arc::new(limits), roots, pools })
+        let (policy, limits) = (Arc::new(policy), Arc::new(limits));
+        Ok(Plan { policy, limits, spool_dir, roots, pools })
     }
 }
 

@@ -3,7 +3,7 @@
 use super::Server;
 use super::control::Control;
 use super::error::RunError;
-use crate::conn::WorldParts;
+use crate::conn::{Spool, WorldParts};
 use crate::files::{CacheLimits, FileCache};
 use crate::io::{Errno, Graveyard, Uring, UringOptions};
 use crate::reactor::{Change, Message, Reactor, Source};
@@ -79,6 +79,7 @@ fn run_one(
             CacheLimits { seed: random(), ..CacheLimits::default() },
             graveyard.clone(),
         ),
+        spool: Spool::new(&start.spool_dir, control.spool_budget.clone(), graveyard.clone()),
         log: start.log,
     };
     let shared = Arc::clone(&control.shared);

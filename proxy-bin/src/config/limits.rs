@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 /// Every field of [`Limits`].
-pub(crate) const KEYS: [&str; 14] = [
+pub(crate) const KEYS: [&str; 17] = [
     "client_header_timeout",
     "client_body_timeout",
     "send_timeout",
@@ -20,9 +20,12 @@ pub(crate) const KEYS: [&str; 14] = [
     "head_bytes",
     "head_fields",
     "target_bytes",
+    "content_memory",
     "content_max",
     "response_head_bytes",
     "response_memory",
+    "response_max",
+    "spool_budget",
     "connections",
     "pipelined",
 ];
@@ -43,9 +46,12 @@ pub(crate) fn read(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Lim
     fields.size("head_bytes", &mut limits.head_bytes);
     fields.count("head_fields", Limits::HEAD_FIELDS_MOST, &mut limits.head_fields);
     fields.size("target_bytes", &mut limits.target_bytes);
+    fields.size("content_memory", &mut limits.content_memory);
     fields.size("content_max", &mut limits.content_max);
     fields.size("response_head_bytes", &mut limits.response_head_bytes);
     fields.size("response_memory", &mut limits.response_memory);
+    fields.size("response_max", &mut limits.response_max);
+    fields.size("spool_budget", &mut limits.spool_budget);
     fields.count("connections", usize::MAX, &mut limits.connections);
     fields.count("pipelined", usize::MAX, &mut limits.pipelined);
     limits

@@ -36,6 +36,8 @@ pub(crate) struct Config {
     pub(crate) reactors: usize,
     /// Where requests are logged.
     pub(crate) access_log: AccessLog,
+    /// `None`: the edge's default.
+    pub(crate) spool_dir: Option<PathBuf>,
     /// Name or number of the user to become.
     pub(crate) user: Option<At<String>>,
     /// Name or number of the group to be in.

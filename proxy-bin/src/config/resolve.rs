@@ -21,6 +21,7 @@ pub(crate) fn resolve(
     let Written { server, limits, routes, pools } = written;
     let listen = resolver.listen(server.listen.unwrap_or_default());
     let access_log = resolver.access_log(server.access_log);
+    let spool_dir = server.spool_dir.map(|written| resolver.path(written).value);
     let mut pools: Vec<_> = pools.into_iter().filter_map(|pool| resolver.pool(pool)).collect();
     resolver.distinct_sockets(&pools);
     let routes = resolver.routes(routes, &pools);
@@ -34,6 +35,7 @@ pub(crate) fn resolve(
         listen,
         reactors: server.reactors.map_or(0, |reactors| reactors.value),
         access_log,
+        spool_dir,
         user: server.user,
         group: server.group,
         limits,

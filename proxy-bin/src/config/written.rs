@@ -25,6 +25,7 @@ pub(crate) struct Server {
     /// 0: one per core.
     pub(crate) reactors: Option<At<usize>>,
     pub(crate) access_log: Option<At<String>>,
+    pub(crate) spool_dir: Option<At<String>>,
     pub(crate) user: Option<At<String>>,
     pub(crate) group: Option<At<String>>,
 }
@@ -91,7 +92,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, file: &DeTable<'_>) -> Written {
 }
 
 fn server(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Server {
-    let known = ["listen", "reactors", "access_log", "user", "group"];
+    let known = ["listen", "reactors", "access_log", "spool_dir", "user", "group"];
     let Some(section) = Section::open(reader, "[server]".into(), value, &known) else {
         return Server::default();
     };
@@ -103,6 +104,7 @@ fn server(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Server {
         listen: section.strings(reader, "listen"),
         reactors: reactors(reader, &section),
         access_log: section.string(reader, "access_log"),
+        spool_dir: section.string(reader, "spool_dir"),
         user: section.name(reader, "user"),
         group: section.name(reader, "group"),
     }

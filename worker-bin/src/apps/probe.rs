@@ -124,7 +124,7 @@ fn drip(chunks: u64, milliseconds: u64) -> Response {
 
 /// The child outlives this process, if it must, and holds nothing of its connections.
 fn fork(duration: Duration) -> Response {
-    static CHILDREN: Mutex<Vec<process::Pid>> = Mutex::new(Vec::new());
+    static CHILDREN: Mutex<Vec<crate::arbiter::Pid>> = Mutex::new(Vec::new());
     match process::fork() {
         Ok(None) => {
             process::sleep(duration);

@@ -3,103 +3,36 @@
 //! Owns how many workers there should be, who replaces whom, and when the server ends. Must not
 //! know processes: no system call here. Signals only change targets; [`Core::converge`] then does
 //! whatever leads there.
+//!
+//! A reload starts a *candidate* generation, of which there is a single worker, the canary, until
+//! it is ready. Then the candidate is adopted: the others are outdated and replaced one by one.
 
 use super::backoff::Backoff;
+use super::events::{Action, End, Event, Flaw, Kill, Pid, Request, Targets};
+use super::member::{Candidate, Spawning, Worker};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
-
-/// A process id.
-pub(crate) type Pid = i32;
-
-/// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
-    /// A worker was forked, as asked.
-    Spawned(Pid),
-    /// A worker could not be forked.
-    SpawnFailed,
-    /// A worker has booted and can take requests.
-    Ready(Pid),
-    /// A child has ended; perhaps none of ours.
-    Exited(Pid, End),
-    /// The operator or the supervisor wants something.
-    Asked(Request),
-    /// A time given by [`Core::next_wakeup`] has come.
-    Tick,
-}
-
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// It exited with this code.
-    Code(i32),
-    /// This signal killed it.
-    Signal(i32),
-}
-
-/// What can be asked of the arbiter, by signals.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Request {
-    /// TERM: finish what runs, then end. Once more: [`Request::Quit`].
-    Stop,
-    /// INT, QUIT: end now.
-    Quit,
-    /// HUP: replace every worker, new before old.
-    Reload,
-    /// TTIN: one more.
-    More,
-    /// TTOU: one less, but never none.
-    Less,
-}
-
-/// What the shell should do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
-    /// Fork a worker, then tell by [`Event::Spawned`] or [`Event::SpawnFailed`].
-    Spawn,
-    /// Send a signal.
-    Signal(Pid, Kill),
-    /// All workers are ready for the first time.
-    Announce,
-    /// End, with this exit code.
-    Exit(i32),
-}
-
-/// How a worker is asked to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kill {
-    /// TERM: finish the current request.
-    Gracefully,
-    /// QUIT: at once.
-    Quickly,
-    /// KILL: it did not.
-    Forcibly,
-}
 
 /// The arbiter's state.
 #[derive(Debug)]
 pub(crate) struct Core {
-    target: usize,
-    graceful_timeout: Duration,
+    targets: Targets,
+    /// WINCH: no workers for now.
+    resting: bool,
+    /// The generation that is known to boot.
     generation: u64,
+    candidate: Option<Candidate>,
+    /// The last generation that was a candidate.
+    newest: u64,
     workers: Vec<Worker>,
     backoff: Backoff,
-    /// One entry per spawn that was asked for: how often in a row its place has failed.
-    spawning: VecDeque<u32>,
+    /// Spawns that were asked for and not answered yet.
+    spawning: VecDeque<Spawning>,
+    /// Workers that have ended without being asked to.
+    crashes: u64,
     announced: bool,
     ending: Option<Ending>,
     actions: Vec<Action>,
-}
-
-#[derive(Debug)]
-struct Worker {
-    pid: Pid,
-    generation: u64,
-    ready: bool,
-    failures: u32,
-    since: Instant,
-    /// It was asked to end, and is killed at this time.
-    kill_at: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -109,17 +42,19 @@ struct Ending {
 }
 
 impl Core {
-    /// Wants `workers` workers, and gives those that should end `graceful_timeout` to do so.
     /// `seed` spreads the restarts of crashed workers.
-    pub(crate) fn new(workers: usize, graceful_timeout: Duration, seed: u64) -> Core {
-        assert!(workers > 0, "a server has at least one worker");
+    pub(crate) fn new(targets: Targets, seed: u64) -> Core {
+        assert!(targets.workers > 0, "a server has at least one worker");
         Core {
-            target: workers,
-            graceful_timeout,
+            targets,
+            resting: false,
             generation: 0,
+            candidate: None,
+            newest: 0,
             workers: Vec::new(),
             backoff: Backoff::new(seed),
             spawning: VecDeque::new(),
+            crashes: 0,
             announced: false,
             ending: None,
             actions: Vec::new(),
@@ -130,11 +65,11 @@ impl Core {
     pub(crate) fn on(&mut self, event: Event, now: Instant) -> Vec<Action> {
         match event {
             Event::Spawned(pid) => self.on_spawned(pid, now),
-            Event::SpawnFailed => {
-                let failures = self.spawned();
-                self.backoff.failed(failures, now);
-            }
+            Event::SpawnFailed => self.on_spawn_failed(now),
+            Event::Booted(pid) => self.with_worker(pid, |worker| worker.booted = true),
             Event::Ready(pid) => self.on_ready(pid),
+            Event::Spent(pid) => self.with_worker(pid, |worker| worker.spent = true),
+            Event::Overdue(pid) => self.on_overdue(pid, now),
             Event::Exited(pid, end) => self.on_exited(pid, end, now),
             Event::Asked(request) => self.on_asked(request, now),
             Event::Tick => {}
@@ -146,56 +81,107 @@ impl Core {
     /// When to send [`Event::Tick`], if nothing else happens before.
     pub(crate) fn next_wakeup(&self) -> Option<Instant> {
         let kills = self.workers.iter().filter_map(|worker| worker.kill_at);
+        let boots = self.workers.iter().filter(|worker| self.is_booting(worker));
+        let boots = boots.map(|worker| worker.since + self.boot_timeout(worker));
         let restarts = self.ending.is_none().then(|| self.backoff.next()).flatten();
-        kills.chain(restarts).min()
+        kills.chain(boots).chain(restarts).min()
     }
 
-    /// Whether this is a living worker of ours.
-    pub(crate) fn is_worker(&self, pid: Pid) -> bool {
-        self.workers.iter().any(|worker| worker.pid == pid)
+    /// Living workers, eldest first.
+    pub(crate) fn workers(&self) -> &[Worker] {
+        &self.workers
     }
 
-    /// Whether this worker was asked to end.
-    pub(crate) fn is_leaving(&self, pid: Pid) -> bool {
-        self.workers.iter().any(|worker| worker.pid == pid && worker.kill_at.is_some())
+    /// A living worker of ours.
+    pub(crate) fn worker(&self, pid: Pid) -> Option<&Worker> {
+        self.workers.iter().find(|worker| worker.pid == pid)
+    }
+
+    /// The generation that is known to boot.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Bytes that a worker may use.
+    pub(crate) fn max_memory(&self) -> Option<u64> {
+        self.targets.max_memory
+    }
+
+    /// Workers that there should be.
+    pub(crate) fn target(&self) -> usize {
+        if self.resting { 0 } else { self.targets.workers }
+    }
+
+    /// Workers that have ended without being asked to.
+    pub(crate) fn crashes(&self) -> u64 {
+        self.crashes
+    }
+
+    fn with_worker(&mut self, pid: Pid, change: impl FnOnce(&mut Worker)) {
+        if let Some(worker) = self.workers.iter_mut().find(|worker| worker.pid == pid) {
+            change(worker);
+        }
     }
 
     fn on_spawned(&mut self, pid: Pid, now: Instant) {
-        let failures = self.spawned();
-        self.workers.push(Worker {
-            pid,
-            generation: self.generation,
-            ready: false,
-            failures,
-            since: now,
-            kill_at: None,
-        });
+        let Spawning { generation, failures } = self.spawned();
+        self.workers.push(Worker::new(pid, generation, failures, now));
     }
 
-    fn spawned(&mut self) -> u32 {
+    fn on_spawn_failed(&mut self, now: Instant) {
+        let Spawning { generation, failures } = self.spawned();
+        if self.is_candidate(generation) {
+            self.reject(Flaw::NotStarted);
+        } else if generation == self.generation {
+            self.backoff.failed(failures, now);
+        }
+    }
+
+    fn spawned(&mut self) -> Spawning {
         self.spawning.pop_front().expect("the shell answers each Spawn once")
     }
 
     fn on_ready(&mut self, pid: Pid) {
-        if let Some(worker) = self.workers.iter_mut().find(|worker| worker.pid == pid) {
-            worker.ready = true;
+        let Some(worker) = self.workers.iter_mut().find(|worker| worker.pid == pid) else { return };
+        (worker.booted, worker.ready) = (true, true);
+        let (generation, is_leaving) = (worker.generation, worker.is_leaving());
+        if let Some(candidate) =
+            self.candidate.take_if(|c| c.generation == generation && !is_leaving)
+        {
+            (self.generation, self.targets) = (candidate.generation, candidate.targets);
+            self.resting = false;
+            self.actions.push(Action::Adopted(self.generation));
         }
         let ready = self.workers.iter().filter(|worker| worker.ready).count();
-        if !self.announced && self.ending.is_none() && ready >= self.target {
+        if !self.announced && self.ending.is_none() && ready >= self.target() {
             self.announced = true;
             self.actions.push(Action::Announce);
+        }
+    }
+
+    /// The worker takes nothing new; what it has begun gets a little more time.
+    fn on_overdue(&mut self, pid: Pid, now: Instant) {
+        let Some(worker) = self.workers.iter_mut().find(|worker| worker.pid == pid) else { return };
+        if !worker.overdue {
+            worker.overdue = true;
+            worker.leave_by(now + OVERDUE_GRACE);
+            self.actions.push(Action::Signal(pid, Kill::Interrupt));
         }
     }
 
     fn on_exited(&mut self, pid: Pid, end: End, now: Instant) {
         let Some(index) = self.workers.iter().position(|worker| worker.pid == pid) else { return };
         let worker = self.workers.remove(index);
-        if worker.kill_at.is_some() || self.ending.is_some() {
+        if worker.is_leaving() || self.ending.is_some() {
             return;
+        }
+        if self.is_candidate(worker.generation) {
+            return self.reject(Flaw::Ended(end));
         }
         if let (End::Code(code @ (CANNOT_BOOT | CANNOT_LOAD)), false) = (end, self.announced) {
             return self.end(Ending { code, quick: true }, now);
         }
+        self.crashes += 1;
         let was_healthy = worker.ready && now.duration_since(worker.since) >= HEALTHY_AFTER;
         self.backoff.failed(if was_healthy { 0 } else { worker.failures }, now);
     }
@@ -207,9 +193,34 @@ impl Core {
                 self.end(Ending { code: 0, quick }, now);
             }
             Request::Quit => self.end(Ending { code: 0, quick: true }, now),
-            Request::Reload => self.generation += 1,
-            Request::More => self.target += 1,
-            Request::Less => self.target = (self.target - 1).max(1),
+            Request::Reload(targets) => {
+                self.newest += 1;
+                self.candidate = Some(Candidate { generation: self.newest, targets });
+            }
+            Request::More if self.resting => (self.targets.workers, self.resting) = (1, false),
+            Request::More => self.change_workers(|workers| workers + 1),
+            Request::Less => self.change_workers(|workers| (workers - 1).max(1)),
+            Request::Rest => (self.resting, self.candidate) = (true, None),
+            Request::Reopen => {
+                self.actions.extend(self.workers.iter().map(|worker| Action::Reopen(worker.pid)));
+            }
+        }
+    }
+
+    fn change_workers(&mut self, change: impl Fn(usize) -> usize) {
+        let coming = self.candidate.as_mut().map(|candidate| &mut candidate.targets);
+        for targets in coming.into_iter().chain([&mut self.targets]) {
+            targets.workers = change(targets.workers);
+        }
+    }
+
+    fn is_candidate(&self, generation: u64) -> bool {
+        self.candidate.is_some_and(|candidate| candidate.generation == generation)
+    }
+
+    fn reject(&mut self, flaw: Flaw) {
+        if let Some(candidate) = self.candidate.take() {
+            self.actions.push(Action::Rejected(candidate.generation, flaw));
         }
     }
 
@@ -219,13 +230,11 @@ impl Core {
         let code = before.map_or(ending.code, |before| before.code);
         let quick = ending.quick || before.is_some_and(|before| before.quick);
         self.ending = Some(Ending { code, quick });
-        let (kill, grace) = match quick {
-            true => (Kill::Quickly, QUICK_TIMEOUT),
-            false => (Kill::Gracefully, self.graceful_timeout),
-        };
+        let grace = if quick { QUICK_TIMEOUT } else { self.targets.graceful_timeout };
         for worker in &mut self.workers {
-            let kill_at = now + grace;
-            worker.kill_at = Some(worker.kill_at.map_or(kill_at, |before| before.min(kill_at)));
+            worker.leave_by(now + grace);
+            // QUIT would make a process dump its core that does not handle it yet.
+            let kill = if quick && worker.booted { Kill::Quickly } else { Kill::Gracefully };
             self.actions.push(Action::Signal(worker.pid, kill));
         }
     }
@@ -236,10 +245,14 @@ impl Core {
             Some(ending) if self.workers.is_empty() && self.spawning.is_empty() => {
                 self.actions.push(Action::Exit(ending.code));
             }
-            Some(_) => {}
+            // A fork that was under way when the end began.
+            Some(ending) => self.end_the_born(ending, now),
             None => {
+                self.give_up_the_unbooted(now);
+                self.retire_the_rejected(now);
                 self.retire_the_superfluous(now);
                 self.spawn_the_missing(now);
+                self.spawn_the_canary();
             }
         }
     }
@@ -254,52 +267,116 @@ impl Core {
         }
     }
 
-    fn retire_the_superfluous(&mut self, now: Instant) {
-        while self.staying().count() > self.target {
-            let Some(index) = self.superfluous() else { return };
-            let worker = &mut self.workers[index];
-            worker.kill_at = Some(now + self.graceful_timeout);
-            self.actions.push(Action::Signal(worker.pid, Kill::Gracefully));
+    fn end_the_born(&mut self, ending: Ending, now: Instant) {
+        if self.workers.iter().any(|worker| !worker.is_leaving()) {
+            self.end(ending, now);
         }
     }
 
-    /// Who goes first when there are too many: old generations, and of these one that is of no
-    /// use yet, else the eldest; but none that is ready before its replacement is.
+    fn give_up_the_unbooted(&mut self, now: Instant) {
+        while let Some(index) = self.workers.iter().position(|worker| {
+            self.is_booting(worker) && now.duration_since(worker.since) >= self.boot_timeout(worker)
+        }) {
+            let Worker { pid, generation, failures, .. } = self.workers[index];
+            if self.is_candidate(generation) {
+                self.reject(Flaw::Late);
+            } else {
+                self.actions.push(Action::NotBooted(pid));
+                self.backoff.failed(failures, now);
+            }
+            self.retire(index, QUICK_TIMEOUT, now);
+        }
+    }
+
+    /// The canary has until it is ready; others until they have booted, because from then on it
+    /// is up to the edge.
+    fn is_booting(&self, worker: &Worker) -> bool {
+        let is_canary = self.is_candidate(worker.generation);
+        self.ending.is_none() && !worker.is_leaving() && (!worker.booted || is_canary)
+    }
+
+    fn boot_timeout(&self, worker: &Worker) -> Duration {
+        let candidate = self.candidate.filter(|c| c.generation == worker.generation);
+        candidate.map_or(self.targets, |candidate| candidate.targets).boot_timeout
+    }
+
+    /// Candidates that have failed, or that a newer one has overtaken.
+    fn retire_the_rejected(&mut self, now: Instant) {
+        while let Some(index) = self.workers.iter().position(|worker| {
+            let is_wanted = worker.generation <= self.generation;
+            !worker.is_leaving() && !is_wanted && !self.is_candidate(worker.generation)
+        }) {
+            self.retire(index, self.targets.graceful_timeout, now);
+        }
+    }
+
+    fn retire_the_superfluous(&mut self, now: Instant) {
+        while self.staying().count() > self.target() {
+            let Some(index) = self.superfluous() else { return };
+            self.retire(index, self.targets.graceful_timeout, now);
+        }
+    }
+
+    fn retire(&mut self, index: usize, grace: Duration, now: Instant) {
+        let worker = &mut self.workers[index];
+        worker.leave_by(now + grace);
+        self.actions.push(Action::Signal(worker.pid, Kill::Gracefully));
+    }
+
+    /// Who goes first when there are too many: the outdated, and of these one that is of no use
+    /// yet, else the eldest; but none that is ready before its replacement is.
     fn superfluous(&self) -> Option<usize> {
-        let is_old = |worker: &Worker| worker.generation < self.generation;
-        let any_old = self.staying().any(is_old);
+        let any_outdated = self.staying().any(|worker| self.is_outdated(worker));
         let candidates = || {
             let all = self.workers.iter().enumerate();
-            all.filter(|(_, w)| w.kill_at.is_none() && (is_old(w) || !any_old))
+            all.filter(|(_, w)| self.stays(w) && (self.is_outdated(w) || !any_outdated))
         };
         let useless = candidates().find(|(_, worker)| !worker.ready);
-        let enough_without = self.staying().filter(|worker| worker.ready).count() > self.target;
-        let eldest = enough_without.then(|| candidates().next()).flatten();
+        let ready = self.staying().filter(|worker| worker.ready).count();
+        let eldest = if ready > self.target() { candidates().next() } else { None };
         useless.or(eldest).map(|(index, _)| index)
     }
 
-    /// While old workers are replaced there is one more than the target: new before old.
+    /// While outdated workers are replaced there is one more than the target: new before old.
     fn spawn_the_missing(&mut self, now: Instant) {
-        let rolling = self.staying().any(|worker| worker.generation < self.generation);
-        let wanted = self.target + usize::from(rolling);
-        let missing = wanted.saturating_sub(self.staying().count() + self.spawning.len());
+        let any_outdated = self.staying().any(|worker| self.is_outdated(worker));
+        let rolling = any_outdated && self.candidate.is_none();
+        let wanted = self.target() + usize::from(rolling);
+        let coming = self.spawning.iter().filter(|s| s.generation == self.generation).count();
+        let missing = wanted.saturating_sub(self.staying().count() + coming);
         self.backoff.forget_beyond(missing);
         for _ in self.backoff.len()..missing {
-            self.spawn(0);
+            self.spawn(self.generation, 0);
         }
         while let Some(failures) = self.backoff.take_due(now) {
-            self.spawn(failures);
+            self.spawn(self.generation, failures);
         }
     }
 
-    fn spawn(&mut self, failures: u32) {
-        self.spawning.push_back(failures);
-        self.actions.push(Action::Spawn);
+    fn spawn_the_canary(&mut self) {
+        let Some(Candidate { generation: candidate, .. }) = self.candidate else { return };
+        let is_alive = self.workers.iter().any(|worker| worker.generation == candidate);
+        if !is_alive && self.spawning.iter().all(|spawning| spawning.generation != candidate) {
+            self.spawn(candidate, 0);
+        }
     }
 
-    /// Workers that nobody asked to end, eldest first.
+    fn spawn(&mut self, generation: u64, failures: u32) {
+        self.spawning.push_back(Spawning { generation, failures });
+        self.actions.push(Action::Spawn(generation));
+    }
+
+    fn is_outdated(&self, worker: &Worker) -> bool {
+        worker.generation < self.generation || worker.spent
+    }
+
+    /// Workers of proven generations that nobody asked to end, eldest first.
     fn staying(&self) -> impl Iterator<Item = &Worker> {
-        self.workers.iter().filter(|worker| worker.kill_at.is_none())
+        self.workers.iter().filter(|worker| self.stays(worker))
+    }
+
+    fn stays(&self, worker: &Worker) -> bool {
+        !worker.is_leaving() && worker.generation <= self.generation
     }
 }
 
@@ -311,8 +388,13 @@ pub(crate) const CANNOT_LOAD: i32 = 4;
 const HEALTHY_AFTER: Duration = Duration::from_secs(10);
 /// A quick stop is immediate unless a process is stuck in the kernel.
 const QUICK_TIMEOUT: Duration = Duration::from_secs(2);
+/// Between the interruption of a request that takes too long and the end of its process.
+const OVERDUE_GRACE: Duration = Duration::from_secs(1);
 const KILL_AGAIN: Duration = Duration::from_secs(5);
 
+#[cfg(test)]
+#[path = "reload_tests.rs"]
+mod reload_tests;
 #[cfg(test)]
 #[path = "core_tests.rs"]
 mod tests;

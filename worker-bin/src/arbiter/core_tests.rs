@@ -3,18 +3,18 @@
 use super::*;
 
 /// A core with an imaginary shell: forks succeed at once, signals are noted.
-struct World {
-    core: Core,
-    now: Instant,
+pub(super) struct World {
+    pub(super) core: Core,
+    pub(super) now: Instant,
     next_pid: Pid,
-    alive: Vec<Pid>,
+    pub(super) alive: Vec<Pid>,
     log: Vec<Action>,
 }
 
 impl World {
-    fn new(workers: usize) -> World {
+    pub(super) fn new(workers: usize) -> World {
         let mut world = World {
-            core: Core::new(workers, Duration::from_secs(30), 1),
+            core: Core::new(targets(workers), 1),
             now: Instant::now(),
             next_pid: 100,
             alive: Vec::new(),
@@ -24,17 +24,17 @@ impl World {
         world
     }
 
-    fn booted(workers: usize) -> World {
+    pub(super) fn booted(workers: usize) -> World {
         let mut world = World::new(workers);
         world.all_ready();
         world.log.clear();
         world
     }
 
-    fn tell(&mut self, event: Event) {
+    pub(super) fn tell(&mut self, event: Event) {
         for action in self.core.on(event, self.now) {
             self.log.push(action);
-            if action == Action::Spawn {
+            if let Action::Spawn(_) = action {
                 let pid = self.next_pid;
                 self.next_pid += 1;
                 self.alive.push(pid);
@@ -43,34 +43,40 @@ impl World {
         }
     }
 
-    fn all_ready(&mut self) {
+    pub(super) fn all_ready(&mut self) {
         for pid in self.alive.clone() {
+            self.tell(Event::Booted(pid));
             self.tell(Event::Ready(pid));
         }
     }
 
-    fn dies(&mut self, pid: Pid, end: End) {
+    pub(super) fn dies(&mut self, pid: Pid, end: End) {
         self.alive.retain(|&alive| alive != pid);
         self.tell(Event::Exited(pid, end));
     }
 
-    fn pass(&mut self, seconds: f64) {
+    pub(super) fn pass(&mut self, seconds: f64) {
         self.now += Duration::from_secs_f64(seconds);
         self.tell(Event::Tick);
     }
 
-    fn told(&mut self) -> Vec<Action> {
+    pub(super) fn told(&mut self) -> Vec<Action> {
         std::mem::take(&mut self.log)
     }
 }
 
-const CRASH: End = End::Signal(11);
-const TERM: fn(Pid) -> Action = |pid| Action::Signal(pid, Kill::Gracefully);
+pub(super) fn targets(workers: usize) -> Targets {
+    let (graceful_timeout, boot_timeout) = (Duration::from_secs(30), Duration::from_secs(300));
+    Targets { workers, graceful_timeout, boot_timeout, max_memory: None }
+}
+
+pub(super) const CRASH: End = End::Signal(11);
+pub(super) const TERM: fn(Pid) -> Action = |pid| Action::Signal(pid, Kill::Gracefully);
 
 #[test]
 fn announces_once_when_all_are_ready() {
     let mut world = World::new(2);
-    assert_eq!(world.told(), [Action::Spawn, Action::Spawn]);
+    assert_eq!(world.told(), [Action::Spawn(0), Action::Spawn(0)]);
     world.tell(Event::Ready(100));
     assert_eq!(world.told(), []);
     world.tell(Event::Ready(101));
@@ -78,7 +84,7 @@ fn announces_once_when_all_are_ready() {
     world.dies(100, CRASH);
     world.pass(1.0);
     world.all_ready();
-    assert_eq!(world.told(), [Action::Spawn]);
+    assert_eq!(world.told(), [Action::Spawn(0)]);
 }
 
 #[test]
@@ -93,7 +99,7 @@ fn restarts_the_dead_after_a_delay_that_grows() {
         delays.push(due.duration_since(world.now).as_secs_f64());
         world.now = due;
         world.tell(Event::Tick);
-        assert_eq!(world.told(), [Action::Spawn]);
+        assert_eq!(world.told(), [Action::Spawn(0)]);
         world.all_ready();
     }
     assert!((0.07..0.13).contains(&delays[0]), "{delays:?}");
@@ -120,19 +126,20 @@ fn two_that_crash_are_both_replaced() {
     world.dies(100, CRASH);
     world.dies(101, CRASH);
     world.pass(0.2);
-    assert_eq!(world.told(), [Action::Spawn, Action::Spawn]);
+    assert_eq!(world.told(), [Action::Spawn(0), Action::Spawn(0)]);
+    world.all_ready();
     assert_eq!(world.core.next_wakeup(), None);
 }
 
 #[test]
 fn a_fork_that_fails_is_tried_again_later() {
-    let mut core = Core::new(1, Duration::from_secs(30), 1);
+    let mut core = Core::new(targets(1), 1);
     let now = Instant::now();
-    assert_eq!(core.on(Event::Tick, now), [Action::Spawn]);
+    assert_eq!(core.on(Event::Tick, now), [Action::Spawn(0)]);
     assert_eq!(core.on(Event::SpawnFailed, now), []);
     let due = core.next_wakeup().unwrap();
     assert!(due > now);
-    assert_eq!(core.on(Event::Tick, due), [Action::Spawn]);
+    assert_eq!(core.on(Event::Tick, due), [Action::Spawn(0)]);
 }
 
 #[test]
@@ -141,14 +148,14 @@ fn unable_to_boot_or_load_ends_the_server_only_at_first_start() {
         let mut world = World::new(2);
         world.told();
         world.dies(101, End::Code(code));
-        assert_eq!(world.told(), [Action::Signal(100, Kill::Quickly)]);
+        assert_eq!(world.told(), [TERM(100)], "it has no handler for QUIT yet");
         world.dies(100, End::Code(0));
         assert_eq!(world.told(), [Action::Exit(code)]);
 
         let mut world = World::booted(2);
         world.dies(101, End::Code(code));
         world.pass(1.0);
-        assert_eq!(world.told(), [Action::Spawn]);
+        assert_eq!(world.told(), [Action::Spawn(0)]);
     }
 }
 
@@ -197,7 +204,7 @@ fn stopping_without_workers_ends_at_once() {
 fn ttin_and_ttou_change_the_number() {
     let mut world = World::booted(1);
     world.tell(Event::Asked(Request::More));
-    assert_eq!(world.told(), [Action::Spawn]);
+    assert_eq!(world.told(), [Action::Spawn(0)]);
     world.all_ready();
     world.tell(Event::Asked(Request::Less));
     assert_eq!(world.told(), [TERM(100)], "the eldest goes");
@@ -217,43 +224,102 @@ fn ttou_forgets_a_crashed_one() {
 }
 
 #[test]
-fn reload_replaces_one_by_one_new_before_old() {
+fn ttou_at_once_with_ttin_comes_to_nothing() {
     let mut world = World::booted(2);
-    world.tell(Event::Asked(Request::Reload));
-    assert_eq!(world.told(), [Action::Spawn]);
+    for request in [Request::Less, Request::More] {
+        world.tell(Event::Asked(request));
+    }
+    assert_eq!(world.told(), [TERM(100), Action::Spawn(0)]);
+    world.dies(100, End::Code(0));
+    world.all_ready();
     world.pass(60.0);
-    assert_eq!(world.told(), [], "nobody leaves before the new one is ready");
+    assert_eq!((world.told(), world.alive.len()), (vec![], 2));
+}
+
+#[test]
+fn winch_stops_workers_until_hup_or_ttin() {
+    let mut world = World::booted(2);
+    world.tell(Event::Asked(Request::Rest));
+    world.tell(Event::Asked(Request::Rest));
+    assert_eq!(world.told(), [TERM(100), TERM(101)]);
+    world.dies(100, End::Code(0));
+    world.dies(101, End::Code(0));
+    world.tell(Event::Asked(Request::Less));
+    world.pass(60.0);
+    assert_eq!(world.told(), []);
+    world.tell(Event::Asked(Request::More));
+    assert_eq!(world.told(), [Action::Spawn(0)], "one, as gunicorn does");
+    world.tell(Event::Asked(Request::Rest));
+    assert_eq!(world.told(), [TERM(102)], "not even one that boots");
+    world.dies(102, CRASH);
+    world.tell(Event::Asked(Request::Reload(targets(2))));
+    assert_eq!(world.told(), [Action::Spawn(1)], "it has to prove itself first");
+    world.tell(Event::Ready(103));
+    assert_eq!(world.told(), [Action::Adopted(1), Action::Spawn(1)]);
+}
+
+#[test]
+fn usr1_is_passed_on_to_all() {
+    let mut world = World::booted(2);
+    world.tell(Event::Asked(Request::Reopen));
+    assert_eq!(world.told(), [Action::Reopen(100), Action::Reopen(101)]);
+}
+
+#[test]
+fn the_spent_are_replaced_one_by_one_new_before_old() {
+    let mut world = World::booted(2);
+    world.tell(Event::Spent(100));
+    world.tell(Event::Spent(101));
+    world.tell(Event::Spent(101));
+    assert_eq!(world.told(), [Action::Spawn(0)]);
+    world.pass(60.0);
+    assert_eq!(world.told(), [], "they serve until then");
     world.tell(Event::Ready(102));
-    assert_eq!(world.told(), [TERM(100), Action::Spawn]);
+    assert_eq!(world.told(), [TERM(100), Action::Spawn(0)]);
     world.dies(100, End::Code(0));
     world.tell(Event::Ready(103));
     assert_eq!(world.told(), [TERM(101)]);
     world.dies(101, End::Code(0));
     world.pass(60.0);
-    assert_eq!(world.told(), []);
-    assert_eq!(world.alive, [102, 103]);
+    assert_eq!((world.told(), world.core.crashes()), (vec![], 0));
 }
 
 #[test]
-fn a_new_generation_that_dies_leaves_the_old_one_serving() {
+fn an_overdue_request_ends_its_worker_and_another_one_comes_at_once() {
     let mut world = World::booted(1);
-    world.tell(Event::Asked(Request::Reload));
-    for _ in 0..5 {
-        let pid = *world.alive.last().unwrap();
-        world.dies(pid, End::Code(CANNOT_LOAD));
-        world.pass(13.0);
-    }
-    assert!(world.told().iter().all(|&action| action == Action::Spawn));
-    assert!(world.alive.contains(&100));
+    world.tell(Event::Overdue(100));
+    world.tell(Event::Overdue(100));
+    assert_eq!(world.told(), [Action::Signal(100, Kill::Interrupt), Action::Spawn(0)]);
+    world.pass(0.9);
+    assert_eq!(world.told(), []);
+    world.pass(0.1);
+    assert_eq!(world.told(), [Action::Signal(100, Kill::Forcibly)]);
+    world.dies(100, End::Signal(9));
+    world.pass(60.0);
+    assert_eq!((world.told(), world.core.crashes()), (vec![], 0), "that was no crash");
 }
 
 #[test]
-fn a_second_reload_starts_over() {
-    let mut world = World::booted(2);
-    world.tell(Event::Asked(Request::Reload));
+fn an_overdue_request_does_not_get_the_grace_of_a_stop() {
+    let mut world = World::booted(1);
+    world.tell(Event::Asked(Request::Stop));
     world.told();
-    world.tell(Event::Asked(Request::Reload));
-    assert_eq!(world.told(), [TERM(102), Action::Spawn], "the half-booted one is of no use");
-    world.tell(Event::Ready(103));
-    assert_eq!(world.told(), [TERM(100), Action::Spawn]);
+    world.tell(Event::Overdue(100));
+    world.pass(1.0);
+    let kills = [Action::Signal(100, Kill::Interrupt), Action::Signal(100, Kill::Forcibly)];
+    assert_eq!(world.told(), kills);
+}
+
+#[test]
+fn a_worker_that_hangs_in_boot_is_replaced_after_a_while_but_not_one_without_an_edge() {
+    let mut world = World::new(2);
+    world.told();
+    world.tell(Event::Booted(100));
+    assert_eq!(world.core.next_wakeup(), Some(world.now + Duration::from_secs(300)));
+    world.pass(300.0);
+    assert_eq!(world.told(), [Action::NotBooted(101), TERM(101)]);
+    world.pass(0.2);
+    assert_eq!(world.told(), [Action::Spawn(0)]);
+    world.pass(2.0);
+    assert_eq!(world.told(), [Action::Signal(101, Kill::Forcibly)]);
 }

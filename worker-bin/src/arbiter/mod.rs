@@ -5,193 +5,295 @@
 
 mod backoff;
 pub(crate) mod core;
+mod events;
+mod launch;
+mod member;
+mod memory;
+mod notes;
 pub(crate) mod process;
+mod status;
+mod supervisor;
+mod watch;
+mod words;
 
-use self::core::{Action, Core, End, Event, Pid};
-use self::process::{Signal, Signals};
+pub(crate) use self::events::{Pid, Targets};
+pub(crate) use self::launch::{Handover, Program, Station, start_directory};
+pub(crate) use self::process::Signals;
+pub(crate) use self::status::Status;
+pub(crate) use self::words::{Word, Words};
+
+use self::core::{CANNOT_BOOT, Core};
+use self::events::{Action, Event, Request};
+use self::memory::OutOfMemory;
+use self::process::Signal;
+use self::supervisor::Supervisor;
+use self::watch::{Sight, Watch};
+use crate::control::Control;
+use crate::liveness::Table;
 use crate::log;
 use crate::socket::wait_readable;
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, PipeReader, PipeWriter, Read, Write};
-use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::io::{self, PipeReader, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Instant;
 
-/// How many workers, and how long they may take to stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the arbiter needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
-    pub(crate) workers: usize,
-    pub(crate) graceful_timeout: Duration,
+    pub(crate) targets: Targets,
+    /// Threads of each worker: entries in the liveness table.
+    pub(crate) slots: usize,
 }
 
-/// A worker's way to say that it can take requests.
-#[derive(Debug)]
-pub(crate) struct Readiness(Option<PipeWriter>);
-
-impl Readiness {
-    /// Says so, the first time.
-    pub(crate) fn announce(&mut self) {
-        if let Some(mut pipe) = self.0.take() {
-            let pid = std::process::id().cast_signed();
-            // Without a reader the arbiter is gone, and a signal about that is on its way.
-            let _ = pipe.write_all(&pid.to_ne_bytes());
-        }
-    }
+/// Whose workers these are.
+pub(crate) trait Host {
+    /// The life of a worker, in its own process; returns its exit code.
+    fn work(&self, station: Station) -> i32;
+    /// All workers are ready for the first time.
+    fn announce(&self);
+    /// The settings as they are now, for a reload; or why there is none.
+    fn settings(&self) -> Result<Settings, String>;
+    /// What all workers accept from.
+    fn listener(&self) -> Option<BorrowedFd<'_>>;
 }
 
-/// Runs workers until told to stop, and returns the exit code. `announce` is called when all of
-/// them are ready for the first time; `work` is the life of one, in its own process.
+/// Runs workers until told to stop by `signals`, and returns the exit code. Later generations
+/// execute `program`.
 pub(crate) fn run(
-    settings: Settings,
-    announce: impl FnOnce(),
-    work: impl Fn(Readiness) -> i32,
+    settings: &Settings,
+    program: &Program,
+    signals: Signals,
+    control: Option<&Control>,
+    host: &dyn Host,
 ) -> io::Result<i32> {
     let supervisor = Supervisor::from_environment()?;
-    let signals = Signals::new()?;
-    let (ready, worker_ready) = io::pipe()?;
-    let shell = Shell { supervisor, signals, ready, worker_ready, work };
+    let table = Table::new(PLACES, settings.slots)?;
+    let (words, workers_words) = io::pipe()?;
+    let started = Instant::now();
+    let shell = Shell {
+        host,
+        program,
+        generations: BTreeMap::new(),
+        watch: Watch::new(table, settings.targets.max_memory, started),
+        supervisor,
+        signals,
+        words,
+        workers_words: Words::new(workers_words),
+        control,
+        out_of_memory: OutOfMemory::watch(),
+        started,
+    };
     let seed = u64::from(std::process::id()) << 32 | u64::from(subsecond_nanos());
-    let core = Core::new(settings.workers, settings.graceful_timeout, seed);
-    shell.run(core, announce)
+    shell.run(Core::new(settings.targets, seed))
 }
 
-struct Shell<W> {
+struct Shell<'a> {
+    host: &'a dyn Host,
+    program: &'a Program,
+    /// The programs of later generations than the first.
+    generations: BTreeMap<u64, File>,
+    watch: Watch,
     supervisor: Supervisor,
     signals: Signals,
-    ready: PipeReader,
-    worker_ready: PipeWriter,
-    work: W,
+    words: PipeReader,
+    workers_words: Words,
+    control: Option<&'a Control>,
+    out_of_memory: OutOfMemory,
+    started: Instant,
 }
 
-impl<W: Fn(Readiness) -> i32> Shell<W> {
-    fn run(mut self, mut core: Core, announce: impl FnOnce()) -> io::Result<i32> {
-        let mut announce = Some(announce);
+impl Shell<'_> {
+    fn run(mut self, mut core: Core) -> io::Result<i32> {
         let mut events = vec![Event::Tick];
         loop {
             for event in std::mem::take(&mut events) {
-                note(&core, event);
+                notes::event(&core, event, &mut self.out_of_memory);
                 for action in core.on(event, Instant::now()) {
+                    notes::action(action);
                     match action {
-                        Action::Spawn => events.push(self.spawn()),
+                        Action::Spawn(generation) => {
+                            // Nobody is started any more of those that a newer one has overtaken.
+                            let current = core.generation();
+                            self.generations.retain(|&old, _| old == current || old == generation);
+                            events.push(self.spawn(generation));
+                        }
                         Action::Signal(pid, kill) => process::signal(pid, kill),
+                        Action::Reopen(pid) => process::reopen_log(pid),
                         Action::Announce => {
-                            announce.take().into_iter().for_each(|announce| announce());
+                            self.host.announce();
                             self.supervisor.tell_ready();
                         }
+                        Action::Adopted(current) => {
+                            self.watch.set_max_memory(core.max_memory());
+                            // Older ones that still live are not started any more.
+                            self.generations.retain(|&generation, _| generation >= current);
+                        }
+                        Action::Rejected(..) => {
+                            self.generations
+                                .retain(|&generation, _| generation <= core.generation());
+                        }
+                        Action::NotBooted(_) => {}
                         Action::Exit(code) => return Ok(code),
                     }
                 }
+                if let Event::Exited(pid, _) = event {
+                    self.watch.leave(pid);
+                }
             }
             if events.is_empty() {
-                events = self.wait(core.next_wakeup())?;
+                events = self.wait(&core)?;
             }
         }
     }
 
-    fn spawn(&self) -> Event {
-        let ready = self.supervisor.ready.as_ref().map(AsFd::as_fd);
-        let fds = [Some(self.signals.as_fd()), Some(self.ready.as_fd()), ready];
-        let born = process::fork_worker(fds.into_iter().flatten(), || {
-            match self.worker_ready.try_clone() {
-                Ok(pipe) => (self.work)(Readiness(Some(pipe))),
-                Err(_) => core::CANNOT_BOOT,
-            }
-        });
-        match born {
+    fn spawn(&mut self, generation: u64) -> Event {
+        match self.start(generation) {
             Ok(pid) => Event::Spawned(pid),
             Err(error) => {
-                log::error!("cannot fork a worker: {error}");
+                log::error!("cannot start a worker: {error}");
                 Event::SpawnFailed
             }
         }
     }
 
-    /// What has happened until `until`, at least a tick.
-    fn wait(&mut self, until: Option<Instant>) -> io::Result<Vec<Event>> {
-        let timeout = until.map(|at| at.saturating_duration_since(Instant::now()));
-        let fds = [self.signals.as_fd(), self.ready.as_fd()];
-        let [_, ready] = wait_readable(fds, timeout)?;
-        let mut events = vec![Event::Tick];
-        if ready {
-            let mut pid = [0; size_of::<Pid>()];
-            self.ready.read_exact(&mut pid)?;
-            events.push(Event::Ready(Pid::from_ne_bytes(pid)));
+    fn start(&mut self, generation: u64) -> io::Result<Pid> {
+        let number =
+            self.watch.free_place().ok_or_else(|| io::Error::other("there are too many"))?;
+        if generation > 0 && !self.generations.contains_key(&generation) {
+            self.generations.insert(generation, self.program.open()?);
         }
-        let mut child = false;
-        while let Some(signal) = self.signals.next() {
-            match signal {
-                Signal::Child => child = true,
-                Signal::Asked(request) => events.push(Event::Asked(request)),
-                Signal::Ignored(number) => log::info!("signal {number} has no meaning here"),
+        let private = [self.signals.as_fd(), self.words.as_fd()];
+        let control = self.control.map(|control| control.as_fd());
+        let private = private.into_iter().chain(control);
+        let private = private.chain(self.supervisor.pipe().map(|pipe| pipe.as_fd()));
+        let pid = process::fork_worker(private, || self.work(generation, number))?;
+        self.watch.enter(pid, number);
+        Ok(pid)
+    }
+
+    /// In the worker's process.
+    fn work(&self, generation: u64, number: usize) -> i32 {
+        let table = self.watch.table();
+        let words = match self.workers_words.as_fd().try_clone_to_owned() {
+            Ok(pipe) => Words::new(pipe),
+            Err(error) => return cannot_boot(&error),
+        };
+        let arbiter = std::os::unix::process::parent_id();
+        let place = table.place(number, generation);
+        let station = Station { arbiter, number, place, words };
+        match self.generations.get(&generation) {
+            None => self.host.work(station),
+            Some(program) => {
+                let listener = self.host.listener();
+                let handover = Handover::new(&station, generation, table, listener, program);
+                cannot_boot(&self.program.execute(program, &handover))
             }
         }
-        if child {
-            events.extend(
-                std::iter::from_fn(process::reap).map(|(pid, end)| Event::Exited(pid, end)),
-            );
+    }
+
+    /// What has happened until something has, or may have: at least a tick.
+    fn wait(&mut self, core: &Core) -> io::Result<Vec<Event>> {
+        let until = core.next_wakeup().map_or(self.watch.next(), |at| at.min(self.watch.next()));
+        let timeout = until.saturating_duration_since(Instant::now());
+        let (signals, words) = (self.signals.as_fd(), self.words.as_fd());
+        // Without a control socket, the signals twice.
+        let control = self.control.map_or(signals, AsFd::as_fd);
+        let readable = wait_readable([signals, words, control], Some(timeout))?;
+        let mut events = vec![Event::Tick];
+        if readable[1] {
+            events.extend(self.hear()?);
         }
+        self.take_signals(&mut events);
+        if let (Some(control), true) = (self.control, readable[2]) {
+            control.answer(&status::status(core, &self.watch, self.started));
+        }
+        events.extend(self.look(core));
         Ok(events)
     }
-}
 
-/// One line for whatever the operator did not ask for.
-fn note(core: &Core, event: Event) {
-    match event {
-        Event::Exited(pid, end) if core.is_worker(pid) && !core.is_leaving(pid) => match end {
-            End::Code(code) => log::error!("worker {pid} has exited with code {code}"),
-            End::Signal(9) => log::error!("worker {pid} was killed by signal 9, not by us"),
-            End::Signal(signal) => log::error!("worker {pid} was killed by signal {signal}"),
-        },
-        Event::Exited(pid, End::Signal(9)) if core.is_worker(pid) => {
-            log::warning!("worker {pid} did not stop in time and was killed");
-        }
-        Event::Asked(request) => log::info!("{}", describe(request)),
-        _ => {}
-    }
-}
-
-fn describe(request: core::Request) -> &'static str {
-    match request {
-        core::Request::Stop => "stopping: workers finish their requests",
-        core::Request::Quit => "stopping at once",
-        core::Request::Reload => "replacing the workers one by one",
-        core::Request::More => "one worker more",
-        core::Request::Less => "one worker less",
-    }
-}
-
-/// Whoever started us, if it wants to hear of us.
-struct Supervisor {
-    ready: Option<File>,
-}
-
-impl Supervisor {
-    const READY_FD: &str = "FOREBAY_READY_FD";
-    const SUPERVISED: &str = "FOREBAY_SUPERVISED";
-
-    fn from_environment() -> io::Result<Supervisor> {
-        let variable = |name| std::env::var(name).ok();
-        if variable(Self::SUPERVISED).as_deref() == Some("1") {
-            process::end_with_parent()?;
-        }
-        let ready = match variable(Self::READY_FD).map(|text| text.parse()) {
-            None => None,
-            Some(Ok(fd)) if fd > 2 => Some(File::from(process::inherited(fd)?)),
-            Some(_) => return Err(io::Error::other("FOREBAY_READY_FD is not a descriptor")),
+    /// All that was said until now: a signal that comes later must not overtake it.
+    fn hear(&mut self) -> io::Result<Vec<Event>> {
+        let mut said = [0; 512];
+        // Words are written whole, so they are read whole (pipe(7)).
+        let count = self.words.read(&mut said)?;
+        let (words, _) = said[..count].as_chunks();
+        let event = |(pid, word)| match word {
+            Word::Booted => Event::Booted(pid),
+            Word::Ready => Event::Ready(pid),
+            Word::Spent => Event::Spent(pid),
         };
-        process::forget_environment(&[Self::READY_FD, Self::SUPERVISED]);
-        Ok(Supervisor { ready })
+        Ok(words.iter().filter_map(|&word| Words::understand(word)).map(event).collect())
     }
 
-    /// Says so, and closes the pipe.
-    fn tell_ready(&mut self) {
-        if let Some(mut pipe) = self.ready.take() {
-            // A supervisor that no longer listens has other sorrows.
-            let _ = pipe.write_all(b"READY\n");
+    fn take_signals(&mut self, events: &mut Vec<Event>) {
+        let mut child = false;
+        while let Some(signal) = self.signals.next() {
+            let request = match signal {
+                Signal::Child => {
+                    child = true;
+                    continue;
+                }
+                Signal::Stop => Request::Stop,
+                Signal::Quit => Request::Quit,
+                Signal::More => Request::More,
+                Signal::Less => Request::Less,
+                Signal::Reload => match self.host.settings() {
+                    Ok(settings) => Request::Reload(settings.targets),
+                    Err(error) => {
+                        log::error!("the reload has failed, the old workers stay: {error}");
+                        continue;
+                    }
+                },
+                Signal::Reopen => {
+                    log::reopen();
+                    Request::Reopen
+                }
+                // The size of a terminal's window has changed, and nobody has asked for anything.
+                Signal::Rest if process::has_terminal() => continue,
+                Signal::Rest => Request::Rest,
+                Signal::Ignored => {
+                    log::info!("USR2 has no meaning here yet");
+                    continue;
+                }
+            };
+            events.push(Event::Asked(request));
+        }
+        if child {
+            let reaped = std::iter::from_fn(process::reap);
+            events.extend(reaped.map(|(pid, end)| Event::Exited(pid, end)));
         }
     }
+
+    fn look(&mut self, core: &Core) -> Vec<Event> {
+        let mut events = Vec::new();
+        for sight in self.watch.look(Instant::now()) {
+            let (pid, event) = match sight {
+                Sight::Overdue { pid, .. } => (pid, Event::Overdue(pid)),
+                Sight::TooLarge { pid, .. } => (pid, Event::Spent(pid)),
+            };
+            let is_known = |worker: &member::Worker| match sight {
+                Sight::Overdue { .. } => worker.overdue,
+                Sight::TooLarge { .. } => worker.spent || worker.is_leaving(),
+            };
+            if core.worker(pid).is_some_and(|worker| !is_known(worker)) {
+                notes::sight(&sight);
+                events.push(event);
+            }
+        }
+        events
+    }
+}
+
+fn cannot_boot(error: &io::Error) -> i32 {
+    log::error!("cannot boot: {error}");
+    CANNOT_BOOT
 }
 
 fn subsecond_nanos() -> u32 {
     let now = std::time::SystemTime::now();
     now.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.subsec_nanos())
 }
+
+/// Workers that can live at a time, those that are leaving included.
+const PLACES: usize = 4096;

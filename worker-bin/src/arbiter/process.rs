@@ -3,8 +3,7 @@
 //! Owns the system calls. Must not decide anything.
 #![allow(unsafe_code)]
 
-pub(crate) use super::core::Pid;
-use super::core::{End, Kill, Request};
+use super::events::{End, Kill, Pid};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,20 +11,33 @@ use std::time::Duration;
 
 /// The signals for the arbiter, blocked and read from a descriptor.
 #[derive(Debug)]
-pub(super) struct Signals(OwnedFd);
+pub(crate) struct Signals(OwnedFd);
 
-/// What a signal means.
+/// A signal, by its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Signal {
-    /// A child has ended.
+    /// CHLD: a child has ended.
     Child,
-    Asked(Request),
-    /// USR1, USR2: caught, so that they do not kill, but without a meaning yet.
-    Ignored(i32),
+    /// TERM.
+    Stop,
+    /// INT, QUIT.
+    Quit,
+    /// HUP.
+    Reload,
+    /// TTIN.
+    More,
+    /// TTOU.
+    Less,
+    /// WINCH.
+    Rest,
+    /// USR1.
+    Reopen,
+    /// USR2: caught, so that it does not kill, but without a meaning yet.
+    Ignored,
 }
 
 impl Signals {
-    const ALL: [libc::c_int; 9] = [
+    const ALL: [libc::c_int; 10] = [
         libc::SIGCHLD,
         libc::SIGTERM,
         libc::SIGINT,
@@ -35,9 +47,10 @@ impl Signals {
         libc::SIGTTOU,
         libc::SIGUSR1,
         libc::SIGUSR2,
+        libc::SIGWINCH,
     ];
 
-    pub(super) fn new() -> io::Result<Signals> {
+    pub(crate) fn new() -> io::Result<Signals> {
         // SAFETY: `set` is initialised by sigemptyset before it is used, and lives through the
         // calls. The descriptor is new and ours.
         unsafe {
@@ -68,12 +81,14 @@ impl Signals {
         };
         Some(match info.ssi_signo.cast_signed() {
             libc::SIGCHLD => Signal::Child,
-            libc::SIGTERM => Signal::Asked(Request::Stop),
-            libc::SIGINT | libc::SIGQUIT => Signal::Asked(Request::Quit),
-            libc::SIGHUP => Signal::Asked(Request::Reload),
-            libc::SIGTTIN => Signal::Asked(Request::More),
-            libc::SIGTTOU => Signal::Asked(Request::Less),
-            other => Signal::Ignored(other),
+            libc::SIGTERM => Signal::Stop,
+            libc::SIGINT | libc::SIGQUIT => Signal::Quit,
+            libc::SIGHUP => Signal::Reload,
+            libc::SIGTTIN => Signal::More,
+            libc::SIGTTOU => Signal::Less,
+            libc::SIGWINCH => Signal::Rest,
+            libc::SIGUSR1 => Signal::Reopen,
+            _ => Signal::Ignored,
         })
     }
 }
@@ -136,11 +151,32 @@ pub(crate) fn has_ended(child: Pid) -> bool {
 
 /// Signals a worker. That it is gone already will be seen when it is reaped.
 pub(super) fn signal(pid: Pid, kill: Kill) {
-    let signal = match kill {
-        Kill::Gracefully => libc::SIGTERM,
-        Kill::Quickly => libc::SIGQUIT,
-        Kill::Forcibly => libc::SIGKILL,
-    };
+    send(
+        pid,
+        match kill {
+            Kill::Gracefully => libc::SIGTERM,
+            Kill::Interrupt if catches(pid, libc::SIGABRT) => libc::SIGABRT,
+            Kill::Interrupt => libc::SIGTERM,
+            Kill::Quickly => libc::SIGQUIT,
+            Kill::Forcibly => libc::SIGKILL,
+        },
+    );
+}
+
+/// Has a worker open its log file anew.
+pub(super) fn reopen_log(pid: Pid) {
+    send(pid, libc::SIGUSR1);
+}
+
+/// Whether this process has a handler for the signal (proc_pid_status(5), `SigCgt`).
+fn catches(pid: Pid, signal: libc::c_int) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & 1 << (signal - 1) != 0)
+}
+
+fn send(pid: Pid, signal: libc::c_int) {
     // SAFETY: a system call without pointers; the pid is of an unreaped child.
     unsafe { libc::kill(pid, signal) };
 }
@@ -155,8 +191,32 @@ pub(super) fn end_with_parent() -> io::Result<()> {
     Ok(())
 }
 
+/// Gives this process the short name that ps and top show; more than 15 bytes are cut off.
+pub(crate) fn set_name(name: &str) {
+    let Ok(name) = std::ffi::CString::new(name) else { return };
+    // SAFETY: prctl(2) reads at most 16 bytes of a string that lives through the call.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+}
+
+/// Bytes.
+pub(super) fn page_size() -> u64 {
+    // SAFETY: a system call without pointers.
+    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}
+
+/// Whether a terminal can send us signals that nobody has meant.
+pub(super) fn has_terminal() -> bool {
+    std::fs::File::open("/dev/tty").is_ok()
+}
+
+/// Lets a descriptor survive exec(2).
+pub(super) fn keep_on_exec(fd: RawFd) -> io::Result<()> {
+    // SAFETY: a system call, which fails on a number that is no open descriptor.
+    check(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) })
+}
+
 /// Takes over a descriptor that the supervisor has passed by number.
-pub(super) fn inherited(fd: RawFd) -> io::Result<OwnedFd> {
+pub(crate) fn inherited(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: system calls that fail on a number that is no open descriptor; an open one was
     // named as ours by the supervisor, and nobody else in this process knows of it.
     unsafe {
@@ -166,7 +226,7 @@ pub(super) fn inherited(fd: RawFd) -> io::Result<OwnedFd> {
 }
 
 /// Forgets what was meant for this process and not for its children.
-pub(super) fn forget_environment(names: &[&str]) {
+pub(crate) fn forget_environment(names: &[&str]) {
     for name in names {
         // SAFETY: the arbiter is single-threaded.
         unsafe { std::env::remove_var(name) };
@@ -187,6 +247,8 @@ fn become_worker<'fd>(arbiter: u32, not_for_workers: impl Iterator<Item = Borrow
         for signal in (1..=libc::SIGRTMAX()).filter(|signal| !kept.contains(signal)) {
             libc::signal(signal, libc::SIG_DFL);
         }
+        // Until the worker handles it: to open a log file anew must not kill it.
+        libc::signal(libc::SIGUSR1, libc::SIG_IGN);
         let mut set: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut set);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut());
@@ -228,4 +290,18 @@ fn wait(child: Pid) -> Option<(Pid, End)> {
 
 fn check(result: libc::c_int) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handlers_are_seen() {
+        let own = std::process::id().cast_signed();
+        // Rust's runtime reports stack overflows.
+        assert!(catches(own, libc::SIGSEGV));
+        assert!(!catches(own, libc::SIGABRT));
+        assert!(!catches(-1, libc::SIGSEGV));
+    }
 }

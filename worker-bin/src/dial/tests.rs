@@ -134,6 +134,22 @@ fn a_refusal_is_tried_again() {
 }
 
 #[test]
+fn who_has_served_comes_back_at_once() {
+    let begun = Instant::now();
+    let accepted = with_worker(|path, _| {
+        let listener = UnixListener::bind(path).unwrap();
+        for _ in 0..100 {
+            let mut slot = Slot::upgrade(&listener);
+            slot.0.write_all(GET).unwrap();
+            assert_eq!(slot.read(ANSWER.len()), ANSWER);
+        }
+    });
+    assert_eq!(accepted, 100);
+    // With a pause each time it would be a minute and a half.
+    assert!(begun.elapsed() < Duration::from_secs(30));
+}
+
+#[test]
 fn stopping_does_not_wait_for_an_edge() {
     assert_eq!(with_worker(|_, _| {}), 0, "no socket");
     with_worker(|path, _| {
@@ -156,16 +172,8 @@ fn a_panic_in_one_slot_is_nothing_to_the_others() {
         _ => Response::stream(Bomb),
     };
     thread::scope(|scope| {
-        let worker = scope.spawn(|| {
-            crate::threads::run(
-                2,
-                &stop,
-                || {},
-                |mut ready| {
-                    serve(&path, &app, &stop, || ready.tell());
-                },
-            )
-        });
+        let worker =
+            scope.spawn(|| crate::threads::run(2, &stop, |_| serve(&path, &app, &stop, || {})));
         let mut slots = [Slot::upgrade(&listener), Slot::upgrade(&listener)];
         slots[0].0.write_all(b"GET /panic HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
         let expected = b"HTTP/1.1 500 ";

@@ -54,7 +54,9 @@ impl Terms<'_> {
 pub(crate) enum Outcome {
     /// Another request may follow.
     Next,
-    /// It is of no use any more.
+    /// It is of no use any more after this one.
+    Last,
+    /// It has ended without a request.
     Ended,
     /// The wish to stop came first; no request was begun.
     Stopped,
@@ -106,12 +108,12 @@ impl Exchanger {
     fn answer(&mut self, socket: &Socket, response: Response, reply: Reply) -> Outcome {
         match self.sender.send(socket, response, reply) {
             Ok(true) => Outcome::Next,
-            Ok(false) => Outcome::Ended,
+            Ok(false) => Outcome::Last,
             Err(error) => {
                 if error.is_ours {
                     log::error!("a response was cut short: {}", error.cause);
                 }
-                Outcome::Ended
+                Outcome::Last
             }
         }
     }

@@ -3,5 +3,10 @@
 
 mod edge;
 mod listen;
+mod load;
+mod reload;
+mod settings;
+mod signals;
 mod support;
 mod threads;
+mod watch;

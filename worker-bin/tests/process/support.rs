@@ -24,10 +24,14 @@ impl Program {
     }
 
     pub(crate) fn spawn(command: &mut Command) -> Program {
-        for name in ["FOREBAY_EDGE", "WEB_CONCURRENCY", "FOREBAY_READY_FD", "FOREBAY_SUPERVISED"] {
+        let inherited = std::env::vars_os().map(|(name, _)| name);
+        for name in inherited.filter(|name| name.as_encoded_bytes().starts_with(b"FOREBAY_")) {
             if !command.get_envs().any(|(set, _)| set == name) {
                 command.env_remove(name);
             }
+        }
+        if !command.get_envs().any(|(set, _)| set == "WEB_CONCURRENCY") {
+            command.env_remove("WEB_CONCURRENCY");
         }
         Program(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
     }
@@ -116,17 +120,25 @@ impl Edge {
 
     /// Accepts the next worker that dials in.
     pub(crate) fn slot(&self) -> Slot {
+        self.try_slot().expect("an upgrade to forebay-slot/1")
+    }
+
+    /// None: whoever dialled in was no worker, or left at once.
+    pub(crate) fn try_slot(&self) -> Option<Slot> {
         let (stream, _) = self.listener.accept().unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut slot = Slot(stream);
-        assert!(slot.head().contains("Upgrade: forebay-slot/1"));
-        slot.send(
-            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
-             Upgrade: forebay-slot/1\r\n\r\n",
-        );
-        slot
+        if !slot.try_head().is_ok_and(|head| head.contains("Upgrade: forebay-slot/1")) {
+            return None;
+        }
+        // A worker that was told to stop meanwhile does not read it.
+        let _ = slot.0.write_all(SWITCHING.as_bytes());
+        Some(slot)
     }
 }
+
+const SWITCHING: &str =
+    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: forebay-slot/1\r\n\r\n";
 
 /// The edge's end of a slot.
 pub(crate) struct Slot(pub(crate) UnixStream);
@@ -165,12 +177,81 @@ impl Slot {
     }
 
     fn head(&mut self) -> String {
+        self.try_head().unwrap()
+    }
+
+    fn try_head(&mut self) -> std::io::Result<String> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
-            self.0.read_exact(&mut byte).unwrap();
+            self.0.read_exact(&mut byte)?;
             head.extend_from_slice(&byte);
         }
-        String::from_utf8(head).unwrap()
+        Ok(String::from_utf8(head).unwrap())
+    }
+}
+
+/// Until there is no such process.
+pub(crate) fn wait_for_end_of(pid: u32) {
+    let until = Instant::now() + PATIENCE;
+    while std::path::Path::new(&format!("/proc/{pid}")).exists() {
+        assert!(Instant::now() < until, "process {pid} stays");
+        std::thread::yield_now();
+    }
+}
+
+/// The program at a path of its own, where another one can be put in its place.
+pub(crate) struct Deployed {
+    directory: TempDir,
+}
+
+impl Deployed {
+    pub(crate) fn new() -> Deployed {
+        let deployed = Deployed { directory: tempfile::tempdir().unwrap() };
+        deployed.restore();
+        deployed
+    }
+
+    /// For other users, too.
+    pub(crate) fn readable() -> Deployed {
+        use std::os::unix::fs::PermissionsExt;
+        let deployed = Deployed::new();
+        let everybody = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(deployed.directory.path(), everybody).unwrap();
+        deployed
+    }
+
+    pub(crate) fn start(&self, arguments: &[&str]) -> Program {
+        Program::spawn(Command::new(self.path()).args(arguments))
+    }
+
+    pub(crate) fn restore(&self) {
+        let new = self.directory.path().join("new");
+        let program = env!("CARGO_BIN_EXE_worker-bin");
+        // A copy might be busy: a child of another test that has just been forked can hold it.
+        if std::fs::hard_link(program, &new).is_err() {
+            std::fs::copy(program, &new).unwrap();
+        }
+        std::fs::rename(new, self.path()).unwrap();
+    }
+
+    pub(crate) fn replace_by_script(&self, text: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        let new = self.directory.path().join("new");
+        // By another process, for the same reason.
+        let script = "printf %s \"$1\" > \"$0\"";
+        assert!(
+            Command::new("sh").args(["-c", script]).arg(&new).arg(text).status().unwrap().success()
+        );
+        std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::rename(new, self.path()).unwrap();
+    }
+
+    pub(crate) fn remove(&self) {
+        std::fs::remove_file(self.path()).unwrap();
+    }
+
+    fn path(&self) -> std::path::PathBuf {
+        self.directory.path().join("program")
     }
 }

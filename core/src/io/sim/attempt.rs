@@ -3,15 +3,14 @@
 //! Owns the step from an operation to its outcome, and waking who waits for one. Must not know
 //! when completions are delivered.
 
-use super::super::{Direction, Done, Fd, Interest, Op, Outgoing, Stat, Transit};
+use super::super::{Direction, Done, Fd, Interest, Op};
 use super::descriptors::{Descriptors, Object};
-use super::files::{self, Inode};
+use super::files::Inode;
 use super::operation::{self, Stage};
 use super::ring::{Ring, Waiter};
-use super::stream::Stream;
+use super::transfer::{fill, recv, send, send_file};
 use super::transit::TransitPool;
-use super::{Errno, Faults, Kernel, Random};
-use std::ffi::CStr;
+use super::{Errno, Faults, Kernel, disk};
 use std::mem;
 use std::rc::Rc;
 
@@ -102,6 +101,7 @@ impl Kernel {
         let op = &self.rings[ring].operations[index].op;
         let (Op::Recv { fd, .. }
         | Op::Fill { fd, .. }
+        | Op::FillWithFile { fd, .. }
         | Op::Send { fd, .. }
         | Op::SendIfSilent { fd, .. }
         | Op::SendFile { fd, .. }) = *op
@@ -120,8 +120,14 @@ impl Kernel {
 
     /// Turns that the answer takes because the file was not in memory.
     fn cold_turns(&mut self, done: &Done) -> usize {
-        let touches_files =
-            matches!(done, Done::OpenFile { .. } | Done::StatFile { .. } | Done::ReadFile { .. });
+        let touches_files = matches!(
+            done,
+            Done::OpenFile { .. }
+                | Done::StatFile { .. }
+                | Done::ReadFile { .. }
+                | Done::CreateFile { .. }
+                | Done::WriteFile { .. }
+        );
         if touches_files && self.random.chance(self.faults.cold) {
             return self.random.within(Faults::COLD);
         }
@@ -180,15 +186,21 @@ impl Kernel {
                 let result = fill(stream, buf, random, faults)?;
                 Done::Fill { buf: mem::take(buf), result }
             }
+            Op::FillWithFile { fd, buf, .. } => {
+                let stream = &mut streams[stream_index(descriptors, *fd)];
+                let result = fill(stream, buf, random, faults)?;
+                let passed = disk::accept(&stream.take_files(), descriptors);
+                Done::FillWithFile { buf: mem::take(buf), passed, result }
+            }
             Op::Send { fd, out, .. } => {
                 let stream = &mut streams[stream_index(descriptors, *fd)];
-                let result = send(stream, out, random, faults)?;
+                let result = send(stream, out, descriptors, random, faults)?;
                 Done::Send { out: mem::take(out), result }
             }
             Op::SendIfSilent { fd, out } => {
                 let stream = &mut streams[stream_index(descriptors, *fd)];
                 let result = match stream.unread() {
-                    0 => send(stream, out, random, faults)?,
+                    0 => send(stream, out, descriptors, random, faults)?,
                     _ => Err(Errno(libc::EBUSY)),
                 };
                 Done::Send { out: mem::take(out), result }
@@ -205,31 +217,7 @@ impl Kernel {
                 let wanted = *interest == Interest::Hangup || stream.gone();
                 stream.hung_up().then_some(Done::Poll { result: Ok(wanted) })?
             }
-            Op::OpenFile { root, path } => {
-                let found = look_up(descriptors, root.fd(), path);
-                let opened = |(inode, stat)| (descriptors.open(Object::File(inode)), stat);
-                Done::OpenFile { result: found.map(opened) }
-            }
-            Op::StatFile { root, path } => {
-                let found = look_up(descriptors, root.fd(), path);
-                Done::StatFile { result: found.map(|(_, stat)| stat) }
-            }
-            Op::ReadFile { file, buf, offset } => {
-                let inode = inode(descriptors, file.fd());
-                let spare = buf.capacity() - buf.len();
-                let most = random.maybe_part(faults.short_receive, spare);
-                let result = inode.read(*offset, most, |bytes| {
-                    buf.extend_from_slice(bytes);
-                    bytes.len()
-                });
-                Done::ReadFile { buf: mem::take(buf), result }
-            }
-            Op::StatOpen { file } => {
-                Done::StatOpen { result: Ok(inode(descriptors, file.fd()).stat()) }
-            }
-            Op::Shutdown { .. } | Op::Close { .. } | Op::Cancel { .. } => {
-                unreachable!("performed when submitted")
-            }
+            _ => return Some(self.perform_on_file(ring, index)),
         })
     }
 
@@ -251,7 +239,9 @@ impl Kernel {
             Object::Stream(stream) => {
                 let stream = &mut self.streams[stream];
                 let list = match operation.op {
-                    Op::Recv { .. } | Op::Fill { .. } => &mut stream.receivers,
+                    Op::Recv { .. } | Op::Fill { .. } | Op::FillWithFile { .. } => {
+                        &mut stream.receivers
+                    }
                     Op::Send { .. } | Op::SendIfSilent { .. } | Op::SendFile { .. } => {
                         &mut stream.senders
                     }
@@ -290,89 +280,9 @@ fn stream_index(descriptors: &Descriptors, fd: Fd) -> usize {
     }
 }
 
-fn inode(descriptors: &Descriptors, fd: Fd) -> &Rc<Inode> {
+pub(super) fn inode(descriptors: &Descriptors, fd: Fd) -> &Rc<Inode> {
     match descriptors.object(fd) {
         Object::File(inode) => inode,
         other => unreachable!("{other:?} was checked when submitted"),
     }
-}
-
-fn look_up(descriptors: &Descriptors, root: Fd, path: &CStr) -> Result<(Rc<Inode>, Stat), Errno> {
-    let inode = files::resolve(inode(descriptors, root), path.to_bytes())?;
-    let stat = inode.stat();
-    Ok((inode, stat))
-}
-
-fn recv(
-    stream: &mut Stream,
-    pool: &mut TransitPool,
-    poll_first: bool,
-    random: &mut Random,
-    faults: &Faults,
-) -> Option<Result<Option<Transit>, Errno>> {
-    let readable = stream.readable();
-    // Linux chooses the buffer before it looks for data, unless it polls first.
-    if !readable && (poll_first || !pool.is_empty()) {
-        return None;
-    }
-    if pool.is_empty() || random.chance(faults.no_buffers) {
-        return Some(Err(Errno(libc::ENOBUFS)));
-    }
-    let most = random.maybe_part(faults.short_receive, pool.bytes());
-    Some(pool.fill(|buf| {
-        let mut rest = buf;
-        stream.receive(most, |piece| {
-            let (start, end) = mem::take(&mut rest).split_at_mut(piece.len());
-            start.copy_from_slice(piece);
-            rest = end;
-        })
-    }))
-}
-
-fn fill(
-    stream: &mut Stream,
-    buf: &mut Vec<u8>,
-    random: &mut Random,
-    faults: &Faults,
-) -> Option<Result<usize, Errno>> {
-    if !stream.readable() {
-        return None;
-    }
-    let most = random.maybe_part(faults.short_receive, buf.capacity() - buf.len());
-    Some(stream.receive(most, |piece| buf.extend_from_slice(piece)))
-}
-
-fn send(
-    stream: &mut Stream,
-    out: &mut Outgoing,
-    random: &mut Random,
-    faults: &Faults,
-) -> Option<Result<usize, Errno>> {
-    if out.remaining() == 0 {
-        return Some(Ok(0));
-    }
-    if !stream.writable() {
-        return None;
-    }
-    let most = random.maybe_part(faults.short_send, out.remaining().min(stream.room()));
-    let result = stream.send(out.slices(), most);
-    if let Ok(count) = result {
-        out.advance(count);
-    }
-    Some(result)
-}
-
-fn send_file(
-    stream: &mut Stream,
-    inode: &Inode,
-    offset: u64,
-    most: usize,
-) -> Option<Result<usize, Errno>> {
-    let moved = inode.read(offset, most, |bytes| match bytes {
-        [] => Some(Ok(0)),
-        _ if !stream.writable() => None,
-        _ => Some(stream.send([bytes, &[]], bytes.len())),
-    });
-    // sendfile(2) says EINVAL of what it cannot read.
-    moved.unwrap_or(Some(Err(Errno(libc::EINVAL))))
 }

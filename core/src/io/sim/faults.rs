@@ -30,6 +30,10 @@ pub(crate) struct Faults {
     pub(crate) cold: u16,
     /// An operation other than accepting fails with `ENOMEM`.
     pub(crate) no_memory: u16,
+    /// Making or writing a file fails: `ENOSPC`, or `EIO`.
+    pub(crate) disk: u16,
+    /// A write takes only part of its bytes.
+    pub(crate) short_write: u16,
     /// A turn delivers nothing though something is there.
     pub(crate) early_return: u16,
 }
@@ -59,6 +63,8 @@ impl Faults {
             accept_end: 60,
             cold: 250,
             no_memory: 2,
+            disk: 20,
+            short_write: 250,
             early_return: 100,
         }
     }

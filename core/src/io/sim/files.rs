@@ -66,6 +66,23 @@ impl SimKernel {
         });
     }
 
+    /// A file without a name, for a peer to pass on; `readable`: it is open for reading.
+    pub(crate) fn loose_file(&self, bytes: impl Into<Vec<u8>>, readable: bool) -> SimFile {
+        let mut kernel = self.kernel_mut();
+        let now = kernel.timestamp();
+        SimFile { inode: kernel.files.inode(Node::Regular(bytes.into()), now), readable }
+    }
+
+    /// Something to pass on that is no regular file.
+    pub(crate) fn loose_directory(&self) -> SimFile {
+        SimFile { inode: self.kernel().files.root(), readable: true }
+    }
+
+    /// How many more bytes can be written to files; without end at first.
+    pub(crate) fn set_disk_space(&self, bytes: u64) {
+        self.kernel_mut().files.space = bytes;
+    }
+
     fn change_files(&self, change: impl FnOnce(&mut FileSystem, Timestamp)) {
         let mut kernel = self.kernel_mut();
         let now = kernel.timestamp();
@@ -73,9 +90,25 @@ impl SimKernel {
     }
 }
 
+/// A file that somebody has open on the other end of a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct SimFile {
+    pub(super) inode: Rc<Inode>,
+    pub(super) readable: bool,
+}
+
+impl SimFile {
+    /// At most `len` bytes from `offset` on (pread(2)).
+    pub(crate) fn read(&self, offset: u64, len: usize) -> Vec<u8> {
+        self.inode.read(offset, len, <[u8]>::to_vec).expect("a regular file")
+    }
+}
+
 pub(super) struct FileSystem {
     root: Rc<Inode>,
     inodes: u64,
+    /// Bytes that can still be written.
+    space: u64,
 }
 
 #[derive(Debug)]
@@ -101,11 +134,41 @@ enum Node {
 impl FileSystem {
     pub(super) fn new(now: Timestamp) -> FileSystem {
         let node = Node::Directory(BTreeMap::new());
-        FileSystem { root: Inode::new(ROOT_INODE, node, now), inodes: ROOT_INODE }
+        FileSystem { root: Inode::new(ROOT_INODE, node, now), inodes: ROOT_INODE, space: u64::MAX }
     }
 
     pub(super) fn root(&self) -> Rc<Inode> {
         Rc::clone(&self.root)
+    }
+
+    /// A new file without a name.
+    pub(super) fn create(&mut self, now: Timestamp) -> Result<Rc<Inode>, Errno> {
+        match self.space {
+            0 => Err(Errno(libc::ENOSPC)),
+            _ => Ok(self.inode(Node::Regular(Vec::new()), now)),
+        }
+    }
+
+    /// pwrite(2) of as much as there is space for.
+    pub(super) fn write(
+        &mut self,
+        inode: &Inode,
+        offset: u64,
+        bytes: &[u8],
+        now: Timestamp,
+    ) -> Result<usize, Errno> {
+        let count = bytes.len().min(usize::try_from(self.space).unwrap_or(usize::MAX));
+        if count == 0 && !bytes.is_empty() {
+            return Err(Errno(libc::ENOSPC));
+        }
+        self.space -= count as u64;
+        let mut content = inode.content.borrow_mut();
+        let Node::Regular(old) = &mut content.node else { return Err(Errno(libc::EBADF)) };
+        let start = usize::try_from(offset).map_err(|_| Errno(libc::EFBIG))?;
+        old.resize(old.len().max(start + count), 0);
+        old[start..start + count].copy_from_slice(&bytes[..count]);
+        (content.mtime, content.ctime) = (now, now);
+        Ok(count)
     }
 
     fn inode(&mut self, node: Node, now: Timestamp) -> Rc<Inode> {

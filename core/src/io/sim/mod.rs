@@ -18,6 +18,7 @@
 mod attempt;
 mod backend;
 mod descriptors;
+mod disk;
 #[cfg(test)]
 mod echo;
 mod faults;
@@ -27,6 +28,7 @@ mod peer;
 mod pipe;
 mod ring;
 mod stream;
+mod transfer;
 mod transit;
 
 pub(crate) use backend::{BackendId, SimBackend};
@@ -34,6 +36,7 @@ pub(crate) use descriptors::DescriptorKind;
 #[cfg(test)]
 pub(crate) use echo::for_seeds;
 pub(crate) use faults::{Faults, Random};
+pub(crate) use files::SimFile;
 pub(crate) use peer::Peer;
 pub(crate) use stream::StreamKind;
 pub(crate) use transit::TransitSize;

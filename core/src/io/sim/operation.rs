@@ -2,7 +2,7 @@
 //!
 //! Owns what an operation carries. Must not know how it is performed.
 
-use super::super::{Done, Errno, Fd, Op, Token};
+use super::super::{Done, Errno, Fd, Op, Passed, Token};
 use super::descriptors::DescriptorKind;
 use std::collections::VecDeque;
 use std::mem;
@@ -50,6 +50,7 @@ pub(super) fn name(op: &Op) -> &'static str {
         Op::AcceptNow { .. } => "AcceptNow",
         Op::Recv { .. } => "Recv",
         Op::Fill { .. } => "Fill",
+        Op::FillWithFile { .. } => "FillWithFile",
         Op::Send { .. } => "Send",
         Op::SendIfSilent { .. } => "SendIfSilent",
         Op::SendFile { .. } => "SendFile",
@@ -57,6 +58,8 @@ pub(super) fn name(op: &Op) -> &'static str {
         Op::OpenFile { .. } => "OpenFile",
         Op::StatFile { .. } => "StatFile",
         Op::ReadFile { .. } => "ReadFile",
+        Op::CreateFile { .. } => "CreateFile",
+        Op::WriteFile { .. } => "WriteFile",
         Op::StatOpen { .. } => "StatOpen",
         Op::Shutdown { .. } => "Shutdown",
         Op::Close { .. } => "Close",
@@ -70,14 +73,19 @@ pub(super) fn descriptors(op: &Op) -> [Option<Fd>; 2] {
         Op::Accept { listener: fd } | Op::AcceptNow { listener: fd } => [Some(*fd), None],
         Op::Recv { fd, .. }
         | Op::Fill { fd, .. }
-        | Op::Send { fd, .. }
-        | Op::SendIfSilent { fd, .. }
+        | Op::FillWithFile { fd, .. }
         | Op::Poll { fd, .. } => [Some(*fd), None],
+        Op::Send { fd, out, .. } | Op::SendIfSilent { fd, out } => {
+            [Some(*fd), out.file_due().map(|file| file.fd())]
+        }
         Op::SendFile { fd, file, .. } => [Some(*fd), Some(file.fd())],
         Op::OpenFile { root: file, .. } | Op::StatFile { root: file, .. } => {
             [Some(file.fd()), None]
         }
-        Op::ReadFile { file, .. } | Op::StatOpen { file } => [Some(file.fd()), None],
+        Op::ReadFile { file, .. } | Op::WriteFile { file, .. } | Op::StatOpen { file } => {
+            [Some(file.fd()), None]
+        }
+        Op::CreateFile { .. } => [None, None],
         Op::Shutdown { .. } | Op::Close { .. } | Op::Cancel { .. } => [None, None],
     }
 }
@@ -95,13 +103,15 @@ pub(super) fn expected(op: &Op) -> [Option<DescriptorKind>; 2] {
     use DescriptorKind::{File, Listener, Stream};
     match op {
         Op::Accept { .. } | Op::AcceptNow { .. } => [Some(Listener), None],
-        Op::Recv { .. } | Op::Fill { .. } | Op::Send { .. } | Op::SendIfSilent { .. } => {
-            [Some(Stream), None]
-        }
+        Op::Recv { .. } | Op::Fill { .. } | Op::FillWithFile { .. } => [Some(Stream), None],
+        Op::Send { .. } | Op::SendIfSilent { .. } => [Some(Stream), Some(File)],
         Op::SendFile { .. } => [Some(Stream), Some(File)],
-        Op::OpenFile { .. } | Op::StatFile { .. } | Op::ReadFile { .. } | Op::StatOpen { .. } => {
-            [Some(File), None]
-        }
+        Op::OpenFile { .. }
+        | Op::StatFile { .. }
+        | Op::ReadFile { .. }
+        | Op::WriteFile { .. }
+        | Op::StatOpen { .. } => [Some(File), None],
+        Op::CreateFile { .. } => [None, None],
         Op::Poll { .. } | Op::Shutdown { .. } | Op::Close { .. } | Op::Cancel { .. } => {
             [None, None]
         }
@@ -116,6 +126,10 @@ pub(super) fn failure(op: &mut Op, errno: Errno) -> Done {
         }
         Op::Recv { .. } => Done::Recv { result: Err(errno) },
         Op::Fill { buf, .. } => Done::Fill { buf: mem::take(buf), result: Err(errno) },
+        Op::FillWithFile { buf, .. } => {
+            let (buf, passed) = (mem::take(buf), Passed::Nothing);
+            Done::FillWithFile { buf, passed, result: Err(errno) }
+        }
         Op::Send { out, .. } | Op::SendIfSilent { out, .. } => {
             Done::Send { out: mem::take(out), result: Err(errno) }
         }
@@ -124,6 +138,8 @@ pub(super) fn failure(op: &mut Op, errno: Errno) -> Done {
         Op::OpenFile { .. } => Done::OpenFile { result: Err(errno) },
         Op::StatFile { .. } => Done::StatFile { result: Err(errno) },
         Op::ReadFile { buf, .. } => Done::ReadFile { buf: mem::take(buf), result: Err(errno) },
+        Op::CreateFile { .. } => Done::CreateFile { result: Err(errno) },
+        Op::WriteFile { out, .. } => Done::WriteFile { out: mem::take(out), result: Err(errno) },
         Op::StatOpen { .. } => Done::StatOpen { result: Err(errno) },
         Op::Shutdown { .. } | Op::Close { .. } | Op::Cancel { .. } => {
             unreachable!("these have no answer")

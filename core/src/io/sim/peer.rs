@@ -5,6 +5,7 @@
 use super::super::Fd;
 use super::attempt::{Event, wake_all};
 use super::descriptors::Object;
+use super::files::SimFile;
 use super::stream::{Stream, StreamKind};
 use super::{Kernel, Listener, SimKernel};
 use std::collections::VecDeque;
@@ -65,6 +66,20 @@ impl Peer {
             let event = if stream.hung_up() { Event::End } else { Event::Data };
             (count, (count > 0).then_some(event))
         })
+    }
+
+    /// As `send`; the files come with the first byte (`SCM_RIGHTS`), if that is sent.
+    pub(crate) fn send_with(&self, bytes: &[u8], files: Vec<SimFile>) -> usize {
+        let has_room = self.with(|stream| (stream.peer_has_room(), None));
+        if has_room {
+            self.with(|stream| (stream.peer_attach(files), None));
+        }
+        self.send(bytes)
+    }
+
+    /// The files that have come with the bytes received so far.
+    pub(crate) fn take_files(&self) -> Vec<SimFile> {
+        self.with(|stream| (stream.peer_take_files(), None))
     }
 
     /// Everything that has arrived.

@@ -1,7 +1,9 @@
 //! One direction of a simulated connection: a bounded queue of bytes.
 //!
-//! Owns the bound. Must not know what the ends of a connection mean.
+//! Owns the bound, and the files that travel with the bytes. Must not know what the ends of a
+//! connection mean.
 
+use super::files::SimFile;
 use std::collections::VecDeque;
 
 #[derive(Debug)]
@@ -10,11 +12,16 @@ pub(super) struct Pipe {
     capacity: usize,
     /// Its writer has ended it.
     pub(super) finished: bool,
+    /// Bytes that have been read.
+    read: u64,
+    /// Files, each with the byte that it comes with.
+    files: VecDeque<(u64, SimFile)>,
 }
 
 impl Pipe {
     pub(super) fn new(capacity: usize) -> Pipe {
-        Pipe { bytes: VecDeque::new(), capacity, finished: false }
+        let (bytes, files) = (VecDeque::new(), VecDeque::new());
+        Pipe { bytes, capacity, finished: false, read: 0, files }
     }
 
     pub(super) fn free(&self) -> usize {
@@ -28,6 +35,26 @@ impl Pipe {
         count
     }
 
+    /// The files come with the next byte that is written.
+    pub(super) fn attach(&mut self, files: impl IntoIterator<Item = SimFile>) {
+        let at = self.read + self.bytes.len() as u64;
+        self.files.extend(files.into_iter().map(|file| (at, file)));
+    }
+
+    /// Bytes before the next file that comes with a later byte than the next one: one receive
+    /// does not bring the files of two sends.
+    pub(super) fn before_next_file(&self) -> usize {
+        let later =
+            self.files.iter().map(|(at, _)| at.saturating_sub(self.read)).find(|&at| at > 0);
+        later.map_or(usize::MAX, |at| at as usize)
+    }
+
+    /// The files of the bytes that have been read.
+    pub(super) fn take_files(&mut self) -> Vec<SimFile> {
+        let count = self.files.iter().take_while(|(at, _)| *at < self.read).count();
+        self.files.drain(..count).map(|(_, file)| file).collect()
+    }
+
     /// Gives at most `most` bytes to `sink`, in two pieces, either of which may be empty.
     pub(super) fn read(&mut self, most: usize, mut sink: impl FnMut(&[u8])) -> usize {
         let count = self.bytes.len().min(most);
@@ -36,6 +63,7 @@ impl Pipe {
         sink(&first[..of_first]);
         sink(&second[..count - of_first]);
         self.bytes.drain(..count);
+        self.read += count as u64;
         count
     }
 }

@@ -143,7 +143,8 @@ impl Kernel {
 
     fn begin(&mut self, ring: usize, token: Token, op: Op) -> usize {
         let what = operation::name(&op);
-        if let Op::Fill { buf, .. } | Op::ReadFile { buf, .. } = &op {
+        if let Op::Fill { buf, .. } | Op::FillWithFile { buf, .. } | Op::ReadFile { buf, .. } = &op
+        {
             assert!(buf.capacity() > buf.len(), "simulator: {what} without spare capacity");
         }
         if let Some(fd) = operation::sends_on(&op) {
@@ -266,11 +267,7 @@ impl Kernel {
             }
             let operation = self.release(ring, operation);
             let accepted = operation.accepted.iter().filter_map(|(result, _)| result.ok());
-            let opened = match operation.done {
-                Some(Done::OpenFile { result: Ok((fd, _)) }) => Some(fd),
-                Some(Done::Accept { result: Ok(fd), .. }) => Some(fd),
-                _ => None,
-            };
+            let opened = operation.done.as_ref().and_then(Done::descriptor);
             accepted.chain(opened).for_each(|fd| self.close(fd));
         }
     }

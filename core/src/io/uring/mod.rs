@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code)]
 
+mod ending;
 mod in_flight;
 mod operation;
 mod probe;
@@ -13,6 +14,7 @@ mod setup_error;
 #[cfg(test)]
 mod tests;
 
+use super::creation::Next;
 use super::transit::TransitPool;
 use super::{
     Backend, Completion, Done, Errno, Fd, Op, Peer, Time, Token, Transit, Wait, Wake, sys,
@@ -132,6 +134,14 @@ impl Uring {
         self.local.push_back(Completion { token, done });
     }
 
+    /// Performs an operation of which the ring only says when, or lets it wait.
+    fn perform_or_start(&mut self, token: Token, mut op: Op) {
+        match operation::perform(&mut op) {
+            Some(done) => self.local.push_back(Completion { token, done }),
+            None => self.start(token, op),
+        }
+    }
+
     /// Answers with `result` unless that says that waiting is needed.
     fn conclude_or_start(&mut self, token: Token, op: Op, result: Result<usize, Errno>) {
         match result {
@@ -223,20 +233,27 @@ impl Uring {
             return None;
         };
         let token = entry.token;
-        let result = match entry.op {
+        let result = match &mut entry.op {
             Op::Accept { .. } if cqueue::more(flags) => {
                 let done = Done::Accept { result: result.map(|fd| fd as Fd), armed: true };
                 return Some(Completion { token, done });
             }
-            Op::SendFile { .. } if entry.cancelled => Err(Errno(libc::ECANCELED)),
-            Op::SendFile { fd, ref file, offset, len } => {
-                let sent = result.and_then(|_| sys::sendfile(fd, file.fd(), offset, len));
-                if sent == Err(Errno(libc::EAGAIN)) {
+            Op::CreateFile { directory, creation } => match creation.advance(directory, result) {
+                Next::Step => {
                     self.issue(key);
                     return None;
                 }
-                sent
-            }
+                Next::Finished(result) => result.map(|fd| fd as usize),
+                Next::Failed(fd, errno) => {
+                    self.close(fd);
+                    Err(errno)
+                }
+            },
+            op if operation::is_only_awaited(op) => match result {
+                Ok(_) if entry.cancelled => Err(Errno(libc::ECANCELED)),
+                Ok(_) => return self.completed_wait(key),
+                failed => failed,
+            },
             _ => result,
         };
         let (token, op) = self.in_flight.remove(key);
@@ -245,26 +262,19 @@ impl Uring {
         Some(Completion { token, done })
     }
 
-    /// Ends everything in flight. Whether that succeeded.
-    fn quiesce(&mut self) -> bool {
-        self.closing = true;
-        self.in_flight.cancel_all();
-        let mut ended = Vec::new();
-        for _ in 0..QUIESCE_ATTEMPTS {
-            if self.in_flight.len() + self.internal == 0 {
-                break;
+    /// What an operation waited for has come.
+    fn completed_wait(&mut self, key: u32) -> Option<Completion> {
+        let op = &mut self.in_flight.get_mut(key).expect("just looked at").op;
+        match operation::perform(op) {
+            Some(done) => {
+                let (token, _) = self.in_flight.remove(key);
+                Some(Completion { token, done })
             }
-            let entered = self.ring.enter(0, None).and_then(|()| {
-                self.ring.cancel_all();
-                self.ring.enter(1, Some(QUIESCE_WAIT))
-            });
-            if entered.and_then(|()| self.reap(usize::MAX, &mut ended)).is_err() {
-                break;
+            None => {
+                self.issue(key);
+                None
             }
         }
-        ended.extend(self.local.drain(..));
-        ended.into_iter().for_each(discard);
-        self.in_flight.len() + self.internal == 0
     }
 }
 
@@ -284,13 +294,11 @@ impl Backend for Uring {
                 let op = Op::Send { fd, out, more: false };
                 match sys::has_input(fd) {
                     true => self.conclude(token, op, Err(Errno(libc::EBUSY))),
-                    false => self.start(token, op),
+                    false => self.submit(token, op),
                 }
             }
-            Op::SendFile { fd, ref file, offset, len } => {
-                let sent = sys::sendfile(fd, file.fd(), offset, len);
-                self.conclude_or_start(token, op, sent);
-            }
+            Op::FillWithFile { poll_first: true, .. } => self.start(token, op),
+            op if operation::is_only_awaited(&op) => self.perform_or_start(token, op),
             Op::OpenFile { ref root, ref path } => {
                 let opened = operation::open_cached(root, path);
                 self.conclude_or_start(token, op, opened);
@@ -365,20 +373,6 @@ impl Backend for Uring {
     }
 }
 
-impl Drop for Uring {
-    fn drop(&mut self) {
-        if !self.quiesce() {
-            tracing::error!(
-                operations = self.in_flight.len(),
-                "operations do not end; leaking the memory that the kernel may still write"
-            );
-            mem::forget(mem::take(&mut self.in_flight));
-            mem::forget(mem::take(&mut self.wake_count));
-            self.transit.leak();
-        }
-    }
-}
-
 /// The eventfd behind [`Backend::waker`]; the last owner closes it.
 struct Waker(OwnedFd);
 
@@ -388,22 +382,8 @@ impl Wake for Waker {
     }
 }
 
-/// Closes what a completion brings that nobody awaits any more.
-fn discard(completion: Completion) {
-    match completion.done {
-        Done::Accept { result: Ok(fd), .. } | Done::OpenFile { result: Ok((fd, _)) } => {
-            sys::close(fd);
-        }
-        _ => {}
-    }
-}
-
 /// Completions returned by one turn.
 const TURN_LIMIT: usize = 512;
-
-/// Together two seconds.
-const QUIESCE_ATTEMPTS: usize = 200;
-const QUIESCE_WAIT: Duration = Duration::from_millis(10);
 
 // `user_data` of entries that stand for no operation; keys of operations are below 2^32.
 const WAKE: u64 = u64::MAX;

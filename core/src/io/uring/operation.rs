@@ -4,7 +4,10 @@
 
 use super::ring::{Message, TRANSIT_GROUP};
 use crate::io::transit::TransitPool;
-use crate::io::{Done, Errno, Fd, Interest, Op, Outgoing, SharedFile, Stat, Transit, sys};
+use crate::io::{
+    Creation, Done, Errno, Fd, Interest, Op, Outgoing, Passed, SharedFile, Stat, Transit, passing,
+    sys,
+};
 use io_uring::types::{self, OpenHow};
 use io_uring::{opcode, squeue};
 use std::ffi::CStr;
@@ -28,8 +31,10 @@ pub(super) fn entry(op: &mut Op, message: &mut Message, transit_size: u32) -> sq
                 .ioprio(if *poll_first { IORING_RECVSEND_POLL_FIRST } else { 0 })
                 .build()
         }
+        Op::Send { fd, out, .. } if out.file_due().is_some() => poll(*fd, libc::POLLOUT),
         Op::Send { fd, out, more } => send(*fd, out, *more, message),
         Op::SendFile { fd, .. } => poll(*fd, libc::POLLOUT),
+        Op::FillWithFile { fd, .. } => poll(*fd, libc::POLLIN | libc::POLLRDHUP),
         Op::Poll { fd, interest: Interest::Hangup } => {
             poll(*fd, libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR)
         }
@@ -39,6 +44,13 @@ pub(super) fn entry(op: &mut Op, message: &mut Message, transit_size: u32) -> sq
         Op::ReadFile { file, buf, offset } => {
             let (start, len) = spare(buf);
             opcode::Read::new(types::Fd(file.fd()), start, len).offset(*offset).build()
+        }
+        Op::CreateFile { directory, creation } => create(directory, creation),
+        Op::WriteFile { file, out, offset } => {
+            let parts = message.parts(out.slices());
+            opcode::Writev::new(types::Fd(file.fd()), parts.as_ptr(), parts.len() as u32)
+                .offset(*offset)
+                .build()
         }
         Op::AcceptNow { .. }
         | Op::SendIfSilent { .. }
@@ -65,6 +77,7 @@ pub(super) fn answer(
             append(&mut buf, result);
             Done::Fill { buf, result }
         }
+        Op::FillWithFile { buf, .. } => Done::FillWithFile { buf, passed: Passed::Nothing, result },
         Op::Send { mut out, .. } | Op::SendIfSilent { mut out, .. } => {
             out.advance(result.unwrap_or(0));
             Done::Send { out, result }
@@ -84,10 +97,61 @@ pub(super) fn answer(
             append(&mut buf, result);
             Done::ReadFile { buf, result }
         }
+        Op::CreateFile { creation, .. } => {
+            if let (Creation::Unlinking(_, fd), Err(_)) = (creation, result) {
+                sys::close(fd);
+            }
+            Done::CreateFile { result: result.map(|fd| fd as Fd) }
+        }
+        Op::WriteFile { mut out, .. } => {
+            out.advance(result.unwrap_or(0));
+            Done::WriteFile { out, result }
+        }
         Op::StatOpen { file } => Done::StatOpen { result: sys::fstat(file.fd()) },
         Op::Shutdown { .. } | Op::Close { .. } | Op::Cancel { .. } => {
             unreachable!("has no answer")
         }
+    }
+}
+
+/// The ring only says when to try; then [`perform`] does it.
+pub(super) fn is_only_awaited(op: &Op) -> bool {
+    match op {
+        Op::SendFile { .. } | Op::FillWithFile { .. } => true,
+        Op::Send { out, .. } => out.file_due().is_some(),
+        _ => false,
+    }
+}
+
+/// Tries an operation of which the ring only says when. `None`: it has to wait.
+pub(super) fn perform(op: &mut Op) -> Option<Done> {
+    match op {
+        Op::SendFile { fd, file, offset, len } => {
+            let result = unless_early(sys::sendfile(*fd, file.fd(), *offset, *len))?;
+            Some(Done::SendFile { file: file.clone(), result })
+        }
+        Op::FillWithFile { fd, buf, .. } => {
+            let received = unless_early(passing::receive(*fd, buf))?;
+            let (result, passed) = match received {
+                Ok((count, passed)) => (Ok(count), passed),
+                Err(errno) => (Err(errno), Passed::Nothing),
+            };
+            Some(Done::FillWithFile { buf: std::mem::take(buf), passed, result })
+        }
+        Op::Send { fd, out, .. } => {
+            let file = out.file_due().expect("others are sent by the ring").fd();
+            let result = unless_early(passing::send(*fd, out.slices(), file))?;
+            out.advance(result.unwrap_or(0));
+            Some(Done::Send { out: std::mem::take(out), result })
+        }
+        _ => unreachable!("performed by the ring"),
+    }
+}
+
+fn unless_early<T>(result: Result<T, Errno>) -> Option<Result<T, Errno>> {
+    match result {
+        Err(Errno(libc::EAGAIN)) => None,
+        result => Some(result),
     }
 }
 
@@ -124,6 +188,18 @@ fn poll(fd: Fd, events: libc::c_short) -> squeue::Entry {
 
 fn open(root: &SharedFile, path: &CStr, how: &'static OpenHow) -> squeue::Entry {
     opcode::OpenAt2::new(types::Fd(root.fd()), path.as_ptr(), how).build()
+}
+
+fn create(directory: &CStr, creation: &Creation) -> squeue::Entry {
+    let here = types::Fd(libc::AT_FDCWD);
+    let (path, flags) = match creation {
+        // O_EXCL: it cannot get a name either.
+        Creation::Unnamed => (directory, libc::O_TMPFILE | libc::O_EXCL),
+        Creation::Named(path, _) => (&**path, libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW),
+        Creation::Unlinking(path, _) => return opcode::UnlinkAt::new(here, path.as_ptr()).build(),
+    };
+    let flags = flags | libc::O_RDWR | libc::O_CLOEXEC;
+    opcode::OpenAt::new(here, path.as_ptr()).flags(flags).mode(0o600).build()
 }
 
 fn spare(buf: &mut Vec<u8>) -> (*mut u8, u32) {

@@ -190,12 +190,18 @@ impl Message {
         unsafe { mem::zeroed() }
     }
 
-    /// Points the header at two pieces.
-    pub(super) fn describe(&mut self, pieces: [&[u8]; 2]) -> *const libc::msghdr {
+    /// Two pieces as a vector.
+    pub(super) fn parts(&mut self, pieces: [&[u8]; 2]) -> &[libc::iovec; 2] {
         self.parts = pieces.map(|piece| libc::iovec {
             iov_base: piece.as_ptr().cast_mut().cast(),
             iov_len: piece.len(),
         });
+        &self.parts
+    }
+
+    /// Points the header at two pieces.
+    pub(super) fn describe(&mut self, pieces: [&[u8]; 2]) -> *const libc::msghdr {
+        self.parts(pieces);
         self.header.msg_iov = self.parts.as_mut_ptr();
         self.header.msg_iovlen = self.parts.len();
         ptr::from_ref(&self.header)

@@ -154,3 +154,24 @@ fn a_queue_that_stands_serves_the_newest_and_refuses_the_late() {
     assert!(!pool.hang_up(slot));
     assert!(matches!(pool.still_waiting(late, after(9_000)), StillWaiting::Until(_)));
 }
+
+#[test]
+fn a_retired_pool_keeps_no_slot_that_becomes_free() {
+    let mut pool = pool(1);
+    let slot = join(&mut pool, 5);
+    assert_eq!(request(&mut pool, 0), Admission::Assigned { slot, fd: 5 });
+    pool.retire();
+    let AfterRelease::Close { fd, warden, .. } = pool.release(slot, true, NOW) else { panic!() };
+    assert_eq!((fd, warden), (5, 2));
+    assert_eq!(pool.counts(), PoolCounts::default());
+}
+
+#[test]
+fn new_limits_are_for_requests_that_come_later() {
+    let mut pool = pool(2);
+    let Admission::Queued(id, _) = request(&mut pool, 0) else { panic!() };
+    let limits = PoolLimits { queue: 1, ..*pool.limits() };
+    pool.set_limits(limits);
+    assert_eq!(request(&mut pool, 1), Admission::Full);
+    assert!(pool.cancel(id), "it waits on");
+}

@@ -20,6 +20,7 @@ impl Edge {
     fn change(&mut self, policy: Arc<Policy>, removed: &[usize], new: &[usize]) {
         for mailbox in &self.shared.mailboxes {
             mailbox.post(Message::Change(Box::new(Change {
+                spool_dir: c"spool".into(),
                 policy: Arc::clone(&policy),
                 limits: Arc::new(Limits::default()),
                 log: None,

@@ -160,7 +160,9 @@ impl Client {
             }
             Expected::Pool(id) => check_pool(*id, planned.to_head, seen, oracle),
         }
-        let may_be_last = planned.ends || oracle.is_draining;
+        // A request that cannot be spooled ends its connection.
+        let is_unspooled = oracle.disk_fails && seen.status == 503;
+        let may_be_last = planned.ends || oracle.is_draining || is_unspooled;
         assert!(
             may_be_last || !seen.is_last,
             "the connection ends without a reason: {}",

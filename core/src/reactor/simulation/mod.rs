@@ -8,18 +8,20 @@ mod client;
 mod clients_directed;
 mod incoming;
 mod oracle;
+mod passing;
 mod random;
 mod request;
 mod response;
+mod spool_directed;
 mod worker;
 mod workers_directed;
 
 use super::{Mailbox, Message, Reactor, Shared, Source};
-use crate::conn::WorldParts;
+use crate::conn::{Spool, WorldParts};
 use crate::files::{CacheLimits, FileCache, Files, Root};
 use crate::handler::{Reply, Request, Response};
 use crate::io::sim::{BackendId, DescriptorKind, Faults, Peer, SimBackend, SimKernel};
-use crate::io::{Backend, Fd, Graveyard, SharedFile, Time};
+use crate::io::{Backend, Budget, Fd, Graveyard, SharedFile, Time};
 use crate::limits::Limits;
 use crate::pool::{PoolCounts, PoolLimits};
 use crate::route::{Action, Policy, RoutedPool, SharedPool};
@@ -47,6 +49,7 @@ struct Edge {
     routed: Vec<Option<Arc<RoutedPool>>>,
     counters: Vec<Arc<Counters>>,
     shared: Arc<Shared>,
+    budget: Budget,
 }
 
 /// What is special about an edge.
@@ -102,6 +105,7 @@ impl Edge {
             routed: POOLS.map(|_| None).into(),
             counters: (0..count).map(|_| Arc::new(Counters::default())).collect(),
             shared,
+            budget: Budget::default(),
         };
         let (limits, policy) =
             (Arc::new(settings.limits.clone()), Arc::new(edge.policy(0..POOLS.len())));
@@ -127,6 +131,7 @@ impl Edge {
             policy: Arc::clone(policy),
             roots: vec![Root::new(0, directory, Rc::new(Files::new("/")))],
             files: FileCache::new(CacheLimits::default(), graveyard.clone()),
+            spool: Spool::new(c"spool", self.budget.clone(), graveyard.clone()),
             log: None,
         };
         let shared = Arc::clone(&self.shared);
@@ -288,6 +293,7 @@ impl Edge {
             assert_eq!((slots, idle, queued), (0, 0, 0), "slots left");
         }
         assert_eq!(self.shared.connections.load(super::Ordering::SeqCst), 0);
+        assert_eq!(self.budget.used(), 0, "spool files left");
         let stats = self.stats();
         assert_eq!(stats.stale, 0, "a completion came for nobody");
         assert_eq!(stats.accepted, stats.closed, "every connection ends once");

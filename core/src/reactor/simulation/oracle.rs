@@ -15,6 +15,8 @@ pub(super) struct Oracle {
     pub(super) kills_at_random: bool,
     /// An operation may fail though its connection is well.
     pub(super) fails_at_random: bool,
+    /// Files may not be made or written though there is a disk.
+    pub(super) disk_fails: bool,
     /// The edge has been told to drain.
     pub(super) is_draining: bool,
     /// The edge has been told to end at once.

@@ -27,10 +27,14 @@ const QUEUE_TARGETS: [Duration; 2] = [Duration::from_millis(100), Duration::from
 impl Simulation {
     fn new(seed: u64, faults: Faults, calm: bool) -> Simulation {
         let mut random = Random::new(seed ^ 0x5eed);
+        let lacks_budget = !calm && random.chance(200);
         let limits = Limits {
             client_header_timeout: Duration::from_secs(100),
             client_body_timeout: Duration::from_secs(100),
+            content_memory: [500, 10_000, 64 << 10][random.within(0..=2)],
             response_memory: [300, 20_000, 256 << 10][random.within(0..=2)],
+            response_max: [5_000, 100_000, 1 << 30][random.within(0..=2)],
+            spool_budget: if lacks_budget { 100_000 } else { 4 << 30 },
             pipelined: [1, 3, 16][random.within(0..=2)],
             ..Limits::default()
         };
@@ -47,6 +51,7 @@ impl Simulation {
             is_calm: calm,
             kills_at_random: faults.reset > 0,
             fails_at_random: faults.no_memory > 0,
+            disk_fails: faults.disk > 0 || lacks_budget,
             ..Oracle::default()
         };
         let begin = edge.kernel.now();
@@ -185,7 +190,7 @@ fn everything_is_answered_when_all_behave() {
 
 #[test]
 fn everything_is_answered_however_slow_the_kernel() {
-    let harmless = Faults { reset: 0, no_memory: 0, ..Faults::all() };
+    let harmless = Faults { reset: 0, no_memory: 0, disk: 0, ..Faults::all() };
     seeds(100, |seed| Simulation::new(seed, harmless, true).run());
 }
 

@@ -82,9 +82,9 @@ pub(super) fn pool(
     let method = ["GET", "GET", "HEAD", "PUT", "POST", "POST", "PATCH", "DELETE"];
     let method = method[random.within(0..=method.len() - 1)];
     let has_content = matches!(method, "PUT" | "POST" | "PATCH");
-    let most = [200, 5_000, 40_000][random.within(0..=2)];
+    let most = [200, 5_000, 40_000, 40_000, 200_000][random.within(0..=4)];
     let content_len = if has_content { random.within(0..=most) } else { 0 };
-    let most = [0, 300, 5_000, 70_000][random.within(0..=3)];
+    let most = [0, 300, 5_000, 70_000, 70_000, 400_000][random.within(0..=5)];
     let form = [Form::Length, Form::Length, Form::Chunked, Form::Chunked, Form::UntilClose];
     let answer = Answer {
         status: [200, 200, 200, 201, 204, 304, 500, 503][random.within(0..=7)],

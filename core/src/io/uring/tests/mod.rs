@@ -1,6 +1,7 @@
 //! Against the real kernel; here what the tests have in common.
 
 mod files;
+mod passing;
 mod sockets;
 mod turns;
 

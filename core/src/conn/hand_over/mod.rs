@@ -3,18 +3,20 @@
 //! Owns the request until it cannot be needed again, and the evidence of how far it got. Outlives
 //! its client: what runs is left to run, its response is thrown away and the slot used again.
 
+mod request;
+mod spooling;
+mod verdict;
+mod waiting;
+
 use super::Machine;
 use super::relay::{End, Failure, Relay};
 use super::upstream::{Progress, Upstream};
-use super::world::{Notice, Whole, World, ascii};
-use crate::http;
-use crate::io::{Body, Direction, Errno, Fd, Op, Outgoing, Time, Token};
-use crate::pool::{
-    Admission, AfterRelease, Assignment, EndedBy, Evidence, SlotId, StillWaiting, Ticket, TicketId,
-    Verdict, judge,
-};
+use super::world::{Notice, Whole, World};
+use crate::io::{Direction, Errno, Fd, Op, Outgoing, Passed, Time, Token};
+use crate::pool::{AfterRelease, Assignment, EndedBy, SlotId, TicketId};
 use crate::route::{RoutedPool, SharedPool};
-use std::{sync::Arc, time::Duration};
+use request::Request;
+use std::sync::Arc;
 
 /// See the module's documentation.
 pub(crate) struct HandOver {
@@ -37,15 +39,6 @@ pub(crate) struct HandOver {
     repeated: bool,
 }
 
-struct Request {
-    whole: Whole,
-    /// Bytes of the canonical head without what each dispatch adds.
-    head_len: usize,
-    /// The worker's kernel has taken any byte, every byte.
-    is_begun: bool,
-    is_sent: bool,
-}
-
 enum Phase {
     /// Has no slot. `None`: the queue no longer knows it, an assignment may be on its way.
     Waiting(Option<TicketId>),
@@ -66,13 +59,12 @@ impl HandOver {
         whole: Whole,
         w: &mut World,
     ) -> HandOver {
-        let head_len = whole.head.len();
         let upstream = Upstream::new(whole.meta, w.limits.response_head_bytes);
         HandOver {
             token,
             client: Some(client),
             pool,
-            request: Request { whole, head_len, is_begun: false, is_sent: false },
+            request: Request::new(whole),
             phase: Phase::Waiting(None),
             sending: false,
             receiving: false,
@@ -95,8 +87,7 @@ impl HandOver {
 
     pub(crate) fn dispose(self, w: &mut World) {
         debug_assert!(self.is_over());
-        w.buffers.give(self.request.whole.head);
-        w.buffers.give(self.request.whole.content);
+        self.request.dispose(&mut w.buffers);
         self.upstream.dispose(&mut w.buffers);
         self.relay.dispose(&mut w.buffers);
     }
@@ -141,9 +132,16 @@ impl HandOver {
     }
 
     /// Bytes of the response have arrived; none means end of file.
-    pub(crate) fn on_filled(&mut self, buf: Vec<u8>, result: Result<usize, Errno>, w: &mut World) {
+    pub(crate) fn on_filled(
+        &mut self,
+        buf: Vec<u8>,
+        passed: Passed,
+        result: Result<usize, Errno>,
+        w: &mut World,
+    ) {
         debug_assert!(self.receiving);
         self.receiving = false;
+        self.upstream.attach(passed, w);
         match result {
             Ok(_) if self.is_cut_off() => self.upstream.keep(buf),
             Ok(0) => {
@@ -164,8 +162,9 @@ impl HandOver {
         self.conclude(w);
     }
 
-    /// The client has taken something: reading may go on.
+    /// The client has taken what it can: reading goes on, into a file if there is no other room.
     pub(crate) fn on_drained(&mut self, w: &mut World) {
+        self.relay.overflow(self.token, w);
         self.receive(w);
     }
 
@@ -199,52 +198,6 @@ impl HandOver {
         self.conclude(w);
     }
 
-    fn on_admission(&mut self, admission: Admission, w: &mut World) {
-        match admission {
-            Admission::Assigned { slot, fd } => self.dispatch(slot, fd, w),
-            Admission::Queued(id, ask_at) => {
-                self.phase = Phase::Waiting(Some(id));
-                self.deadline = Some(ask_at);
-                if let Some(client) = self.client {
-                    w.notify(Notice::Queued { client });
-                }
-            }
-            Admission::Full => {
-                w.counters.queue_full.count();
-                self.phase = Phase::Over;
-                self.finish(End::Failed(Failure::QueueFull), w);
-            }
-        }
-    }
-
-    fn on_still_waiting(&mut self, answer: StillWaiting, w: &mut World) {
-        match answer {
-            StillWaiting::Until(ask_at) => self.deadline = Some(ask_at),
-            StillWaiting::Assigned => self.phase = Phase::Waiting(None),
-            StillWaiting::TimedOut => {
-                w.counters.queue_timeout.count();
-                self.refuse(w);
-            }
-            StillWaiting::Delayed => {
-                w.counters.queue_delay.count();
-                self.refuse(w);
-            }
-        }
-    }
-
-    /// It has left the queue without a slot.
-    fn refuse(&mut self, w: &mut World) {
-        self.phase = Phase::Over;
-        let failure = match self.pool.core().counts().slots {
-            0 => Failure::NoWorker,
-            _ => Failure::QueueTimeout,
-        };
-        if failure == Failure::NoWorker && w.may_warn() {
-            tracing::warn!(pool = ?self.pool.shared().socket(), "503: no worker is there");
-        }
-        self.finish(End::Failed(failure), w);
-    }
-
     fn dispatch(&mut self, slot: SlotId, fd: Fd, w: &mut World) {
         let patience = self.pool.core().limits().deadline;
         self.phase = Phase::OnSlot { slot, fd, ended: None };
@@ -261,13 +214,26 @@ impl HandOver {
     /// waits for the client.
     fn receive(&mut self, w: &mut World) {
         let Phase::OnSlot { fd, ended: None, .. } = self.phase else { return };
-        let may = self.request.is_begun && self.relay.waiting() < w.limits.response_memory;
-        if may && !self.receiving {
+        if self.receiving || !self.request.is_begun {
+            return;
+        }
+        let has_room = self.relay.has_room(&w.limits);
+        if self.upstream.has_begun() && !self.relay.is_finished() {
+            // A worker that waits for its client is not late.
+            let patience = self.pool.core().limits().deadline;
+            self.deadline = has_room.then_some(w.now.after(patience));
+        }
+        if has_room {
             self.receiving = true;
             let buf = self.upstream.buffer(&mut w.buffers);
             // A worker cannot have answered what it has just been sent.
             let poll_first = !self.upstream.has_received();
-            w.submit(self.token, Op::Fill { fd, buf, poll_first });
+            // A descriptor comes with the head if at all.
+            let op = match self.upstream.has_begun() {
+                false => Op::FillWithFile { fd, buf, poll_first },
+                true => Op::Fill { fd, buf, poll_first },
+            };
+            w.submit(self.token, op);
         }
     }
 
@@ -275,10 +241,7 @@ impl HandOver {
         let wanted = self.is_wanted();
         match self.upstream.on_bytes(buf, &mut self.relay, wanted, w) {
             Progress::More => {
-                let patience = self.pool.core().limits().deadline;
-                if self.upstream.has_begun() && self.deadline.is_some() {
-                    self.deadline = Some(w.now.after(patience));
-                }
+                self.relay.spool_on(self.token, w);
                 self.receive(w);
                 self.notify_client(w);
             }
@@ -304,6 +267,7 @@ impl HandOver {
             unreachable!("responses come from slots");
         };
         self.deadline = None;
+        self.relay.spool_on(self.token, w);
         self.finish(End::Complete, w);
         if self.sending {
             // It has answered before it had the request: the slot is free when our send has ended.
@@ -331,76 +295,6 @@ impl HandOver {
             // Ends what is in flight.
             w.submit(self.token, Op::Shutdown { fd: *fd, direction: Direction::Both });
         }
-    }
-
-    /// When a slot has ended and nothing is in flight on it: reads the evidence (I7).
-    fn conclude(&mut self, w: &mut World) {
-        let Phase::OnSlot { slot, ended: Some(by), .. } = self.phase else { return };
-        if self.sending || self.receiving {
-            return;
-        }
-        let verdict = judge(&Evidence {
-            request_sent_whole: self.request.is_sent,
-            response_begun: self.upstream.has_received(),
-            // A worker that got nothing of the request has not crashed under it.
-            goodbye: self.has_left(),
-            ended_by: by,
-            unread_by_worker: None,
-            idempotent: self.request.whole.meta.idempotent,
-            crashes_so_far: self.crashes,
-            already_repeated: self.repeated,
-            killed_by_signal: None,
-        });
-        self.worker = self.pool.core().process(slot).unwrap_or_default();
-        release(self.pool.shared(), slot, false, w);
-        self.phase = Phase::Over;
-        self.deadline = None;
-        self.on_verdict(verdict, w);
-    }
-
-    fn has_left(&self) -> bool {
-        self.upstream.said_goodbye() || !self.request.is_begun
-    }
-
-    fn on_verdict(&mut self, verdict: Verdict, w: &mut World) {
-        if self.client.is_none() || self.relay.is_finished() {
-            return;
-        }
-        match verdict {
-            Verdict::NotStarted => {
-                self.crashes += u32::from(!self.has_left());
-                self.again(w);
-            }
-            Verdict::RepeatOnce => {
-                self.repeated = true;
-                self.again(w);
-            }
-            Verdict::Abort if self.upstream.has_passed() => {
-                w.counters.responses_aborted.count();
-                self.finish(End::Broken, w);
-            }
-            Verdict::GatewayTimeout => self.finish(End::Failed(Failure::Deadline), w),
-            Verdict::Abort | Verdict::GiveUp | Verdict::BadGateway => {
-                w.counters.bad_gateway.count();
-                let request = ascii(&self.request.whole.meta.id);
-                let worker = self.worker;
-                if w.may_warn() {
-                    tracing::warn!(request, worker, "the worker ended inside a request: 502");
-                }
-                self.finish(End::Failed(Failure::BadGateway), w);
-            }
-        }
-    }
-
-    /// Back to the head of the queue, with the old deadline.
-    fn again(&mut self, w: &mut World) {
-        w.counters.repeated.count();
-        self.upstream.restart();
-        (self.request.is_begun, self.request.is_sent) = (false, false);
-        self.phase = Phase::Waiting(None);
-        let ticket = Ticket { reactor: w.reactor, token: self.token, give_up_at: self.give_up_at };
-        let admission = self.pool.core().request_again(ticket);
-        self.on_admission(admission, w);
     }
 
     fn finish(&mut self, end: End, w: &mut World) {
@@ -456,32 +350,8 @@ impl Machine for HandOver {
     }
 
     fn is_over(&self) -> bool {
-        let in_flight = self.sending || self.receiving;
+        let in_flight = self.sending || self.receiving || self.relay.is_spooling();
         matches!(self.phase, Phase::Over) && self.client.is_none() && !in_flight
-    }
-}
-
-impl Request {
-    /// What is sent: small content behind the head, in one piece.
-    fn outgoing(&mut self, patience: Duration) -> Outgoing {
-        let mut head = std::mem::take(&mut self.whole.head);
-        head.truncate(self.head_len);
-        let milliseconds = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
-        http::finish_request(&mut head, self.whole.content_length, milliseconds);
-        let content = std::mem::take(&mut self.whole.content);
-        let body = match content.len() {
-            0 => Body::None,
-            len => Body::Owned(content, 0..len),
-        };
-        Outgoing::new(head, body)
-    }
-
-    /// Keeps the request for the case that it must be sent again.
-    fn take_back(&mut self, out: Outgoing) {
-        self.whole.head = out.head;
-        if let Body::Owned(content, _) = out.body {
-            self.whole.content = content;
-        }
     }
 }
 

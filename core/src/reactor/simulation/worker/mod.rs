@@ -3,13 +3,13 @@
 //! Owns one worker's side of the wire: the last byte of a request is taken as the last act before
 //! it starts. Must not know what the edge does inside.
 
+mod answer;
+
 use super::Edge;
 use super::incoming::Incoming;
 use super::oracle::Oracle;
-use super::request::{Form, answer_content};
-use super::response::find;
 use crate::io::Time;
-use crate::io::sim::{Peer, Random};
+use crate::io::sim::{Peer, Random, SimFile};
 use crate::pool::GOODBYE;
 use std::time::Duration;
 
@@ -21,6 +21,10 @@ pub(super) struct Worker {
     /// Bytes that its connection holds.
     capacity: usize,
     state: State,
+    /// Of the request that it reads.
+    files: Vec<SimFile>,
+    /// To go with the first byte of its answer.
+    answer_files: Vec<SimFile>,
     fate: Fate,
     asleep_until: Time,
     stays_away: bool,
@@ -69,6 +73,8 @@ enum Fate {
     /// Sends more than its answer, or something before it has a request.
     BabbleBehind,
     BabbleBefore,
+    /// Passes a descriptor as it must not be.
+    Misuse,
     Hang,
     /// Leaves instead of reading, after the answer, by `Connection: close`.
     LeaveUnread,
@@ -85,6 +91,8 @@ impl Worker {
             peer: None,
             capacity: 0,
             state: State::Away,
+            files: Vec::new(),
+            answer_files: Vec::new(),
             fate: Fate::Answer,
             asleep_until: start,
             stays_away: false,
@@ -125,7 +133,7 @@ impl Worker {
             State::Away => unreachable!("connected"),
             State::Greeting(answer) => self.greet(answer, ended, now),
             State::Reading(taken) => self.read(taken, ended, now, oracle),
-            State::Started(id) => self.begin_answer(id, now, oracle),
+            State::Started(id) => self.begin_answer(id, now, edge, oracle),
             State::Sending { id, bytes, sent } => self.send(id, bytes, sent, ended, now, oracle),
         };
         if acted && self.manners.pause > 0 {
@@ -167,6 +175,7 @@ impl Worker {
 
     fn next_request(&mut self) {
         self.state = State::Reading(Vec::new());
+        self.files.clear();
         let Manners { dies, leaves, babbles, hangs, .. } = self.manners;
         let random = &mut self.random;
         self.fate = if random.chance(dies) {
@@ -175,7 +184,8 @@ impl Worker {
         } else if random.chance(leaves) {
             [Fate::LeaveUnread, Fate::LeaveAfter, Fate::CloseAfter][random.within(0..=2)]
         } else if random.chance(babbles) {
-            [Fate::Babble, Fate::BabbleBehind, Fate::BabbleBefore][random.within(0..=2)]
+            use Fate::{Babble, BabbleBefore, BabbleBehind, Misuse};
+            [Babble, BabbleBehind, BabbleBefore, Misuse][random.within(0..=3)]
         } else if random.chance(hangs) {
             Fate::Hang
         } else {
@@ -213,6 +223,7 @@ impl Worker {
         let most = (request.len - 1 - taken.len()).min(seen.len() - taken.len());
         let most = if most > 1 { self.random.within(1..=most) } else { most };
         let count = peer.receive_into(most, &mut taken);
+        self.files.extend(peer.take_files());
         if self.fate == Fate::DieHalfRead && taken.len() * 2 >= request.len {
             return self.crash(request.id, now, oracle);
         }
@@ -224,7 +235,7 @@ impl Worker {
         if ended {
             return self.end(now);
         }
-        request.check(&seen, oracle);
+        request.check(&seen, &self.files, oracle);
         assert_eq!(peer.receive_at_most(1).len(), 1);
         oracle.on_start(request.id);
         self.state = State::Started(request.id);
@@ -235,7 +246,7 @@ impl Worker {
         true
     }
 
-    fn begin_answer(&mut self, id: usize, now: Time, oracle: &mut Oracle) -> bool {
+    fn begin_answer(&mut self, id: usize, now: Time, edge: &Edge, oracle: &mut Oracle) -> bool {
         if self.fate == Fate::DieStarted {
             oracle.on_break(id);
             return self.end(now);
@@ -245,79 +256,10 @@ impl Worker {
             oracle.on_break(id);
             bytes.extend_from_slice(NONSENSE);
         } else {
-            self.write_answer(id, oracle, &mut bytes);
+            self.write_answer(id, edge, oracle, &mut bytes);
         }
         self.state = State::Sending { id, bytes, sent: 0 };
         true
-    }
-
-    fn write_answer(&mut self, id: usize, oracle: &mut Oracle, out: &mut Vec<u8>) {
-        let known = oracle.request(id);
-        let (answer, method) = (known.answer, known.method);
-        if self.random.chance(50) {
-            out.extend_from_slice(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n");
-        }
-        let head = format!("HTTP/1.1 {} Whatever\r\nX-Answer-To: {id}\r\n", answer.status);
-        out.extend_from_slice(head.as_bytes());
-        if self.fate == Fate::CloseAfter {
-            out.extend_from_slice(b"Connection: close\r\n");
-        }
-        let content = answer_content(id, answer.len);
-        let without_content = method == "HEAD" || matches!(answer.status, 204 | 304);
-        match answer.form {
-            Form::Length => {
-                if answer.status != 204 {
-                    out.extend_from_slice(format!("Content-Length: {}\r\n", answer.len).as_bytes());
-                }
-                out.extend_from_slice(b"\r\n");
-                if !without_content {
-                    out.extend_from_slice(&content);
-                }
-            }
-            _ if without_content => out.extend_from_slice(b"\r\n"),
-            Form::UntilClose => {
-                out.extend_from_slice(b"\r\n");
-                out.extend_from_slice(&content);
-                self.fate = match self.fate {
-                    // A shorter one would be whole, too.
-                    Fate::DieInHead => Fate::DieInHead,
-                    _ => Fate::CloseAfter,
-                };
-            }
-            Form::Chunked => {
-                out.extend_from_slice(b"Transfer-Encoding: chunked\r\n\r\n");
-                let mut rest = content.as_slice();
-                while !rest.is_empty() {
-                    let (chunk, after) = rest.split_at(self.random.within(1..=rest.len()));
-                    out.extend_from_slice(format!("{:X}\r\n", chunk.len()).as_bytes());
-                    out.extend_from_slice(chunk);
-                    out.extend_from_slice(b"\r\n");
-                    rest = after;
-                }
-                out.extend_from_slice(b"0\r\n\r\n");
-            }
-        }
-        self.spoil(id, oracle, out);
-    }
-
-    /// Cuts the answer off, or adds to it, as fate will have it.
-    fn spoil(&mut self, id: usize, oracle: &mut Oracle, out: &mut Vec<u8>) {
-        let head = find(out, b"X-Answer").expect("an answer");
-        match self.fate {
-            Fate::DieInHead => {
-                oracle.on_break(id);
-                out.truncate(self.random.within(0..=head));
-            }
-            Fate::DieInContent => {
-                oracle.on_break(id);
-                out.truncate(self.random.within(head..=out.len() - 1));
-            }
-            Fate::BabbleBehind => {
-                out.extend_from_slice(SURPLUS);
-            }
-            Fate::LeaveAfter => out.extend_from_slice(GOODBYE),
-            _ => {}
-        }
     }
 
     fn send(
@@ -345,7 +287,8 @@ impl Worker {
             }
             most = rest;
         }
-        let count = peer.send(&bytes[sent..sent + most]);
+        let files = if sent == 0 { self.answer_files.clone() } else { Vec::new() };
+        let count = peer.send_with(&bytes[sent..sent + most], files);
         sent += count;
         if sent < bytes.len() {
             self.state = State::Sending { id, bytes, sent };

@@ -3,7 +3,10 @@
 //! Owns the semantics of Linux's TCP and Unix stream sockets, seen from our end ("local") and
 //! from the test's ("peer"). Must not know operations; it only keeps who waits.
 
+mod peer;
+
 use super::super::{Direction, Errno};
+use super::files::SimFile;
 use super::pipe::Pipe;
 use super::ring::Waiter;
 
@@ -82,6 +85,7 @@ impl Stream {
     /// Receives at most `most` bytes, in pieces; 0 is end of file. Only if readable.
     pub(super) fn receive(&mut self, most: usize, sink: impl FnMut(&[u8])) -> Result<usize, Errno> {
         if !self.inbound.bytes.is_empty() {
+            let most = most.min(self.inbound.before_next_file());
             return Ok(self.inbound.read(most, sink));
         }
         // A socket that had seen the FIN says EPIPE to senders and end of file to receivers.
@@ -89,6 +93,16 @@ impl Stream {
             Some(error) => Err(error),
             None => Ok(0),
         }
+    }
+
+    /// The files of the bytes received; who does not ask loses them in the next call.
+    pub(super) fn take_files(&mut self) -> Vec<SimFile> {
+        self.inbound.take_files()
+    }
+
+    /// A file goes with the next bytes sent.
+    pub(super) fn attach(&mut self, file: SimFile) {
+        self.outbound.attach([file]);
     }
 
     /// Sends at most `most` bytes of `pieces`. Only if writable.
@@ -172,90 +186,6 @@ impl Stream {
         if self.kind == StreamKind::Tcp {
             self.outbound.bytes.clear();
         }
-    }
-}
-
-/// The peer's end.
-impl Stream {
-    /// Bytes taken: fewer if there is no room, none if the connection has ended.
-    pub(super) fn peer_send(&mut self, bytes: &[u8]) -> usize {
-        if !self.peer_open || self.dead || self.peer_reset {
-            return 0;
-        }
-        assert!(!self.inbound.finished, "simulator: the peer sends after its finish()");
-        if self.local_open && !self.read_shut {
-            return self.inbound.write(bytes, usize::MAX);
-        }
-        if self.kind == StreamKind::Unix || bytes.is_empty() {
-            return 0;
-        }
-        // Nobody will read this: Linux answers with a reset (RFC 1122, section 4.2.2.13).
-        self.fail_peer();
-        if self.local_open {
-            self.fail_local();
-        }
-        bytes.len()
-    }
-
-    pub(super) fn peer_receive(&mut self, most: usize, sink: impl FnMut(&[u8])) -> usize {
-        if self.peer_open { self.outbound.read(most, sink) } else { 0 }
-    }
-
-    pub(super) fn peer_peek(&self) -> Vec<u8> {
-        if self.peer_open { self.outbound.bytes.iter().copied().collect() } else { Vec::new() }
-    }
-
-    pub(super) fn peer_finish(&mut self) {
-        self.inbound.finished = true;
-    }
-
-    /// An abort, whatever is queued.
-    pub(super) fn peer_abort(&mut self) {
-        if std::mem::replace(&mut self.peer_open, false) && self.local_open && !self.dead {
-            self.fail_local();
-        }
-        self.outbound.bytes.clear();
-    }
-
-    /// Like close(2): unread data makes it a reset.
-    pub(super) fn peer_close(&mut self) {
-        if !self.peer_open {
-            return;
-        }
-        if self.outbound.bytes.is_empty() {
-            self.inbound.finished = true;
-            self.peer_open = false;
-        } else {
-            self.peer_abort();
-        }
-    }
-
-    /// The connection breaks by itself: the network's reset, or the death of the process that
-    /// has the other end of a Unix socket.
-    pub(super) fn sever(&mut self) {
-        match self.kind {
-            StreamKind::Tcp => self.peer_abort(),
-            StreamKind::Unix => self.peer_close(),
-        }
-        self.peer_reset = true;
-    }
-
-    pub(super) fn is_severable(&self) -> bool {
-        self.peer_open && !self.dead
-    }
-
-    /// The peer has seen our end of file, and everything before.
-    pub(super) fn peer_at_end(&self) -> bool {
-        self.outbound.finished && self.outbound.bytes.is_empty() && !self.peer_reset
-    }
-
-    pub(super) fn peer_was_reset(&self) -> bool {
-        self.peer_reset && self.outbound.bytes.is_empty()
-    }
-
-    /// Bytes that the peer has sent and we have not received.
-    pub(super) fn unread(&self) -> usize {
-        self.inbound.bytes.len()
     }
 }
 

@@ -1,0 +1,80 @@
+//! What becomes of a request whose slot has ended before its response did (I7).
+//!
+//! Owns the collection of the evidence, and what follows from the verdict. Must not know the rules
+//! by which it is found: those are the pool's.
+
+use super::{HandOver, Phase, release};
+use crate::conn::relay::{End, Failure};
+use crate::conn::world::{World, ascii};
+use crate::pool::{Evidence, Ticket, Verdict, judge};
+
+impl HandOver {
+    /// When a slot has ended and nothing is in flight on it: reads the evidence (I7).
+    pub(super) fn conclude(&mut self, w: &mut World) {
+        let Phase::OnSlot { slot, ended: Some(by), .. } = self.phase else { return };
+        if self.sending || self.receiving {
+            return;
+        }
+        let verdict = judge(&Evidence {
+            request_sent_whole: self.request.is_sent,
+            response_begun: self.upstream.has_received(),
+            // A worker that got nothing of the request has not crashed under it.
+            goodbye: self.has_left(),
+            ended_by: by,
+            unread_by_worker: None,
+            idempotent: self.request.meta().idempotent,
+            crashes_so_far: self.crashes,
+            already_repeated: self.repeated,
+            killed_by_signal: None,
+        });
+        self.worker = self.pool.core().process(slot).unwrap_or_default();
+        release(self.pool.shared(), slot, false, w);
+        self.phase = Phase::Over;
+        self.deadline = None;
+        self.on_verdict(verdict, w);
+    }
+
+    fn has_left(&self) -> bool {
+        self.upstream.said_goodbye() || !self.request.is_begun
+    }
+
+    fn on_verdict(&mut self, verdict: Verdict, w: &mut World) {
+        if self.client.is_none() || self.relay.is_finished() {
+            return;
+        }
+        match verdict {
+            Verdict::NotStarted => {
+                self.crashes += u32::from(!self.has_left());
+                self.again(w);
+            }
+            Verdict::RepeatOnce => {
+                self.repeated = true;
+                self.again(w);
+            }
+            Verdict::Abort if self.upstream.has_passed() => {
+                w.counters.responses_aborted.count();
+                self.finish(End::Broken, w);
+            }
+            Verdict::GatewayTimeout => self.finish(End::Failed(Failure::Deadline), w),
+            Verdict::Abort | Verdict::GiveUp | Verdict::BadGateway => {
+                w.counters.bad_gateway.count();
+                let request = ascii(&self.request.meta().id);
+                let worker = self.worker;
+                if w.may_warn() {
+                    tracing::warn!(request, worker, "the worker ended inside a request: 502");
+                }
+                self.finish(End::Failed(Failure::BadGateway), w);
+            }
+        }
+    }
+
+    /// Back to the head of the queue, with the old deadline.
+    fn again(&mut self, w: &mut World) {
+        w.counters.repeated.count();
+        self.upstream.restart();
+        self.phase = Phase::Waiting(None);
+        let ticket = Ticket { reactor: w.reactor, token: self.token, give_up_at: self.give_up_at };
+        let admission = self.pool.core().request_again(ticket);
+        self.on_admission(admission, w);
+    }
+}

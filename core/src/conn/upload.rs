@@ -1,0 +1,75 @@
+//! Content that goes through the spool while it arrives.
+//!
+//! Owns the part of [`Client`] that has a spool file: one write is in flight at most, more is
+//! received meanwhile. Must not know what is in the file.
+
+use super::client::{Client, State};
+use super::response;
+use super::world::World;
+use crate::io::Done;
+
+impl Client {
+    /// Begins to spool, or goes on, where the content needs it.
+    pub(super) fn spool_on(&mut self, w: &mut World) {
+        let State::Content(content) = &mut self.state else { return };
+        if content.needs_spool() {
+            w.counters.requests_spooled.count();
+            let token = self.token;
+            content.spool = Some(super::spool::SpoolFile::create(token, w));
+            self.file_op = true;
+        } else if let Some(out) = content.next_write(&mut w.buffers)
+            && let Some(spool) = &mut content.spool
+        {
+            match spool.write(out, self.token, w) {
+                Ok(()) => self.file_op = true,
+                Err(out) => {
+                    w.buffers.give_outgoing(out);
+                    self.refuse_unspooled(w);
+                }
+            }
+        }
+    }
+
+    /// The spool file has been made or written, or not.
+    pub(crate) fn on_spooled(&mut self, done: Done, w: &mut World) {
+        debug_assert!(self.file_op);
+        self.file_op = false;
+        match &mut self.state {
+            State::Content(content) => {
+                let spool = content.spool.as_mut().expect("asked for this");
+                match done {
+                    Done::CreateFile { result } => spool.on_created(result, w),
+                    Done::WriteFile { out, result } => {
+                        if let Some(out) = spool.on_written(out, result, self.token, w) {
+                            w.buffers.give_outgoing(out);
+                        }
+                    }
+                    _ => unreachable!("spool files are only made and written"),
+                }
+                self.file_op = spool.is_busy();
+                if spool.has_failed() {
+                    self.refuse_unspooled(w);
+                } else {
+                    self.on_content_progress(w);
+                }
+            }
+            _ => w.dispose(done),
+        }
+        self.settle(w);
+    }
+
+    /// Exactly this request cannot be taken; what the client still sends of it is thrown away.
+    fn refuse_unspooled(&mut self, w: &mut World) {
+        self.meta.keep_alive = false;
+        self.linger = true;
+        let id = self.meta.id;
+        let fields = [("X-Request-Id", super::world::ascii(&id)), ("Retry-After", "1")];
+        let (meta, why) = (self.meta, "There is no room for the content.");
+        let length = response::write_error(&mut self.output, 503, why, &fields, &meta, w);
+        w.buffers.give(std::mem::take(&mut self.input));
+        if let State::Content(content) = std::mem::replace(&mut self.state, State::Ending) {
+            content.dispose(&mut w.buffers);
+        }
+        self.on_answered(503, length, w);
+    }
+}

@@ -1,0 +1,67 @@
+//! A bound on bytes that several threads share.
+//!
+//! Owns the count. Must not know what the bytes are.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The bytes that its shares have; clones are the same budget. The bound is an argument: it may
+/// change.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Budget(Arc<AtomicU64>);
+
+/// A part of a budget; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Share {
+    budget: Budget,
+    bytes: u64,
+}
+
+impl Budget {
+    /// A share without any bytes yet.
+    pub(crate) fn share(&self) -> Share {
+        Share { budget: self.clone(), bytes: 0 }
+    }
+
+    /// Bytes that shares hold.
+    #[cfg(test)]
+    pub(crate) fn used(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Share {
+    /// Takes `more` bytes; false: all shares would have more than `most`.
+    pub(crate) fn grow(&mut self, more: u64, most: u64) -> bool {
+        let grown = |used: u64| used.checked_add(more).filter(|&sum| sum <= most);
+        let Budget(used) = &self.budget;
+        let fits = used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown).is_ok();
+        if fits {
+            self.bytes += more;
+        }
+        fits
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.budget.0.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_end_at_the_bound_and_come_back() {
+        let budget = Budget::default();
+        let (mut one, mut two) = (budget.share(), budget.share());
+        assert!(one.grow(4, 10) && two.grow(6, 10));
+        assert!(!one.grow(1, 10) && !one.grow(u64::MAX, 10));
+        drop(two);
+        assert!(one.grow(6, 10));
+        drop(one);
+        assert_eq!(budget.used(), 0);
+    }
+}

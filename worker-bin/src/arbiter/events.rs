@@ -1,0 +1,118 @@
+//! What the arbiter hears and says.
+//!
+//! Owns the vocabulary between [`core`](super::core) and its shell.
+
+use std::time::Duration;
+
+/// A process id.
+pub(crate) type Pid = i32;
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// A worker was forked, as asked.
+    Spawned(Pid),
+    /// A worker could not be forked.
+    SpawnFailed,
+    /// A worker has its application, and begins to look for requests.
+    Booted(Pid),
+    /// A worker can take requests.
+    Ready(Pid),
+    /// A worker has answered as many requests, or uses as much memory, as one may.
+    Spent(Pid),
+    /// A request of this worker should have ended a while ago.
+    Overdue(Pid),
+    /// A child has ended; perhaps none of ours.
+    Exited(Pid, End),
+    /// The operator or the supervisor wants something.
+    Asked(Request),
+    /// A time given by `Core::next_wakeup` has come.
+    Tick,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It exited with this code.
+    Code(i32),
+    /// This signal killed it.
+    Signal(i32),
+}
+
+/// What can be asked of the arbiter, by signals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// TERM: finish what runs, then end. Once more: [`Request::Quit`].
+    Stop,
+    /// INT, QUIT: end now.
+    Quit,
+    /// HUP: replace every worker, new before old.
+    Reload(Targets),
+    /// TTIN: one more.
+    More,
+    /// TTOU: one less, but never none.
+    Less,
+    /// WINCH: no workers, until a reload or TTIN.
+    Rest,
+    /// USR1: open the log files anew.
+    Reopen,
+}
+
+/// What the arbiter aims at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Targets {
+    /// At least 1.
+    pub(crate) workers: usize,
+    /// For workers that should end.
+    pub(crate) graceful_timeout: Duration,
+    /// For workers that begin, and for the first of a new generation to be ready.
+    pub(crate) boot_timeout: Duration,
+    /// Bytes; a worker that uses more is replaced.
+    pub(crate) max_memory: Option<u64>,
+}
+
+/// What the shell should do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Start a worker of this generation, then tell by [`Event::Spawned`] or
+    /// [`Event::SpawnFailed`].
+    Spawn(u64),
+    /// Send a signal.
+    Signal(Pid, Kill),
+    /// Have this worker open its log file anew.
+    Reopen(Pid),
+    /// All workers are ready for the first time.
+    Announce,
+    /// This generation has proven that it can boot, and replaces the older ones.
+    Adopted(u64),
+    /// It could not: the older ones stay.
+    Rejected(u64, Flaw),
+    /// A worker of no new generation has not booted in time, and will be killed.
+    NotBooted(Pid),
+    /// End, with this exit code.
+    Exit(i32),
+}
+
+/// What is wrong with a new generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    /// Its first worker has ended.
+    Ended(End),
+    /// Its first worker was not ready in time.
+    Late,
+    /// No process could be made for it.
+    NotStarted,
+}
+
+/// How a worker is asked to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kill {
+    /// TERM: finish the current request.
+    Gracefully,
+    /// ABRT for an application that handles it, else TERM: a request takes too long.
+    Interrupt,
+    /// QUIT: at once.
+    Quickly,
+    /// KILL: it did not.
+    Forcibly,
+}

@@ -1,0 +1,179 @@
+//! How workers come into being.
+//!
+//! Owns the hand-over from the arbiter to a worker. The first generation is forked, with the
+//! application that the arbiter has made. New code can only come from disk, so a later generation
+//! is the program as it was there when the generation began: the file is held open, and each
+//! worker executes it with the arguments of this process and learns of its task by
+//! [`Handover`]. What the path means later does not matter until the next reload.
+
+use super::process;
+use super::words::Words;
+use crate::liveness::{Place, Table};
+use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What a worker needs from its arbiter.
+#[derive(Debug)]
+pub(crate) struct Station {
+    /// The arbiter's process id.
+    pub(crate) arbiter: u32,
+    /// From 0, unique among the living.
+    pub(crate) number: usize,
+    pub(crate) place: Place,
+    pub(crate) words: Words,
+}
+
+/// How this process was started, to start it again.
+#[derive(Clone, Debug)]
+pub(crate) struct Program {
+    /// Absolute, but with its symbolic links: they may lead elsewhere after a deployment.
+    path: PathBuf,
+    arguments: Vec<OsString>,
+    directory: PathBuf,
+}
+
+impl Program {
+    /// Of this process. Call it before the working directory changes.
+    pub(crate) fn of_this_process() -> io::Result<Program> {
+        let arguments: Vec<_> = std::env::args_os().collect();
+        let directory = start_directory()?;
+        let name = arguments.first().map(PathBuf::from).unwrap_or_default();
+        let has_slash = name.as_os_str().as_encoded_bytes().contains(&b'/');
+        let path = match has_slash {
+            true => Some(directory.join(&name)).filter(|path| is_program(path)),
+            false => find_program(&name, &directory),
+        };
+        let path = path.map_or_else(std::env::current_exe, Ok)?;
+        Ok(Program { path, arguments, directory })
+    }
+
+    /// The program as it is on disk now.
+    pub(crate) fn open(&self) -> io::Result<File> {
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(&self.path);
+        let file = file.map_err(|error| self.explain(&error))?;
+        if !is_program(Path::new(&format!("/proc/self/fd/{}", file.as_raw_fd()))) {
+            return Err(self.explain(&io::Error::other("it is no executable file")));
+        }
+        Ok(file)
+    }
+
+    /// Replaces this process, a worker as yet without a program, by `file`.
+    pub(crate) fn execute(&self, file: &File, handover: &Handover) -> io::Error {
+        let inherited = [handover.words, handover.table, file.as_raw_fd()];
+        for fd in inherited.into_iter().chain(handover.listener) {
+            if let Err(error) = process::keep_on_exec(fd) {
+                return error;
+            }
+        }
+        let handover = match serde_json::to_string(handover) {
+            Ok(handover) => handover,
+            Err(error) => return error.into(),
+        };
+        let [name, arguments @ ..] = &self.arguments[..] else {
+            return io::Error::other("this process was started without a name");
+        };
+        let error = Command::new(format!("/proc/self/fd/{}", file.as_raw_fd()))
+            .arg0(name)
+            .args(arguments)
+            .current_dir(&self.directory)
+            .env(Handover::VARIABLE, handover)
+            .exec();
+        self.explain(&error)
+    }
+
+    fn explain(&self, error: &io::Error) -> io::Error {
+        io::Error::other(format!("{}: {error}", self.path.display()))
+    }
+}
+
+/// The task of a worker that was started by exec(2), in its environment.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Handover {
+    /// The process that is meant, and nobody that it starts.
+    pid: u32,
+    arbiter: u32,
+    number: usize,
+    generation: u64,
+    slots: usize,
+    words: RawFd,
+    table: RawFd,
+    listener: Option<RawFd>,
+    program: RawFd,
+}
+
+impl Handover {
+    const VARIABLE: &str = "FOREBAY_WORKER";
+
+    /// For this process, which was forked by `station.arbiter`.
+    pub(crate) fn new(
+        station: &Station,
+        generation: u64,
+        table: &Table,
+        listener: Option<BorrowedFd<'_>>,
+        program: &File,
+    ) -> Handover {
+        Handover {
+            pid: std::process::id(),
+            arbiter: station.arbiter,
+            number: station.number,
+            generation,
+            slots: table.slots(),
+            words: station.words.as_fd().as_raw_fd(),
+            table: table.as_fd().as_raw_fd(),
+            listener: listener.map(|fd| fd.as_raw_fd()),
+            program: program.as_raw_fd(),
+        }
+    }
+
+    /// The task of this process, if it was started as a worker.
+    pub(crate) fn from_environment() -> Option<Handover> {
+        let text = std::env::var(Self::VARIABLE).ok()?;
+        process::forget_environment(&[Self::VARIABLE]);
+        let handover: Handover = serde_json::from_str(&text).ok()?;
+        (handover.pid == std::process::id()).then_some(handover)
+    }
+
+    /// Takes over what was inherited: the station, and the listener if there is one.
+    pub(crate) fn accept(self) -> io::Result<(Station, Option<OwnedFd>)> {
+        drop(process::inherited(self.program)?);
+        let table = Table::adopt(process::inherited(self.table)?, self.slots)?;
+        if self.number >= table.places() {
+            return Err(io::Error::other("the arbiter's table has no such place"));
+        }
+        let station = Station {
+            arbiter: self.arbiter,
+            number: self.number,
+            place: table.place(self.number, self.generation),
+            words: Words::new(process::inherited(self.words)?),
+        };
+        Ok((station, self.listener.map(process::inherited).transpose()?))
+    }
+}
+
+/// The working directory by the name that the shell has for it, if it has one: with symbolic
+/// links, which may lead elsewhere after a deployment.
+pub(crate) fn start_directory() -> io::Result<PathBuf> {
+    let identity = |path: &Path| path.metadata().map(|found| (found.dev(), found.ino()));
+    let here = identity(Path::new("."))?;
+    let named = std::env::var_os("PWD").map(PathBuf::from).filter(|path| path.is_absolute());
+    let named = named.filter(|path| identity(path).is_ok_and(|there| there == here));
+    named.map_or_else(std::env::current_dir, Ok)
+}
+
+/// As a shell does (execvp(3)).
+fn find_program(name: &Path, directory: &Path) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let candidates = std::env::split_paths(&path);
+    candidates.map(|entry| directory.join(entry).join(name)).find(|path| is_program(path))
+}
+
+fn is_program(path: &Path) -> bool {
+    path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}

@@ -1,0 +1,66 @@
+//! What the arbiter remembers of workers, and of those that are to come.
+//!
+//! Owns nothing but that. Must not decide anything.
+
+use super::events::{Pid, Targets};
+use std::time::Instant;
+
+/// A living worker.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) pid: Pid,
+    pub(crate) generation: u64,
+    pub(crate) since: Instant,
+    /// It has its application.
+    pub(crate) booted: bool,
+    /// It can take requests.
+    pub(crate) ready: bool,
+    /// It should go when its replacement is ready.
+    pub(crate) spent: bool,
+    /// A request of it took too long.
+    pub(crate) overdue: bool,
+    /// How often in a row its place had failed before.
+    pub(crate) failures: u32,
+    /// It was asked to end, and is killed at this time.
+    pub(crate) kill_at: Option<Instant>,
+}
+
+/// A generation that has yet to prove itself, and the targets that come with it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidate {
+    pub(super) generation: u64,
+    pub(super) targets: Targets,
+}
+
+/// A worker that was asked for and is not there yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spawning {
+    pub(super) generation: u64,
+    pub(super) failures: u32,
+}
+
+impl Worker {
+    pub(crate) fn new(pid: Pid, generation: u64, failures: u32, now: Instant) -> Worker {
+        Worker {
+            pid,
+            generation,
+            since: now,
+            booted: false,
+            ready: false,
+            spent: false,
+            overdue: false,
+            failures,
+            kill_at: None,
+        }
+    }
+
+    /// Whether it was asked to end.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.kill_at.is_some()
+    }
+
+    /// It is asked to end. An earlier time to be killed stays.
+    pub(crate) fn leave_by(&mut self, at: Instant) {
+        self.kill_at = Some(self.kill_at.map_or(at, |before| before.min(at)));
+    }
+}

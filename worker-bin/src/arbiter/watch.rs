@@ -1,0 +1,160 @@
+//! The arbiter's eyes: which worker sits where in the liveness table, and what is amiss with it.
+//!
+//! Owns the places. Must not act on what it sees.
+
+use super::events::Pid;
+use super::memory;
+use crate::liveness::{Snapshot, Table};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// Looks at living workers from time to time.
+#[derive(Debug)]
+pub(super) struct Watch {
+    table: Table,
+    places: BTreeMap<Pid, usize>,
+    /// Bytes that one worker may use.
+    max_memory: Option<u64>,
+    next: Instant,
+}
+
+/// Something that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Sight {
+    /// A request should have ended a while ago.
+    Overdue { pid: Pid, request_id: String, age: Duration },
+    /// A worker uses this many bytes, which is too much.
+    TooLarge { pid: Pid, bytes: u64 },
+}
+
+impl Watch {
+    pub(super) fn new(table: Table, max_memory: Option<u64>, now: Instant) -> Watch {
+        Watch { table, places: BTreeMap::new(), max_memory, next: now }
+    }
+
+    pub(super) fn table(&self) -> &Table {
+        &self.table
+    }
+
+    pub(super) fn set_max_memory(&mut self, bytes: Option<u64>) {
+        self.max_memory = bytes;
+    }
+
+    /// The first place without a worker, made clean.
+    pub(super) fn free_place(&self) -> Option<usize> {
+        let is_free = |place: &usize| self.places.values().all(|taken| taken != place);
+        let place = (0..self.table.places()).find(is_free)?;
+        self.table.clear(place);
+        Some(place)
+    }
+
+    pub(super) fn enter(&mut self, pid: Pid, place: usize) {
+        self.places.insert(pid, place);
+    }
+
+    pub(super) fn leave(&mut self, pid: Pid) {
+        self.places.remove(&pid);
+    }
+
+    pub(super) fn place_of(&self, pid: Pid) -> Option<usize> {
+        self.places.get(&pid).copied()
+    }
+
+    /// What the threads of a worker are doing.
+    pub(super) fn snapshots(&self, pid: Pid) -> impl Iterator<Item = Snapshot> {
+        let threads = |place| (0..self.table.slots()).map(move |slot| (place, slot));
+        let entries = self.place_of(pid).into_iter().flat_map(threads);
+        entries.filter_map(|(place, slot)| self.table.snapshot(place, slot))
+    }
+
+    /// When to look again.
+    pub(super) fn next(&self) -> Instant {
+        self.next
+    }
+
+    /// What is amiss, if it is time to look.
+    pub(super) fn look(&mut self, now: Instant) -> Vec<Sight> {
+        if now < self.next {
+            return Vec::new();
+        }
+        self.next = now + INTERVAL;
+        self.places.keys().flat_map(|&pid| self.overdue(pid).or(self.too_large(pid))).collect()
+    }
+
+    fn overdue(&self, pid: Pid) -> Option<Sight> {
+        let is_overdue =
+            |snapshot: &Snapshot| snapshot.overdue.is_some_and(|overdue| overdue >= PATIENCE);
+        let Snapshot { request_id, age, .. } = self.snapshots(pid).find(is_overdue)?;
+        Some(Sight::Overdue { pid, request_id, age })
+    }
+
+    fn too_large(&self, pid: Pid) -> Option<Sight> {
+        let limit = self.max_memory?;
+        let bytes = memory::resident(pid).filter(|&bytes| bytes > limit)?;
+        Some(Sight::TooLarge { pid, bytes })
+    }
+}
+
+const INTERVAL: Duration = Duration::from_millis(500);
+/// After a deadline: the edge answers first, and a worker that is only a little late may live.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watch(max_memory: Option<u64>) -> Watch {
+        Watch::new(Table::new(4, 2).unwrap(), max_memory, Instant::now())
+    }
+
+    #[test]
+    fn places_are_used_again() {
+        let mut watch = watch(None);
+        for (pid, expected) in [(10, 0), (11, 1), (12, 2)] {
+            let place = watch.free_place().unwrap();
+            assert_eq!(place, expected);
+            watch.enter(pid, place);
+        }
+        watch.leave(11);
+        assert_eq!(watch.free_place(), Some(1));
+        watch.enter(13, 1);
+        watch.enter(14, 3);
+        assert_eq!(watch.free_place(), None);
+    }
+
+    #[test]
+    fn a_request_is_overdue_half_a_second_after_its_deadline() {
+        let mut watch = watch(None);
+        let now = Instant::now();
+        watch.enter(10, 0);
+        let entry = watch.table.place(0, 0).entry(1);
+        entry.begin(Some("late"), Some(now));
+        assert_eq!(watch.look(now), []);
+        let until = now + Duration::from_secs(20);
+        let sights = loop {
+            let sights = watch.look(watch.next());
+            if !sights.is_empty() {
+                break sights;
+            }
+            assert!(Instant::now() < until, "never overdue");
+            std::thread::yield_now();
+        };
+        assert!(now.elapsed() >= PATIENCE);
+        let [Sight::Overdue { pid: 10, request_id, age }] = &sights[..] else {
+            panic!("{sights:?}")
+        };
+        assert!(request_id == "late" && *age >= PATIENCE);
+        entry.end();
+        assert_eq!(watch.look(watch.next()), []);
+    }
+
+    #[test]
+    fn memory_has_a_limit() {
+        let own = std::process::id().cast_signed();
+        for (limit, sights) in [(Some(1), 1), (Some(1 << 40), 0), (None, 0)] {
+            let mut watch = watch(limit);
+            watch.enter(own, 0);
+            assert_eq!(watch.look(watch.next()).len(), sights);
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! What the settings come to.
+//!
+//! Owns their meaning and the errors about it. Must not start anything.
+
+use crate::address::{Address, AddressError};
+use crate::arbiter::{Settings, Targets};
+use crate::identity::{Identity, IdentityError};
+use crate::options::Options;
+use crate::settings::{Effective, SettingsError};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The whole of it.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) place: Place,
+    pub(crate) arbiter: Settings,
+    pub(crate) worker: WorkerSettings,
+    pub(crate) process: ProcessSettings,
+}
+
+/// Where requests will come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Edge(PathBuf),
+    Bind(Address),
+}
+
+/// What a worker heeds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WorkerSettings {
+    pub(crate) graceful_timeout: Duration,
+    pub(crate) timeout: Option<Duration>,
+    /// Requests that run at the same time in one process.
+    pub(crate) threads: usize,
+    /// 0: no limit.
+    pub(crate) max_requests: u32,
+    pub(crate) max_requests_jitter: u32,
+    /// What processes call themselves.
+    pub(crate) name: String,
+}
+
+/// What holds for arbiter and workers.
+#[derive(Debug)]
+pub(crate) struct ProcessSettings {
+    pub(crate) umask: Option<u32>,
+    pub(crate) chdir: Option<PathBuf>,
+    pub(crate) log_file: Option<PathBuf>,
+    pub(crate) pid: Option<PathBuf>,
+    pub(crate) control: Option<PathBuf>,
+    pub(crate) identity: Identity,
+}
+
+/// What is wrong with the settings; one line that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PlanError {
+    #[error(
+        "nowhere to take requests from: give --edge unix:PATH (or FOREBAY_EDGE) to serve an edge, \
+         or --bind HOST:PORT to listen"
+    )]
+    Nowhere,
+    #[error("`{1}` is no socket, but {0} needs one: write unix:PATH")]
+    NotASocket(&'static str, String),
+    #[error("workers must be a number from 1 to {MOST_WORKERS}")]
+    Workers,
+    #[error("threads must be a number from 1 to {MOST_THREADS}")]
+    Threads,
+    #[error("max_memory `{0}` is no size: write bytes, or a number with K, M or G")]
+    Size(String),
+    #[error("umask `{0}` is not octal: write 022, for example")]
+    Umask(String),
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+}
+
+impl Plan {
+    /// From flags, the environment and the file.
+    pub(crate) fn new(flags: &Options) -> Result<Plan, PlanError> {
+        let effective = Effective::new(flags, |name| std::env::var(name).ok())?;
+        Plan::of(&effective.options)
+    }
+
+    fn of(options: &Options) -> Result<Plan, PlanError> {
+        let place = match (&options.edge, &options.bind) {
+            (Some(edge), _) => Place::Edge(socket("the edge", edge)?),
+            (None, Some(bind)) => Place::Bind(Address::parse(bind)?),
+            (None, None) => return Err(PlanError::Nowhere),
+        };
+        let workers = options.workers.filter(|workers| (1..=MOST_WORKERS).contains(workers));
+        let threads = options.threads.filter(|threads| (1..=MOST_THREADS).contains(threads));
+        let threads = threads.ok_or(PlanError::Threads)? as usize;
+        let graceful_timeout = seconds(options.graceful_timeout);
+        let timeout = seconds(options.timeout);
+        let max_memory = options.max_memory.as_deref().map_or(Ok(0), size)?;
+        Ok(Plan {
+            place,
+            arbiter: Settings {
+                targets: Targets {
+                    workers: workers.ok_or(PlanError::Workers)? as usize,
+                    graceful_timeout,
+                    boot_timeout: seconds(options.boot_timeout),
+                    max_memory: (max_memory > 0).then_some(max_memory),
+                },
+                slots: threads,
+            },
+            worker: WorkerSettings {
+                graceful_timeout,
+                timeout: (!timeout.is_zero()).then_some(timeout),
+                threads,
+                max_requests: options.max_requests.unwrap_or(0),
+                max_requests_jitter: options.max_requests_jitter.unwrap_or(0),
+                name: options.name.clone().unwrap_or_default(),
+            },
+            process: ProcessSettings {
+                umask: options.umask.as_deref().map(octal).transpose()?,
+                chdir: options.chdir.clone(),
+                log_file: options.log_file.clone(),
+                pid: options.pid.clone(),
+                control: options.control.as_deref().map(control_path).transpose()?,
+                identity: Identity::find(options.user.as_deref(), options.group.as_deref())?,
+            },
+        })
+    }
+}
+
+impl WorkerSettings {
+    /// How many requests one worker should answer: jitter included, different for each process.
+    pub(crate) fn budget(&self) -> u64 {
+        if self.max_requests == 0 {
+            return 0;
+        }
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let nanos = now.map_or(0, |since| since.subsec_nanos());
+        let seed = u64::from(nanos ^ std::process::id().rotate_left(16));
+        // Fibonacci hashing spreads neighbouring seeds.
+        let random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        u64::from(self.max_requests) + random % (u64::from(self.max_requests_jitter) + 1)
+    }
+}
+
+/// The path of a control socket.
+pub(crate) fn control_path(text: &str) -> Result<PathBuf, PlanError> {
+    socket("--control", text)
+}
+
+fn socket(what: &'static str, text: &str) -> Result<PathBuf, PlanError> {
+    match Address::parse(text) {
+        Ok(Address::Unix(path)) => Ok(path),
+        Err(error @ AddressError::TooLong(..)) => Err(error.into()),
+        _ => Err(PlanError::NotASocket(what, text.into())),
+    }
+}
+
+fn seconds(seconds: Option<u32>) -> Duration {
+    Duration::from_secs(seconds.unwrap_or(0).into())
+}
+
+fn size(text: &str) -> Result<u64, PlanError> {
+    let upper = text.trim().to_ascii_uppercase();
+    let units = [("K", 10), ("M", 20), ("G", 30)];
+    let unit = units.iter().find_map(|(unit, bits)| Some((upper.strip_suffix(unit)?, *bits)));
+    let (number, bits) = unit.unwrap_or((&upper, 0));
+    let number: Option<u64> = number.trim().parse().ok();
+    let bytes = number.and_then(|number| number.checked_mul(1 << bits));
+    bytes.ok_or_else(|| PlanError::Size(text.into()))
+}
+
+fn octal(text: &str) -> Result<u32, PlanError> {
+    let mask = u32::from_str_radix(text.trim_start_matches("0o"), 8).ok();
+    mask.filter(|&mask| mask <= 0o777).ok_or_else(|| PlanError::Umask(text.into()))
+}
+
+const MOST_WORKERS: u32 = 1024;
+const MOST_THREADS: u32 = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(change: impl FnOnce(&mut Options)) -> Result<Plan, String> {
+        let mut options = Options { edge: Some("unix:a".into()), ..Options::defaults() };
+        change(&mut options);
+        Plan::of(&options).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_defaults_are_gunicorns() {
+        let Plan { place, arbiter, worker, .. } = plan(|_| {}).unwrap();
+        assert_eq!(place, Place::Edge("a".into()));
+        assert_eq!(arbiter.targets.workers, 1);
+        assert_eq!(arbiter.targets.graceful_timeout, Duration::from_secs(30));
+        assert_eq!(arbiter.targets.max_memory, None);
+        assert_eq!(worker.timeout, Some(Duration::from_secs(30)));
+        assert_eq!(worker.max_requests, 0);
+    }
+
+    #[test]
+    fn sizes_masks_and_times_are_read() {
+        let memory = |text: &str| {
+            let set = |options: &mut Options| options.max_memory = Some(text.into());
+            plan(set).map(|plan| plan.arbiter.targets.max_memory)
+        };
+        assert_eq!(memory("1000"), Ok(Some(1000)));
+        assert_eq!(memory("512M"), Ok(Some(512 << 20)));
+        assert_eq!(memory("2 g"), Ok(Some(2 << 30)));
+        assert!(memory("99999999999G").unwrap_err().contains("99999999999G"));
+        assert!(memory("much").unwrap_err().contains("K, M or G"));
+        let umask = plan(|options| options.umask = Some("027".into())).unwrap().process.umask;
+        assert_eq!(umask, Some(0o27));
+        assert!(plan(|options| options.umask = Some("9".into())).unwrap_err().contains("octal"));
+        let forever = plan(|options| options.timeout = Some(0)).unwrap();
+        assert_eq!(forever.worker.timeout, None);
+    }
+
+    #[test]
+    fn budgets_are_spread_by_the_jitter() {
+        let Plan { mut worker, .. } = plan(|options| options.max_requests = Some(10)).unwrap();
+        assert_eq!(worker.budget(), 10);
+        worker.max_requests_jitter = 5;
+        assert!((10..=15).contains(&worker.budget()));
+        worker.max_requests = 0;
+        assert_eq!(worker.budget(), 0, "no limit");
+    }
+
+    #[test]
+    fn errors_say_what_to_do() {
+        let error = |change: fn(&mut Options)| plan(change).unwrap_err();
+        assert!(error(|options| options.edge = None).contains("--edge unix:PATH"));
+        assert!(error(|o| o.edge = Some("localhost:80".into())).contains("write unix:PATH"));
+        assert!(error(|o| o.control = Some("run/ctl".into())).contains("write unix:PATH"));
+        assert!(error(|options| options.workers = Some(0)).contains("from 1"));
+        assert!(error(|o| o.user = Some("no-such-user".into())).contains("no-such-user"));
+    }
+}

@@ -1,0 +1,286 @@
+//! Flags, environment and file, made into one set of settings.
+//!
+//! Owns who goes first and the errors about names and values. Must not know what they mean.
+//!
+//! Text from the environment and values from the file are read by the parser of the flags, so
+//! that each setting has one name, one form and one error.
+
+use crate::options::Options;
+use clap::{Args, FromArgMatches};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+/// Settings with their origins.
+#[derive(Debug)]
+pub(crate) struct Effective {
+    pub(crate) options: Options,
+    origins: BTreeMap<String, Origin>,
+}
+
+/// Where a setting comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Origin {
+    Default,
+    File(PathBuf),
+    Variable(String),
+    Flag,
+}
+
+/// What is wrong; one line that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SettingsError {
+    #[error("cannot read {0}: {1}")]
+    Unreadable(PathBuf, std::io::Error),
+    #[error("{0}: {1}")]
+    NotToml(PathBuf, String),
+    #[error("{0}: there is no setting `{1}`{2}; --help lists the flags that are settings")]
+    Unknown(PathBuf, String, String),
+    #[error("{0}: {1}")]
+    Value(String, String),
+    #[error("--edge and --bind exclude each other: give one of them")]
+    Both,
+}
+
+impl Effective {
+    /// `variable` looks up the environment; as in most programs, an empty one counts as none.
+    pub(crate) fn new(
+        flags: &Options,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Effective, SettingsError> {
+        let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let mut layers = Layers::default();
+        let name = flags.app_name.clone().or_else(|| Some(crate::program_name()));
+        let defaults = Options { name, ..Options::defaults() };
+        layers.add(table_of(&defaults), |_| Origin::Default)?;
+        if let Some(path) = &flags.config {
+            layers.add(read_file(path)?, |_| Origin::File(path.clone()))?;
+        }
+        let mut variables = BTreeMap::new();
+        for name in names() {
+            for variable_name in variables_for(&name) {
+                if let Some(text) = variable(&variable_name) {
+                    variables.entry(name.clone()).or_insert((variable_name, text));
+                }
+            }
+        }
+        let mut table = toml::Table::new();
+        for (name, (variable_name, text)) in &variables {
+            table.extend(parse(name, text, variable_name)?);
+        }
+        layers.add(table, |name| Origin::Variable(variables[name].0.clone()))?;
+        layers.add(table_of(flags), |_| Origin::Flag)?;
+        Ok(layers.into_effective())
+    }
+
+    /// As a file that would come to the same.
+    pub(crate) fn to_toml(&self) -> String {
+        let table = table_of(&self.options);
+        names().into_iter().fold(String::new(), |mut text, name| {
+            let origin = self.origins.get(&name).map(ToString::to_string).unwrap_or_default();
+            let _ = match table.get(&name) {
+                Some(value) => writeln!(text, "{name} = {value}  # {origin}"),
+                None => writeln!(text, "# {name} is not set"),
+            };
+            text
+        })
+    }
+}
+
+/// The file that FOREBAY_CONFIG names.
+pub(crate) fn named_by_environment() -> Option<PathBuf> {
+    std::env::var_os("FOREBAY_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Origin::Default => f.write_str("default"),
+            Origin::File(path) => write!(f, "{}", path.display()),
+            Origin::Variable(name) => write!(f, "environment: {name}"),
+            Origin::Flag => f.write_str("flag"),
+        }
+    }
+}
+
+/// Settings, the weakest first.
+#[derive(Debug, Default)]
+struct Layers {
+    table: toml::Table,
+    origins: BTreeMap<String, Origin>,
+}
+
+impl Layers {
+    fn add(
+        &mut self,
+        layer: toml::Table,
+        origin: impl Fn(&str) -> Origin,
+    ) -> Result<(), SettingsError> {
+        // They are two answers to one question: the stronger layer answers it alone.
+        match PLACES.map(|place| layer.contains_key(place)) {
+            [true, true] => return Err(SettingsError::Both),
+            [false, false] => {}
+            _ => PLACES.iter().for_each(|&place| drop(self.table.remove(place))),
+        }
+        for (name, value) in layer {
+            self.origins.insert(name.clone(), origin(&name));
+            self.table.insert(name, value);
+        }
+        Ok(())
+    }
+
+    fn into_effective(self) -> Effective {
+        let options = self.table.try_into().expect("every value was made from options");
+        Effective { options, origins: self.origins }
+    }
+}
+
+fn read_file(path: &Path) -> Result<toml::Table, SettingsError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| SettingsError::Unreadable(path.into(), error))?;
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        SettingsError::NotToml(path.into(), error.to_string().trim_end().replace('\n', " "))
+    })?;
+    let known = names();
+    let mut settings = toml::Table::new();
+    for (name, value) in &table {
+        if !known.contains(name) {
+            let hint = suggest(name, &known);
+            return Err(SettingsError::Unknown(path.into(), name.clone(), hint));
+        }
+        let source = format!("{}: {name}", path.display());
+        let text = match value {
+            toml::Value::String(text) => text.clone(),
+            toml::Value::Integer(number) => number.to_string(),
+            _ => return Err(SettingsError::Value(source, "write a string or a number".into())),
+        };
+        settings.extend(parse(name, &text, &source)?);
+    }
+    Ok(settings)
+}
+
+/// One setting, as its flag would be read.
+fn parse(name: &str, text: &str, source: &str) -> Result<toml::Table, SettingsError> {
+    let command = Options::augment_args(clap::Command::new("settings").no_binary_name(true));
+    let flag = format!("--{}={text}", name.replace('_', "-"));
+    let matches = command.try_get_matches_from([flag]);
+    let options = matches.and_then(|matches| Options::from_arg_matches(&matches));
+    options.map(|options| table_of(&options)).map_err(|error| {
+        let error = error.to_string();
+        let line = error.lines().next().unwrap_or_default();
+        SettingsError::Value(source.into(), line.trim_start_matches("error: ").into())
+    })
+}
+
+fn table_of(options: &Options) -> toml::Table {
+    toml::Table::try_from(options).expect("options are strings and numbers")
+}
+
+/// All settings, in the order of `--help`.
+fn names() -> Vec<String> {
+    let command = Options::augment_args(clap::Command::new("settings"));
+    let all = command.get_arguments().map(|argument| argument.get_id().to_string());
+    all.filter(|name| !NO_SETTINGS.contains(&name.as_str())).collect()
+}
+
+/// The strongest first.
+fn variables_for(name: &str) -> Vec<String> {
+    let own = format!("FOREBAY_{}", name.to_uppercase());
+    let other = (name == "workers").then(|| "WEB_CONCURRENCY".to_owned());
+    std::iter::once(own).chain(other).collect()
+}
+
+fn suggest(name: &str, known: &[String]) -> String {
+    let name = name.replace('-', "_");
+    let likeness = |known: &String| strsim::jaro_winkler(known, &name);
+    let best = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    let best = best.filter(|best| likeness(best) > 0.8);
+    best.map(|best| format!(", did you mean `{best}`?")).unwrap_or_default()
+}
+
+const PLACES: [&str; 2] = ["edge", "bind"];
+/// Flags about settings.
+const NO_SETTINGS: [&str; 2] = ["config", "print_config"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn effective(
+        flags: &Options,
+        environment: &[(&str, &str)],
+        file: Option<&str>,
+    ) -> Result<Effective, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let config = file.map(|text| {
+            let path = directory.path().join("worker.toml");
+            std::fs::write(&path, text).unwrap();
+            path
+        });
+        let flags = Options { config, ..flags.clone() };
+        let variable = |name: &str| {
+            environment.iter().find(|(n, _)| *n == name).map(|(_, value)| value.to_string())
+        };
+        Effective::new(&flags, variable).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn flags_go_before_environment_before_file_before_defaults() {
+        let file = Some("workers = 2\ntimeout = 20\nboot_timeout = 20\nuser = \"33\"\n");
+        let environment = [("WEB_CONCURRENCY", "3"), ("FOREBAY_TIMEOUT", "30")];
+        let flags = Options { workers: Some(4), ..Options::default() };
+        let effective = effective(&flags, &environment, file).unwrap();
+        let options = &effective.options;
+        assert_eq!(options.workers, Some(4));
+        assert_eq!(options.timeout, Some(30));
+        assert_eq!(options.boot_timeout, Some(20));
+        assert_eq!(options.graceful_timeout, Some(30));
+        assert_eq!(options.user.as_deref(), Some("33"));
+        let text = effective.to_toml();
+        for line in [
+            "workers = 4  # flag",
+            "timeout = 30  # environment: FOREBAY_TIMEOUT",
+            "graceful_timeout = 30  # default",
+            "# edge is not set",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line:?} in {text}");
+        }
+        assert!(text.contains("boot_timeout = 20  # /"), "{text}");
+        let again = self::effective(&Options::default(), &[], Some(&text)).unwrap();
+        assert_eq!(again.options.workers, Some(4));
+    }
+
+    #[test]
+    fn a_stronger_layer_says_alone_where_requests_come_from() {
+        let environment = [("FOREBAY_EDGE", "unix:a")];
+        let bind = Options { bind: Some("[::]:80".into()), ..Options::default() };
+        let found = effective(&bind, &environment, Some("edge = 'unix:b'")).unwrap().options;
+        assert_eq!((found.edge, found.bind.as_deref()), (None, Some("[::]:80")));
+        let found = effective(&Options::default(), &environment, Some("bind = 'b:1'")).unwrap();
+        assert_eq!(found.options.edge.as_deref(), Some("unix:a"));
+        let both = Options { edge: Some("unix:a".into()), ..bind };
+        assert!(effective(&both, &[], None).unwrap_err().contains("exclude"));
+    }
+
+    #[test]
+    fn errors_name_the_place_and_say_what_to_do() {
+        let error = |environment: &[_], file| {
+            effective(&Options::default(), environment, file).unwrap_err()
+        };
+        let unknown = error(&[], Some("wrokers = 2"));
+        assert!(unknown.contains("worker.toml") && unknown.contains("did you mean `workers`?"));
+        assert!(error(&[], Some("config = 'x'")).contains("no setting `config`"));
+        assert!(error(&[], Some("workers = [")).contains("worker.toml"));
+        assert!(error(&[], Some("workers = 'many'")).contains("workers: invalid value 'many'"));
+        assert!(error(&[], Some("workers = true")).contains("a string or a number"));
+        let variable = error(&[("FOREBAY_TIMEOUT", "-1")], None);
+        assert!(variable.starts_with("FOREBAY_TIMEOUT: invalid value '-1'"), "{variable}");
+        let web = error(&[("WEB_CONCURRENCY", "many")], None);
+        assert!(web.starts_with("WEB_CONCURRENCY: invalid value"), "{web}");
+        let empty = effective(&Options::default(), &[("WEB_CONCURRENCY", "")], None).unwrap();
+        assert_eq!(empty.options.workers, Some(1));
+        let missing = Options { config: Some("/nowhere.toml".into()), ..Options::default() };
+        let missing = Effective::new(&missing, |_| None).unwrap_err().to_string();
+        assert!(missing.contains("cannot read /nowhere.toml"));
+    }
+}

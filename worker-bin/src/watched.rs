@@ -1,0 +1,190 @@
+//! An application whose work the arbiter can see.
+//!
+//! Owns what is written to the liveness table, and when a worker has done enough. Must not know
+//! connections: time that a receiver takes is not the application's.
+
+use crate::app::{App, Request};
+use crate::arbiter::{Word, Words};
+use crate::liveness::Entry;
+use crate::response::Response;
+use bytes::Bytes;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// What the threads of a worker have in common.
+#[derive(Debug)]
+pub(crate) struct Duty {
+    words: Words,
+    /// For a response, and for each piece of a stream.
+    timeout: Option<Duration>,
+    /// Requests until the worker should be replaced; none, if 0 at the start.
+    left: AtomicU64,
+    /// Threads that were never ready.
+    unready: AtomicUsize,
+}
+
+impl Duty {
+    /// `max_requests` 0 is no limit. The worker is ready when each of its `threads` has been.
+    pub(crate) fn new(
+        words: Words,
+        timeout: Option<Duration>,
+        max_requests: u64,
+        threads: usize,
+    ) -> Arc<Duty> {
+        let (left, unready) = (AtomicU64::new(max_requests), AtomicUsize::new(threads));
+        Arc::new(Duty { words, timeout, left, unready })
+    }
+
+    /// Another thread can take requests. The last one tells the arbiter.
+    fn ready(&self) {
+        if self.unready.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.words.say(Word::Ready);
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.timeout.map(|timeout| Instant::now() + timeout)
+    }
+
+    /// One request is done. The last one of the budget asks for a replacement, and those that
+    /// come until then are served all the same.
+    fn count(&self) {
+        let less = |left: u64| left.checked_sub(1);
+        if self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less) == Ok(1) {
+            self.words.say(Word::Spent);
+        }
+    }
+}
+
+/// The application, as one thread of a worker calls it.
+#[derive(Debug)]
+pub(crate) struct Watched<'a, A: ?Sized> {
+    app: &'a A,
+    seat: Arc<Seat>,
+}
+
+#[derive(Debug)]
+struct Seat {
+    duty: Arc<Duty>,
+    entry: Entry,
+    was_ready: AtomicBool,
+}
+
+impl<'a, A: App + ?Sized> Watched<'a, A> {
+    /// `entry` is this thread's.
+    pub(crate) fn new(app: &'a A, duty: Arc<Duty>, entry: Entry) -> Watched<'a, A> {
+        Watched { app, seat: Arc::new(Seat { duty, entry, was_ready: AtomicBool::new(false) }) }
+    }
+
+    /// This thread can take requests, perhaps again.
+    pub(crate) fn ready(&self) {
+        self.seat.entry.ready();
+        if !self.seat.was_ready.swap(true, Ordering::Relaxed) {
+            self.seat.duty.ready();
+        }
+    }
+}
+
+impl<A: App + ?Sized> App for Watched<'_, A> {
+    fn call(&self, request: Request) -> Response {
+        let ours = self.seat.duty.deadline();
+        let deadline = request.deadline().into_iter().chain(ours).min();
+        self.seat.entry.begin(request.request_id(), deadline);
+        let running = Running(Arc::clone(&self.seat));
+        self.app.call(request).map_stream(|pieces| {
+            running.0.entry.sending();
+            WatchedPieces { pieces, running }
+        })
+    }
+}
+
+/// A request, until it is dropped.
+struct Running(Arc<Seat>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.entry.end();
+        self.0.duty.count();
+    }
+}
+
+struct WatchedPieces<I> {
+    /// First: a destructor is the application's work, too.
+    pieces: I,
+    running: Running,
+}
+
+impl<I: Iterator<Item = io::Result<Bytes>>> Iterator for WatchedPieces<I> {
+    type Item = io::Result<Bytes>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let Running(seat) = &self.running;
+        seat.entry.resume(seat.duty.deadline());
+        let piece = self.pieces.next();
+        seat.entry.sending();
+        piece
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::liveness::{State, Table};
+    use crate::response::Body;
+    use std::io::Read;
+
+    #[test]
+    fn a_worker_is_ready_when_each_of_its_threads_has_been() {
+        let table = Table::new(1, 2).unwrap();
+        let (mut said, words) = io::pipe().unwrap();
+        let duty = Duty::new(Words::new(words), None, 0, 2);
+        let app = |_: Request| Response::text("ok");
+        let thread = |slot| Watched::new(&app, Arc::clone(&duty), table.place(0, 0).entry(slot));
+        let (one, two) = (thread(0), thread(1));
+        one.ready();
+        one.ready();
+        duty.words.say(Word::Spent);
+        two.ready();
+        let mut words = [[0; 8]; 2];
+        said.read_exact(words.as_flattened_mut()).unwrap();
+        let words = words.map(|word| Words::understand(word).unwrap().1);
+        assert_eq!(words, [Word::Spent, Word::Ready]);
+    }
+
+    #[test]
+    fn calls_and_pieces_are_seen_and_counted() {
+        let table = Table::new(1, 1).unwrap();
+        let look = |table: &Table| {
+            let snapshot = table.snapshot(0, 0).unwrap();
+            (snapshot.state, snapshot.requests)
+        };
+        let (mut said, words) = io::pipe().unwrap();
+        let duty = Duty::new(Words::new(words), Some(Duration::from_secs(60)), 2, 1);
+        let app = |request: Request| match request.path() {
+            "/stream" => Response::stream([Ok(Bytes::from("a")), Ok(Bytes::from("b"))].into_iter()),
+            "/panic" => panic!("as asked"),
+            _ => Response::text("ok"),
+        };
+        let watched = Watched::new(&app, duty, table.place(0, 0).entry(0));
+        watched.call(Request::new("GET", "/"));
+        assert_eq!(look(&table), (State::Idle, 1));
+        let Body::Stream(mut pieces) = watched.call(Request::new("GET", "/stream")).into_body()
+        else {
+            panic!("a stream")
+        };
+        assert_eq!(look(&table), (State::Sending, 1));
+        assert!(pieces.next().is_some());
+        assert_eq!(look(&table), (State::Sending, 1));
+        drop(pieces);
+        assert_eq!(look(&table), (State::Idle, 2));
+        let mut word = [0; 8];
+        said.read_exact(&mut word).unwrap();
+        let spent = (std::process::id().cast_signed(), Word::Spent);
+        assert_eq!(Words::understand(word), Some(spent));
+        let call = std::panic::AssertUnwindSafe(|| watched.call(Request::new("GET", "/panic")));
+        assert!(std::panic::catch_unwind(call).is_err());
+        assert_eq!(look(&table), (State::Idle, 3));
+    }
+}
