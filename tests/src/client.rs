@@ -5,6 +5,7 @@ use socket2::{Domain, Socket, Type};
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 /// One connection to a server.
@@ -246,6 +247,12 @@ impl Client {
         };
         self.unread.extend_from_slice(&piece[..len]);
         Ok(len)
+    }
+}
+
+impl AsFd for Client {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
     }
 }
 

@@ -12,8 +12,12 @@
 //! | `embedding` | the `forebay` crate serves from inside another program |
 //! | `expect_continue` | the edge answers `100 (Continue)` when, and only when, it should |
 //! | `files` | files are served with validators, beneath their root, as they are now |
+//! | `forked_child` | an application's own child keeps nothing of its dead parent open |
 //! | `forwarding` | applications see canonical requests and only trustworthy facts |
+//! | `kill_storm` | nothing is lost and nothing runs twice, whatever happens to workers under load |
 //! | `limits` | what is too large is refused, and the client can read why |
+//! | `occupancy` | large contents occupy a worker for no longer than it needs itself |
+//! | `overload` | beyond its capacity a pool answers as many as it can, in time |
 //! | `pipelining` | answers come in the order of the requests |
 //! | `privileges` | whose process it is, and who may be a worker |
 //! | `queueing` | a request waits only when all workers are busy, in order, within bounds |
@@ -41,10 +45,13 @@ mod client;
 mod digest;
 mod drip;
 mod load;
+mod open_loop;
 mod process;
+mod random;
 mod response;
 mod site;
 pub mod source;
+mod storm;
 mod sys;
 mod tools;
 mod wait;
@@ -54,9 +61,12 @@ pub use client::{Client, Failure};
 pub use digest::{pattern, sha256};
 pub use drip::{Drip, Drippers};
 pub use load::{Load, Report};
+pub use open_loop::{Arrival, OpenLoop, Outcome};
 pub use process::{Process, children, is_alive, resident_bytes, send_signal};
+pub use random::Random;
 pub use response::Response;
 pub use site::{Site, SiteBuilder};
-pub use sys::{HUP, INT, KILL, TERM, USR1, as_user, is_root};
-pub use tools::{Tool, skip, tool};
+pub use storm::{Outcomes, Storm};
+pub use sys::{HUP, INT, KILL, TERM, TTIN, TTOU, USR1, as_user, is_root};
+pub use tools::{Tool, is_full, skip, tool};
 pub use wait::{PATIENCE, wait_until};

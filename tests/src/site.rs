@@ -102,6 +102,17 @@ impl Site {
         self.dir.path().join(name)
     }
 
+    /// The parent of the workers.
+    ///
+    /// # Panics
+    /// When there is not exactly one.
+    pub fn arbiter_pid(&self) -> u32 {
+        match children(self.process.pid()).as_slice() {
+            [arbiter] => *arbiter,
+            others => panic!("not one arbiter but {others:?}"),
+        }
+    }
+
     /// The pre-forked workers of all pools: the children of the arbiters, which are the edge's
     /// children.
     pub fn worker_pids(&self) -> Vec<u32> {
@@ -183,8 +194,13 @@ impl SiteBuilder {
     }
 
     /// A route `/` to the pool `app`, whose workers are started by the edge.
-    pub fn app(mut self, app: &str, workers: usize) -> SiteBuilder {
-        let command = format!(r#"["worker-bin", "-w", "{workers}", "{app}"]"#);
+    pub fn app(self, app: &str, workers: usize) -> SiteBuilder {
+        self.app_with(app, &["-w", &workers.to_string()])
+    }
+
+    /// The same with these flags of `worker-bin`.
+    pub fn app_with(mut self, app: &str, flags: &[&str]) -> SiteBuilder {
+        let command = format!("{:?}", [&["worker-bin"], flags, &[app]].concat());
         self.pool += &format!("socket = \"run/app.sock\"\nworkers = {command}\n");
         self.route("path = \"/\"\npool = \"app\"")
     }

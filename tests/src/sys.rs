@@ -2,6 +2,9 @@
 
 #![allow(unsafe_code)]
 
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
+
 /// Asks a server to drain and end.
 pub const TERM: i32 = libc::SIGTERM;
 /// Asks a server to end quickly.
@@ -10,6 +13,10 @@ pub const INT: i32 = libc::SIGINT;
 pub const HUP: i32 = libc::SIGHUP;
 /// Asks a server to reopen its logs.
 pub const USR1: i32 = libc::SIGUSR1;
+/// Asks an arbiter for one worker more.
+pub const TTIN: i32 = libc::SIGTTIN;
+/// Asks an arbiter for one worker less.
+pub const TTOU: i32 = libc::SIGTTOU;
 /// Ends a process that is not asked.
 pub const KILL: i32 = libc::SIGKILL;
 
@@ -21,6 +28,22 @@ pub(crate) fn kill(pid: u32, signal: i32) -> bool {
 /// kill(2) of a process group; whether it existed.
 pub(crate) fn kill_group(leader: u32, signal: i32) -> bool {
     send(-pid_of(leader), signal)
+}
+
+/// poll(2): waits until some of these can be read or have ended, and says which.
+pub(crate) fn readable(files: &[BorrowedFd<'_>], timeout: Duration) -> Vec<bool> {
+    let poll = |file: &BorrowedFd<'_>| libc::pollfd {
+        fd: file.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    let mut polls: Vec<libc::pollfd> = files.iter().map(poll).collect();
+    let seconds = libc::time_t::try_from(timeout.as_secs()).expect("tests are short");
+    let timeout = libc::timespec { tv_sec: seconds, tv_nsec: timeout.subsec_nanos().into() };
+    let count = libc::nfds_t::try_from(polls.len()).expect("counts fit");
+    // SAFETY: `polls` has `count` elements and outlives the call; no signal mask is given.
+    unsafe { libc::ppoll(polls.as_mut_ptr(), count, &timeout, std::ptr::null()) };
+    polls.iter().map(|poll| poll.revents != 0).collect()
 }
 
 /// Whether this test may become other users.

@@ -1,4 +1,4 @@
-//! Other people's programs that some tests use.
+//! What the environment has: other people's programs, and time.
 
 use std::env;
 use std::io::Write;
@@ -47,6 +47,12 @@ pub fn tool(name: &str) -> Option<Tool> {
         skip(&format!("{name} is not installed"));
     }
     found.map(|path| Tool { path })
+}
+
+/// Whether tests take their time and assert figures, too, which on a shared machine are chance:
+/// `FOREBAY_FULL=1`.
+pub fn is_full() -> bool {
+    env::var("FOREBAY_FULL").is_ok_and(|value| value == "1")
 }
 
 /// Says that the test is skipped, for a reason that no installation removes.

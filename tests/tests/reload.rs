@@ -1,9 +1,10 @@
 //! A changed configuration is taken over while clients are served, or not at all.
 
 use forebay_tests::{
-    Client, HUP, Load, PATIENCE, Site, USR1, children, is_alive, resident_bytes, wait_until,
+    Client, HUP, Load, PATIENCE, Site, USR1, children, is_alive, is_full, resident_bytes,
+    wait_until,
 };
-use std::{env, fs};
+use std::fs;
 
 const GET: &str = "GET /hello HTTP/1.1\r\nHost: test\r\n\r\n";
 
@@ -121,7 +122,7 @@ fn a_changed_command_is_replaced_when_its_successor_is_ready() {
 
 #[test]
 fn nothing_grows() {
-    let (warm_up, rounds) = if env::var_os("FOREBAY_FULL").is_some() { (20, 500) } else { (6, 30) };
+    let (warm_up, rounds) = if is_full() { (20, 500) } else { (6, 30) };
     let site = Site::builder()
         .files("/static/", "static")
         .file("static/a.txt", "a file")

@@ -1,7 +1,6 @@
 //! Clients that drip occupy no worker and delay nobody.
 
-use forebay_tests::{Drip, Drippers, Load, Report, Site};
-use std::env;
+use forebay_tests::{Drip, Drippers, Load, Report, Site, is_full};
 use std::time::Duration;
 
 const REQUEST: &str = "GET /hello HTTP/1.1\r\nHost: test\r\n\r\n";
@@ -12,8 +11,7 @@ const REQUEST: &str = "GET /hello HTTP/1.1\r\nHost: test\r\n\r\n";
 /// shared machine they are chance.
 #[test]
 fn dripping_clients_occupy_no_worker() {
-    let is_full = env::var("FOREBAY_FULL").is_ok_and(|value| value == "1");
-    let duration = Duration::from_secs(if is_full { 20 } else { 3 });
+    let duration = Duration::from_secs(if is_full() { 20 } else { 3 });
     let site = Site::builder().app("probe", 2).start();
     let run = || Load::run(site.address(), REQUEST, 4, duration);
 
@@ -28,7 +26,7 @@ fn dripping_clients_occupy_no_worker() {
     println!("pieces sent: {}, let go: {}", drippers.pieces(), drippers.ended());
     assert!(drippers.pieces() > 700, "the slow clients were at work");
     assert!(with.percentile(99.0) < Duration::from_secs(1));
-    if is_full {
+    if is_full() {
         let bound = without.percentile(99.0) * 2 + Duration::from_millis(5);
         assert!(with.percentile(99.0) <= bound, "the 99th percentile is beyond {bound:?}");
     }

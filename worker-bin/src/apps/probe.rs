@@ -15,7 +15,7 @@ use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 /// `/hello`, `/bytes/N`, `/sleep/MS`, `/spin/MS`, `/status/CODE`, `/headers/N`, `/drip/N/MS`,
-/// `/exit`, `/fork/MS`, `/pid`, `/once/ID`, `/echo`; anything else is 404.
+/// `/exit`, `/fork/MS`, `/pid`, `/once/ID`, `/once/ID/MS`, `/echo`; anything else is 404.
 pub(super) fn probe(request: &Request) -> Response {
     let mut segments = request.path().trim_start_matches('/').split('/');
     let (name, one, two) = (segments.next().unwrap_or_default(), segments.next(), segments.next());
@@ -27,9 +27,15 @@ pub(super) fn probe(request: &Request) -> Response {
         ("echo", None, None) => echo::echo(request),
         ("pid", None, None) => Response::text(std::process::id().to_string()),
         ("exit", None, None) => exit_now(1),
-        ("once", Some(id), None) => {
-            once(id, std::env::var_os("PROBE_LOG").as_deref().map(Path::new))
-        }
+        ("once", Some(id), None) => logged_once(id),
+        ("once", Some(id), Some(milliseconds)) => match number(milliseconds) {
+            Some(milliseconds) => {
+                let response = logged_once(id);
+                std::thread::sleep(Duration::from_millis(milliseconds));
+                response
+            }
+            None => bad("that is no number"),
+        },
         (_, Some(one), two) => match (number(one), two.map(number)) {
             (Some(one), None) => with_number(name, one),
             (Some(one), Some(Some(two))) if name == "drip" => drip(one, two),
@@ -135,6 +141,10 @@ fn fork(duration: Duration) -> Response {
     }
 }
 
+fn logged_once(id: &str) -> Response {
+    once(id, std::env::var_os("PROBE_LOG").as_deref().map(Path::new))
+}
+
 /// One line per execution: whoever counts them sees a request that ran twice.
 fn once(id: &str, log: Option<&Path>) -> Response {
     let Some(log) = log else {
@@ -159,7 +169,7 @@ fn number(text: &str) -> Option<u64> {
 fn unknown() -> Response {
     Response::text(
         "no such probe; there are /hello /bytes/N /sleep/MS /spin/MS /status/CODE /headers/N \
-         /drip/N/MS /exit /fork/MS /pid /once/ID /echo\n",
+         /drip/N/MS /exit /fork/MS /pid /once/ID /once/ID/MS /echo\n",
     )
     .with_status(404)
 }
@@ -258,7 +268,7 @@ mod tests {
         for path in ["/", "/nothing", "/hello/1", "/bytes", "/drip/1", "/sleep/1/2/3", "/a/1"] {
             assert_eq!(ask(path).status(), 404, "{path}");
         }
-        for path in ["/bytes/x", "/sleep/-1", "/drip/1/x", "/bytes/"] {
+        for path in ["/bytes/x", "/sleep/-1", "/drip/1/x", "/once/1/x", "/bytes/"] {
             assert_eq!(ask(path).status(), 400, "{path}");
         }
     }

@@ -1,0 +1,242 @@
+//! Nothing is lost and nothing runs twice, whatever happens to workers under load.
+//!
+//! About 1,000 requests a second with unique ids, none of them idempotent. The application appends
+//! the id to a log as its first act.
+
+use forebay_tests::{
+    HUP, KILL, Outcomes, PATIENCE, Random, Site, Storm, TERM, TTIN, TTOU, is_full, send_signal,
+    wait_until, worker_bin,
+};
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+const CLIENTS: u32 = 16;
+const PER_SECOND: u32 = 1_000;
+
+/// What happens to workers, and what it may cost.
+struct Disturbance {
+    name: &'static str,
+    /// Of `worker-bin`; where one is unknown, the disturbance is left out.
+    flags: &'static [&'static str],
+    act: fn(&Site, &mut Random),
+    /// The longest time between two acts.
+    pause: Duration,
+    /// Acts, and with `FOREBAY_FULL=1`.
+    times: (usize, usize),
+    /// Acts on each of its workers before a site is replaced: an arbiter waits longer and longer
+    /// before it replaces workers that die young.
+    wears_out: Option<usize>,
+    /// Requests that run when their worker dies may be answered with 502.
+    costs: bool,
+}
+
+const DISTURBANCES: &[Disturbance] = &[
+    Disturbance {
+        name: "KILL of workers",
+        flags: &[],
+        act: |site, random| signal_some_worker(site, random, KILL),
+        pause: Duration::from_millis(60),
+        times: (50, 500),
+        wears_out: Some(3),
+        costs: true,
+    },
+    Disturbance {
+        name: "TERM of workers",
+        flags: &[],
+        act: |site, random| signal_some_worker(site, random, TERM),
+        pause: Duration::from_millis(60),
+        times: (24, 500),
+        wears_out: Some(3),
+        costs: false,
+    },
+    Disturbance {
+        name: "TTIN and TTOU",
+        flags: &[],
+        act: one_more_or_less,
+        pause: Duration::from_millis(60),
+        times: (30, 500),
+        wears_out: None,
+        costs: false,
+    },
+    Disturbance {
+        name: "HUP",
+        flags: &[],
+        act: |site, _| send_signal(site.arbiter_pid(), HUP),
+        pause: Duration::from_millis(300),
+        times: (10, 200),
+        wears_out: None,
+        costs: false,
+    },
+    Disturbance {
+        name: "retirement after 200 requests",
+        flags: &["--max-requests", "200"],
+        act: |_, _| {},
+        pause: Duration::from_millis(300),
+        times: (10, 200),
+        wears_out: None,
+        costs: false,
+    },
+];
+
+/// Processes and their threads.
+struct Shape {
+    workers: usize,
+    threads: usize,
+}
+
+#[test]
+fn four_workers() {
+    all(&Shape { workers: 4, threads: 1 });
+}
+
+#[test]
+fn two_workers_with_four_threads() {
+    all(&Shape { workers: 2, threads: 4 });
+}
+
+fn all(shape: &Shape) {
+    for disturbance in DISTURBANCES {
+        if disturbance.flags.iter().any(|flag| flag.starts_with('-') && !is_flag(flag)) {
+            println!("{}: worker-bin does not know {:?}", disturbance.name, disturbance.flags);
+            continue;
+        }
+        disturbed(disturbance, shape);
+    }
+}
+
+fn is_flag(flag: &str) -> bool {
+    let help = Command::new(worker_bin()).arg("--help").output().expect("worker-bin runs");
+    String::from_utf8_lossy(&help.stdout).contains(flag)
+}
+
+fn disturbed(disturbance: &Disturbance, shape: &Shape) {
+    let times = if is_full() { disturbance.times.1 } else { disturbance.times.0 };
+    let per_site = disturbance.wears_out.map_or(times, |each| each * shape.workers);
+    let mut random = Random::new(3);
+    let mut sum = Sum::default();
+    for begun in (0..times).step_by(per_site) {
+        let acts = per_site.min(times - begun);
+        let (site, outcomes) = on_one_site(disturbance, shape, acts, &mut random);
+        sum.add(&site, &outcomes, acts);
+    }
+    let name = format!("{}, {}×{}", disturbance.name, shape.workers, shape.threads);
+    println!("{name}: {sum}");
+    sum.check(&name, if disturbance.costs { times * shape.threads } else { 0 });
+}
+
+fn on_one_site(
+    disturbance: &Disturbance,
+    shape: &Shape,
+    acts: usize,
+    random: &mut Random,
+) -> (Site, Outcomes) {
+    let (workers, threads) = (shape.workers.to_string(), shape.threads.to_string());
+    let flags = [&["-w", &workers, "--threads", &threads], disturbance.flags].concat();
+    let site = Site::builder().app_with("probe", &flags).path_variable("PROBE_LOG", "log");
+    let site = site.start();
+    wait_until("workers", PATIENCE, || site.worker_pids().len() == shape.workers);
+    let storm = Storm::start(site.address(), CLIENTS, PER_SECOND);
+    let more = |count| {
+        let sent = storm.sent();
+        wait_until("answers", PATIENCE, || storm.sent() >= sent + count);
+    };
+    more(100);
+    for _ in 0..acts {
+        std::thread::sleep(random.duration(disturbance.pause));
+        (disturbance.act)(&site, random);
+    }
+    more(100);
+    let outcomes = storm.stop();
+    (site, outcomes)
+}
+
+fn signal_some_worker(site: &Site, random: &mut Random, signal: i32) {
+    let mut workers = Vec::new();
+    wait_until("a worker", PATIENCE, || {
+        workers = site.worker_pids();
+        !workers.is_empty()
+    });
+    send_signal(*random.choose(&workers), signal);
+}
+
+/// There is always one, and there are never many.
+fn one_more_or_less(site: &Site, random: &mut Random) {
+    let signals = if site.worker_pids().len() < 8 { &[TTIN, TTOU][..] } else { &[TTOU] };
+    send_signal(site.arbiter_pid(), *random.choose(signals));
+}
+
+/// What happened on all sites.
+#[derive(Default)]
+struct Sum {
+    acts: usize,
+    sites: usize,
+    answered: usize,
+    bad_gateway: usize,
+    /// Answered with 502, but not in the log.
+    unlogged: Vec<usize>,
+    /// Executed more than once.
+    twice: Vec<String>,
+    /// Answered with 200, but not in the log.
+    pretended: Vec<usize>,
+    other_statuses: Vec<(usize, u16)>,
+    faults: Vec<(usize, String)>,
+    longest: Duration,
+    rates: Vec<f64>,
+}
+
+impl Sum {
+    fn add(&mut self, site: &Site, outcomes: &Outcomes, acts: usize) {
+        let log = fs::read_to_string(site.path("log")).expect("something was executed");
+        let mut executed = BTreeSet::new();
+        for id in log.lines() {
+            if !executed.insert(id) {
+                self.twice.push(id.to_owned());
+            }
+        }
+        let is_executed = |id: &usize| executed.contains(id.to_string().as_str());
+        self.acts += acts;
+        self.sites += 1;
+        self.answered += outcomes.with(200).count();
+        self.bad_gateway += outcomes.with(502).count();
+        self.unlogged.extend(outcomes.with(502).filter(|id| !is_executed(id)));
+        self.pretended.extend(outcomes.with(200).filter(|id| !is_executed(id)));
+        let others = outcomes.statuses.iter().filter(|(_, status)| !matches!(status, 200 | 502));
+        self.other_statuses.extend(others.map(|(id, status)| (*id, *status)));
+        self.faults.extend(outcomes.faults.iter().cloned());
+        self.longest = self.longest.max(outcomes.longest);
+        self.rates.push(outcomes.rate);
+    }
+
+    fn check(&self, name: &str, bad_gateway_most: usize) {
+        assert!(self.faults.is_empty(), "{name}: not answered exactly once: {:?}", self.faults);
+        assert!(self.twice.is_empty(), "{name}: executed twice: {:?}", self.twice);
+        assert!(self.pretended.is_empty(), "{name}: not executed: {:?}", self.pretended);
+        assert!(self.other_statuses.is_empty(), "{name}: {:?}", self.other_statuses);
+        assert!(self.bad_gateway <= bad_gateway_most, "{name}: 502 {} times", self.bad_gateway);
+        // The call begins a moment before its line is in the log; few deaths fall in between, but
+        // on a busy machine a moment can be long.
+        let unlogged_most = bad_gateway_most.div_ceil(if is_full() { 20 } else { 4 });
+        assert!(self.unlogged.len() <= unlogged_most, "{name}: 502 for nothing: {self}");
+        assert!(self.answered > 0, "{name}: no answers");
+    }
+}
+
+impl std::fmt::Display for Sum {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let rate = self.rates.iter().sum::<f64>() / self.rates.len() as f64;
+        write!(
+            f,
+            "{} times on {} sites at {rate:.0} requests a second: {} answered, longest {:?}, \
+             {} times 502 (not logged: {:?}), {} executed twice",
+            self.acts,
+            self.sites,
+            self.answered,
+            self.longest,
+            self.bad_gateway,
+            self.unlogged,
+            self.twice.len()
+        )
+    }
+}
