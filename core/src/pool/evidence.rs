@@ -23,8 +23,8 @@ pub(crate) struct Evidence {
     pub(crate) unread_by_worker: Option<bool>,
     /// The request's method is idempotent.
     pub(crate) idempotent: bool,
-    /// Workers that crashed under this request before this one.
-    pub(crate) crashes_so_far: u32,
+    /// How often other workers crashed under this request.
+    pub(crate) crashes_so_far: usize,
     /// The request has had its [`Verdict::RepeatOnce`].
     pub(crate) already_repeated: bool,
     /// The worker died by SIGSEGV, SIGBUS, SIGABRT, for want of memory or for our deadline, when
@@ -93,7 +93,7 @@ pub(crate) fn judge(evidence: &Evidence) -> Verdict {
         return Verdict::NotStarted;
     }
     if surely_unread(evidence) {
-        let crashes = evidence.crashes_so_far.saturating_add(1);
+        let crashes = evidence.crashes_so_far + 1;
         return if crashes < CRASHES_MOST { Verdict::NotStarted } else { Verdict::GiveUp };
     }
     let perhaps_deadly = evidence.killed_by_signal == Some(true);
@@ -111,7 +111,7 @@ fn surely_unread(evidence: &Evidence) -> bool {
 }
 
 /// Workers that may crash under one request before it is given up.
-pub(crate) const CRASHES_MOST: u32 = 3;
+pub(crate) const CRASHES_MOST: usize = 3;
 
 /// What a worker says before it leaves; it starts no request afterwards.
 pub(crate) const GOODBYE: &[u8] = b"GOODBYE forebay-slot/1\r\n";

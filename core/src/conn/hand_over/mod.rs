@@ -35,7 +35,8 @@ pub(crate) struct HandOver {
     deadline: Option<Time>,
     /// The process that had the request last.
     worker: u32,
-    crashes: u32,
+    /// Processes that crashed before they had begun it.
+    crashed: Vec<u32>,
     repeated: bool,
 }
 
@@ -73,7 +74,7 @@ impl HandOver {
             give_up_at: w.now,
             deadline: None,
             worker: 0,
-            crashes: 0,
+            crashed: Vec::new(),
             repeated: false,
         }
     }

@@ -15,6 +15,7 @@ impl HandOver {
         if self.sending || self.receiving {
             return;
         }
+        self.worker = self.pool.core().process(slot).unwrap_or_default();
         let verdict = judge(&Evidence {
             request_sent_whole: self.request.is_sent,
             response_begun: self.upstream.has_received(),
@@ -23,11 +24,10 @@ impl HandOver {
             ended_by: by,
             unread_by_worker: None,
             idempotent: self.request.meta().idempotent,
-            crashes_so_far: self.crashes,
+            crashes_so_far: self.crashes_of_others(),
             already_repeated: self.repeated,
             killed_by_signal: None,
         });
-        self.worker = self.pool.core().process(slot).unwrap_or_default();
         release(self.pool.shared(), slot, false, w);
         self.phase = Phase::Over;
         self.deadline = None;
@@ -38,13 +38,23 @@ impl HandOver {
         self.upstream.said_goodbye() || !self.request.is_begun
     }
 
+    /// A dying process closes its slots one after the other, and while it does a request can be
+    /// sent to several of them: that is one crash. A process of another namespace has no number
+    /// (pid_namespaces(7)), so each of those counts.
+    fn crashes_of_others(&self) -> usize {
+        let is_other = |process: &&u32| **process != self.worker || **process == 0;
+        self.crashed.iter().filter(is_other).count()
+    }
+
     fn on_verdict(&mut self, verdict: Verdict, w: &mut World) {
         if self.client.is_none() || self.relay.is_finished() {
             return;
         }
         match verdict {
             Verdict::NotStarted => {
-                self.crashes += u32::from(!self.has_left());
+                if !self.has_left() {
+                    self.crashed.push(self.worker);
+                }
                 self.again(w);
             }
             Verdict::RepeatOnce => {
