@@ -24,7 +24,7 @@ pub(crate) struct Evidence {
     /// The request's method is idempotent.
     pub(crate) idempotent: bool,
     /// How often other workers crashed under this request.
-    pub(crate) crashes_so_far: usize,
+    pub(crate) crashes_so_far: u32,
     /// The request has had its [`Verdict::RepeatOnce`].
     pub(crate) already_repeated: bool,
     /// The worker died by SIGSEGV, SIGBUS, SIGABRT, for want of memory or for our deadline, when
@@ -111,7 +111,7 @@ fn surely_unread(evidence: &Evidence) -> bool {
 }
 
 /// Workers that may crash under one request before it is given up.
-pub(crate) const CRASHES_MOST: usize = 3;
+pub(crate) const CRASHES_MOST: u32 = 3;
 
 /// What a worker says before it leaves; it starts no request afterwards.
 pub(crate) const GOODBYE: &[u8] = b"GOODBYE forebay-slot/1\r\n";

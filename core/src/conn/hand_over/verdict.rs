@@ -41,9 +41,13 @@ impl HandOver {
     /// A dying process closes its slots one after the other, and while it does a request can be
     /// sent to several of them: that is one crash. A process of another namespace has no number
     /// (pid_namespaces(7)), so each of those counts.
-    fn crashes_of_others(&self) -> usize {
-        let is_other = |process: &&u32| **process != self.worker || **process == 0;
-        self.crashed.iter().filter(is_other).count()
+    fn crashes_of_others(&self) -> u32 {
+        let same = u32::from(self.has_crashed(self.worker));
+        self.crashed.len() as u32 - same
+    }
+
+    fn has_crashed(&self, worker: u32) -> bool {
+        worker != 0 && self.crashed.contains(&worker)
     }
 
     fn on_verdict(&mut self, verdict: Verdict, w: &mut World) {
@@ -52,7 +56,7 @@ impl HandOver {
         }
         match verdict {
             Verdict::NotStarted => {
-                if !self.has_left() {
+                if !self.has_left() && !self.has_crashed(self.worker) {
                     self.crashed.push(self.worker);
                 }
                 self.again(w);
