@@ -93,7 +93,7 @@ pub(crate) fn judge(evidence: &Evidence) -> Verdict {
         return Verdict::NotStarted;
     }
     if surely_unread(evidence) {
-        let crashes = evidence.crashes_so_far + 1;
+        let crashes = evidence.crashes_so_far.saturating_add(1);
         return if crashes < CRASHES_MOST { Verdict::NotStarted } else { Verdict::GiveUp };
     }
     let perhaps_deadly = evidence.killed_by_signal == Some(true);

@@ -59,8 +59,9 @@ impl Backend for SimBackend {
         Ok((at(1, fd as u16), at(2, 80)))
     }
 
+    /// Every worker is a process of its own.
     fn peer(&self, fd: Fd) -> Peer {
-        Peer { process: 1_000 + fd as u32, user: 0 }
+        Peer { process: 1_000 + self.kernel.kernel().descriptors.serial(fd), user: 0 }
     }
 
     fn transit(&self, piece: &Transit) -> &[u8] {
