@@ -5,7 +5,7 @@
 //! is there only with the feature `bench`, and changes without notice.
 
 use crate::conn::{Spool, WorldParts};
-use crate::files::{CacheLimits, FileCache, Root};
+use crate::files::{CacheLimits, FileCache, FilesRoute, Root};
 use crate::io::sim::{Faults, Peer, SimBackend, SimKernel};
 use crate::io::{Budget, Graveyard, SharedFile, Time, Token};
 use crate::pool::PoolLimits;
@@ -14,7 +14,6 @@ use crate::route::{Action, Policy, RoutedPool, SharedPool};
 use crate::stats::Counters;
 use crate::{Files, Limits, reactor};
 use std::path::Path;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -183,7 +182,10 @@ fn parts(kernel: &SimKernel, graveyard: &Graveyard, pool: Arc<SharedPool>) -> Wo
         limits: Arc::new(limits),
         counters: Arc::new(Counters::default()),
         policy: Arc::new(policy),
-        roots: vec![Root::new(0, root, Rc::new(Files::new("simulated")))],
+        file_routes: vec![FilesRoute::new(
+            Files::new("/"),
+            vec![Root::new(0, c"/".into(), root, SimKernel::ROOT)],
+        )],
         files: FileCache::new(CacheLimits::default(), graveyard.clone()),
         spool: Spool::new(c"spool", Budget::default(), graveyard.clone()),
         log: None,

@@ -79,7 +79,7 @@ mod stats;
 
 // The public interface is:
 pub use access_log::AccessLog;
-pub use files::Files;
+pub use files::{FileRule, Files, Symlinks};
 pub use handler::{Handler, Reply, Request, Response, ResponseError};
 pub use io::{SetupError, probe};
 pub use limits::Limits;

@@ -9,7 +9,7 @@ use super::response::{self, COPY_MOST, Own};
 use super::text::Text;
 use super::world::{Meta, Notice, Whole, World, ascii};
 use crate::access_log::Record;
-use crate::files::{Ask, FileContent, FileReply, Step};
+use crate::files::{Ask, AskFields, FileContent, FileReply, Step};
 use crate::handler::Response;
 use crate::http::{self, Forwarded, Framing, HeadLimits, HeadSearch, Reject, RequestHead, SLOTS};
 use crate::io::Token;
@@ -101,9 +101,9 @@ impl Client {
                 self.unread_content_ends(head);
                 self.answer_status(404, w);
             }
-            Some((Action::Files(root), rest)) => {
+            Some((Action::Files(route), rest)) => {
                 self.unread_content_ends(head);
-                self.begin_file(head, &target, path, root, rest, w);
+                self.begin_file(head, &target, path, route, rest, w);
             }
             Some((Action::Fixed(fixed), _)) => {
                 self.unread_content_ends(head);
@@ -264,22 +264,20 @@ impl Client {
         head: &RequestHead<'_, '_>,
         target: &str,
         path: &str,
-        root: usize,
+        route: usize,
         rest: &str,
         w: &mut World,
     ) {
-        let value = |name: &str| {
-            let field = head.fields.iter().find(|f| f.name.eq_ignore_ascii_case(name));
-            field.map(|f| f.value)
-        };
+        let mut fields = AskFields::default();
+        head.fields.iter().for_each(|field| fields.add(field.name, field.value));
         let ask = Ask {
-            method: head.method,
-            original_path: path,
-            query: target.split_once('?').map(|(_, query)| query),
-            if_none_match: value("If-None-Match"),
-            if_modified_since: value("If-Modified-Since"),
+            method: head.method.into(),
+            original_path: path.into(),
+            query: target.split_once('?').map(|(_, query)| query.into()),
+            boundary: self.meta.id,
+            fields,
         };
-        let step = w.files.begin(&w.roots[root], rest, &ask, w.now, w.unix_seconds);
+        let step = w.files.begin(&w.file_routes[route], rest, ask, w.now, w.unix_seconds);
         self.on_file_step(step, w);
     }
 
@@ -305,14 +303,25 @@ impl Client {
         let Meta { version, keep_alive, to_head, .. } = self.meta;
         let head = self.output.head(&mut w.buffers);
         reply.write_head(head, version, keep_alive, ascii(&w.date));
-        let mut length = reply.content_length();
-        match reply.content {
-            _ if to_head => length = 0,
-            FileContent::None => {}
-            FileContent::Memory(content) => response::write_content(&mut self.output, &content, w),
-            FileContent::File { file, len } => self.output.file(file, 0, len),
+        let length = if to_head { 0 } else { reply.content_length() };
+        if !to_head {
+            self.queue_file_content(reply.content, w);
         }
         self.on_answered(reply.status, length, w);
+    }
+
+    fn queue_file_content(&mut self, content: FileContent, w: &mut World) {
+        match content {
+            FileContent::None => {}
+            FileContent::Memory(content) => response::write_content(&mut self.output, &content, w),
+            FileContent::File { file, offset, len } => self.output.file(file, offset, len),
+            FileContent::Parts(parts) => {
+                for (head, content) in parts {
+                    self.output.head(&mut w.buffers).extend_from_slice(&head);
+                    self.queue_file_content(content, w);
+                }
+            }
+        }
     }
 
     fn answer_failure(&mut self, failure: Failure, w: &mut World) {

@@ -6,7 +6,7 @@
 use super::buffers::Buffers;
 use super::spool::Spool;
 use crate::access_log::{AccessLog, Record};
-use crate::files::{FileCache, Root};
+use crate::files::{FileCache, FilesRoute};
 use crate::handler::Handler;
 use crate::http::{DateCache, Version};
 use crate::io::{Done, Op, SharedFile, Time, Token};
@@ -30,7 +30,7 @@ pub(crate) struct World {
     pub(crate) counters: Arc<Counters>,
     pub(crate) policy: Arc<Policy>,
     /// This reactor's view of the files routes, by number.
-    pub(crate) roots: Vec<Root>,
+    pub(crate) file_routes: Vec<FilesRoute>,
     pub(crate) files: FileCache,
     pub(crate) spool: Spool,
     pub(crate) buffers: Buffers,
@@ -103,7 +103,7 @@ pub(crate) struct WorldParts {
     pub(crate) limits: Arc<Limits>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) policy: Arc<Policy>,
-    pub(crate) roots: Vec<Root>,
+    pub(crate) file_routes: Vec<FilesRoute>,
     pub(crate) files: FileCache,
     pub(crate) spool: Spool,
     pub(crate) log: Option<AccessLog>,
@@ -119,7 +119,7 @@ impl World {
             limits: parts.limits,
             counters: parts.counters,
             policy: parts.policy,
-            roots: parts.roots,
+            file_routes: parts.file_routes,
             files: parts.files,
             spool: parts.spool,
             buffers: Buffers::default(),
@@ -161,7 +161,7 @@ impl World {
 
     /// Lets go of every file. Nobody asks for one any more.
     pub(crate) fn close_files(&mut self) {
-        self.roots.clear();
+        self.file_routes.clear();
         self.files.clear();
     }
 

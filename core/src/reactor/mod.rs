@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use table::Table;
 
-pub(crate) use change::{Change, OpenRoot};
+pub(crate) use change::{Change, OpenFiles, OpenRoot};
 pub(crate) use listeners::Source;
 pub(crate) use mailbox::{Mailbox, Message};
 pub(crate) use timers::Timers;

@@ -147,18 +147,18 @@ impl Current {
         let new: Vec<_> = is_new.map(|planned| planned.bound.clone()).collect();
         self.log = log;
         let first_root = self.next_root;
-        self.next_root += plan.roots.first().map_or(0, Vec::len) as u32;
-        let change = |roots| Change {
+        self.next_root = plan.next_root;
+        let change = |file_routes| Change {
             policy: Arc::clone(&plan.policy),
             limits: Arc::clone(&plan.limits),
             log: self.log.clone(),
             spool_dir: plan.spool_dir.clone(),
-            roots,
+            file_routes,
             first_root,
             sources: new.iter().map(BoundPool::source).collect(),
             removed: gone(),
         };
-        let mut changes: Vec<_> = plan.roots.into_iter().map(change).collect();
+        let mut changes: Vec<_> = plan.file_routes.into_iter().map(change).collect();
         self.pools = plan.pools.into_iter().map(|planned| planned.adopt()).collect();
         self.leaving.retain(|pool| pool.strong_count() > 0);
         self.leaving.extend(removed.iter().map(|pool| Arc::downgrade(pool.routed.shared())));

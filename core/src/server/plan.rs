@@ -12,11 +12,13 @@ use super::spool_dir;
 use crate::files::Files;
 use crate::http;
 use crate::limits::Limits;
-use crate::reactor::{OpenRoot, Shared};
+use crate::reactor::{OpenFiles, OpenRoot, Shared};
 use crate::route::{Action, Policy, RoutedPool, SharedPool};
 use std::ffi::CString;
 use std::fs::File;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// How requests are to be answered.
@@ -24,8 +26,10 @@ pub(super) struct Plan {
     pub(super) policy: Arc<Policy>,
     pub(super) limits: Arc<Limits>,
     pub(super) spool_dir: CString,
-    /// For each reactor, the roots that the policy's numbers refer to.
-    pub(super) roots: Vec<Vec<OpenRoot>>,
+    /// For each reactor, the files routes that the policy's numbers refer to.
+    pub(super) file_routes: Vec<Vec<OpenFiles>>,
+    /// No root has this id or a larger one.
+    pub(super) next_root: u32,
     pub(super) pools: Vec<PlannedPool>,
 }
 
@@ -67,11 +71,12 @@ impl Plan {
                 return Err(BuildError::DuplicateRoute(format!("{host}{path}")));
             }
         }
-        let roots = (0..count).map(|_| plan.open_roots()).collect::<Result<_, _>>()?;
+        let file_routes = (0..count).map(|_| plan.open_files()).collect::<Result<_, _>>()?;
+        let next_root = plan.next_root();
         let pools = plan.pools;
         adjust_sockets(&pools)?;
         let (policy, limits) = (Arc::new(policy), Arc::new(limits));
-        Ok(Plan { policy, limits, spool_dir, roots, pools })
+        Ok(Plan { policy, limits, spool_dir, file_routes, next_root, pools })
     }
 }
 
@@ -132,26 +137,45 @@ impl Planner<'_> {
         Ok(BoundPool { routed, socket: Arc::new(bound), access: *access })
     }
 
-    fn open_roots(&self) -> Result<Vec<OpenRoot>, BuildError> {
-        let open = |(number, files): (usize, &Files)| {
-            let failed = |error| BuildError::Root { directory: files.directory.clone(), error };
-            let directory = File::open(&files.directory).map_err(failed)?.into();
-            let id = self.known.next_root + number as u32;
-            Ok(OpenRoot { id, directory, files: files.clone() })
+    fn open_files(&self) -> Result<Vec<OpenFiles>, BuildError> {
+        let mut ids = self.known.next_root..;
+        let open = |files: &Files| {
+            let roots = files.directories.iter().zip(&mut ids);
+            let roots = roots.map(|(directory, id)| open_root(id, directory));
+            Ok(OpenFiles { files: files.clone(), roots: roots.collect::<Result<_, _>>()? })
         };
-        self.files.iter().enumerate().map(open).collect()
+        self.files.iter().map(open).collect()
+    }
+
+    fn next_root(&self) -> u32 {
+        let count: usize = self.files.iter().map(|files| files.directories.len()).sum();
+        self.known.next_root + count as u32
     }
 }
 
+fn open_root(id: u32, directory: &Path) -> Result<OpenRoot, BuildError> {
+    let failed = |error| BuildError::Root { directory: directory.to_owned(), error };
+    let open = || {
+        // Not resolved further: a link in it may be made anew, to lead elsewhere.
+        let path = CString::new(std::path::absolute(directory)?.into_os_string().into_vec())?;
+        let open = File::open(directory)?;
+        let metadata = open.metadata()?;
+        let identity = (metadata.dev(), metadata.ino());
+        Ok(OpenRoot { id, path, directory: open.into(), identity })
+    };
+    open().map_err(failed)
+}
+
 fn check_files(files: &Files) -> Result<(), BuildError> {
-    let directory = files.directory.clone();
     if let Err(why) = files.validate() {
+        let directory = files.directories.first().cloned().unwrap_or_default();
         return Err(BuildError::Files { directory, why });
     }
-    match std::fs::read_dir(&directory) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(BuildError::Root { directory, error }),
+    for directory in &files.directories {
+        std::fs::read_dir(directory)
+            .map_err(|error| BuildError::Root { directory: directory.clone(), error })?;
     }
+    Ok(())
 }
 
 /// Gives the sockets of pools that stay their new mode and owner: all of them, or none.

@@ -74,7 +74,7 @@ fn run_one(
         limits: start.limits,
         counters: Arc::clone(&control.counters[number]),
         policy: start.policy,
-        roots: start.roots.into_iter().map(|root| root.into_root(&graveyard)).collect(),
+        file_routes: start.file_routes.into_iter().map(|r| r.into_route(&graveyard)).collect(),
         files: FileCache::new(
             CacheLimits { seed: random(), ..CacheLimits::default() },
             graveyard.clone(),

@@ -299,12 +299,8 @@ impl Backend for Uring {
             }
             Op::FillWithFile { poll_first: true, .. } => self.start(token, op),
             op if operation::is_only_awaited(&op) => self.perform_or_start(token, op),
-            Op::OpenFile { ref root, ref path } => {
-                let opened = operation::open_cached(root, path);
-                self.conclude_or_start(token, op, opened);
-            }
-            Op::StatFile { ref root, ref path } => {
-                let opened = operation::open_path_cached(root, path);
+            op @ (Op::OpenFile { .. } | Op::StatFile { .. } | Op::OpenDirectory { .. }) => {
+                let opened = operation::open_cached(&op);
                 self.conclude_or_start(token, op, opened);
             }
             op => self.start(token, op),

@@ -18,7 +18,7 @@ mod workers_directed;
 
 use super::{Mailbox, Message, Reactor, Shared, Source};
 use crate::conn::{Spool, WorldParts};
-use crate::files::{CacheLimits, FileCache, Files, Root};
+use crate::files::{CacheLimits, FileCache, Files, FilesRoute, Root};
 use crate::handler::{Reply, Request, Response};
 use crate::io::sim::{BackendId, DescriptorKind, Faults, Peer, SimBackend, SimKernel};
 use crate::io::{Backend, Budget, Fd, Graveyard, SharedFile, Time};
@@ -27,7 +27,6 @@ use crate::pool::{PoolCounts, PoolLimits};
 use crate::route::{Action, Policy, RoutedPool, SharedPool};
 use crate::stats::{Counters, Stats};
 use std::path::Path;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -129,7 +128,10 @@ impl Edge {
             limits: Arc::clone(limits),
             counters: Arc::clone(&self.counters[number]),
             policy: Arc::clone(policy),
-            roots: vec![Root::new(0, directory, Rc::new(Files::new("/")))],
+            file_routes: vec![FilesRoute::new(
+                Files::new("/"),
+                vec![Root::new(0, c"/".into(), directory, SimKernel::ROOT)],
+            )],
             files: FileCache::new(CacheLimits::default(), graveyard.clone()),
             spool: Spool::new(c"spool", self.budget.clone(), graveyard.clone()),
             log: None,

@@ -1,6 +1,7 @@
 //! Opening, reading, and sending files.
 
 use super::*;
+use crate::io::Links;
 
 #[test]
 fn sendfile_waits_for_a_slow_reader_and_notices_a_shorter_file() {
@@ -76,8 +77,8 @@ fn opens_only_beneath_the_root() {
     for (name, expected) in cases {
         // Inline as far as the kernel has it cached, and through the ring.
         for through_ring in [false, true] {
-            let open = Op::OpenFile { root: root.clone(), path: path(name) };
-            let stat = Op::StatFile { root: root.clone(), path: path(name) };
+            let open = Op::OpenFile { root: root.clone(), path: path(name), links: Links::Beneath };
+            let stat = Op::StatFile { root: root.clone(), path: path(name), links: Links::Beneath };
             if through_ring {
                 bench.uring.start(token(1), open);
                 bench.uring.start(token(2), stat);
@@ -100,7 +101,7 @@ fn opens_only_beneath_the_root() {
 fn reads_and_stats_an_open_file() {
     let (outer, root) = tree();
     let mut bench = Bench::new();
-    let opened = bench.perform(1, Op::OpenFile { root, path: path("file") });
+    let opened = bench.perform(1, Op::OpenFile { root, path: path("file"), links: Links::Beneath });
     let Done::OpenFile { result: Ok((fd, stat)) } = opened else { panic!("{opened:?}") };
     let file = SharedFile::new(fd, &Graveyard::default());
     assert_eq!((stat.kind, stat.size), (FileKind::Regular, 7));
