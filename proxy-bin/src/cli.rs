@@ -104,9 +104,17 @@ const CONFIGURATION_HELP: &str = r#"Configuration, with defaults unless it says 
   [[route]]                       # example; a prefix on segment boundaries, the longest wins
   path = "/static/"
   host = "example.com"            # example, optional
-  files = "site/static"           # one of files, pool, redirect, respond
-  index = "index.html"            # example, with files
+  files = "site/static"           # one of files, pool, redirect, respond; or ["first", "second"]
+  index = "index.html"            # with files: what answers for a directory
+  fallback = "app.html"           # example, with files: what answers for names not found
+  precompressed = false           # with files: whether NAME.br, .zst and .gz answer for NAME
+  immutable = false               # with files: whether fingerprinted names are cached forever
+  symlinks = "beneath"            # with files: relative ones within, or "deny"
   cache_control = "max-age=3600"  # example, with files
+  fields = { X-Content-Type-Options = "nosniff" }
+                                  # example, with files: more fields
+  rules = [{ match = "*.html", cache_control = "no-cache", fields = { X-Frame-Options = "DENY" } }]
+                                  # example, with files: other fields, by the first that matches
   # pool = "app"                  # the name in [pool.NAME]
   # redirect = "https://example.com{target}"   # {target}: path and query of the request
   # status = 302                  # with redirect: 301, 302, 307 or 308

@@ -4,7 +4,7 @@
 
 use crate::config::{self, At, Config};
 use crate::users::{self, Identity, UserError};
-use forebay::{Builder, Files, Pool, Redirect, Response};
+use forebay::{Builder, Pool, Redirect, Response};
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
@@ -127,16 +127,7 @@ fn target(
     pools: &HashMap<&str, Pool>,
 ) -> Result<forebay::Target, EdgeError> {
     match &route.target {
-        config::Target::Files { root, index, cache_control } => {
-            let mut files = Files::new(&root.value);
-            if let Some(index) = index {
-                files = files.index(index);
-            }
-            if let Some(value) = cache_control {
-                files = files.cache_control(value);
-            }
-            Ok(files.into())
-        }
+        config::Target::Files { files, .. } => Ok((**files).clone().into()),
         config::Target::Pool(name) => {
             let pool = pools.get(name.as_str()).expect("the configuration knows all its pools");
             Ok(pool.clone().into())

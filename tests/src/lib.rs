@@ -11,6 +11,7 @@
 //! | `drain` | TERM finishes what is in flight, resets nobody and ends with 0 |
 //! | `embedding` | the `forebay` crate serves from inside another program |
 //! | `expect_continue` | the edge answers `100 (Continue)` when, and only when, it should |
+//! | `file_routes` | which file answers, and with which fields, is as the route says |
 //! | `files` | files are served with validators, beneath their root, as they are now |
 //! | `forked_child` | an application's own child keeps nothing of its dead parent open |
 //! | `forwarding` | applications see canonical requests and only trustworthy facts |
@@ -21,6 +22,7 @@
 //! | `pipelining` | answers come in the order of the requests |
 //! | `privileges` | whose process it is, and who may be a worker |
 //! | `queueing` | a request waits only when all workers are busy, in order, within bounds |
+//! | `ranges` | clients get the parts of files that they ask for, under their conditions |
 //! | `reload` | a changed configuration is taken over while clients are served, or not at all |
 //! | `slow_clients` | clients that drip occupy no worker and delay nobody |
 //! | `spool` | what is too large for memory goes through files, and workers wait for nobody |

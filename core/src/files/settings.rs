@@ -142,8 +142,11 @@ impl Files {
         self
     }
 
-    /// Whether the settings can be used; if not, what is wrong with them.
-    pub(crate) fn validate(&self) -> Result<(), &'static str> {
+    /// Whether the settings can be used; building a server checks that, too.
+    ///
+    /// # Errors
+    /// What is wrong with them, in words.
+    pub fn validate(&self) -> Result<(), &'static str> {
         let is_plain = |byte: u8| byte != b'/' && !byte.is_ascii_control();
         if self.index.is_empty() || self.index.starts_with('.') || !self.index.bytes().all(is_plain)
         {

@@ -5,6 +5,7 @@
 //! exist around the file). The first two are pure.
 
 mod error;
+mod files;
 mod limits;
 mod resolve;
 mod section;
@@ -17,7 +18,7 @@ pub(crate) use error::{At, ConfigError};
 pub(crate) use limits::KEYS as LIMIT_KEYS;
 
 use error::Problems;
-use forebay::Limits;
+use forebay::{Files, Limits};
 use section::Reader;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -78,7 +79,7 @@ pub(crate) struct Route {
 #[derive(Clone, Debug)]
 pub(crate) enum Target {
     /// The files beneath a directory.
-    Files { root: At<PathBuf>, index: Option<String>, cache_control: Option<String> },
+    Files { roots: Vec<At<PathBuf>>, files: Box<Files> },
     /// The workers of the pool of this name.
     Pool(String),
     /// Another place.

@@ -204,11 +204,10 @@ impl Resolver {
 
     fn target(&mut self, written: written::Target, pools: &[Pool]) -> Option<Target> {
         match written {
-            written::Target::Files { root, index, cache_control } => Some(Target::Files {
-                root: self.path(root),
-                index: index.and_then(|index| self.index(index)),
-                cache_control: cache_control.and_then(|v| self.field_value("cache_control", v)),
-            }),
+            written::Target::Files(written) => {
+                let (roots, files) = written.resolve(&mut self.problems, &self.directory);
+                Some(Target::Files { roots, files: Box::new(files) })
+            }
             written::Target::Pool(name) => {
                 let names = pools.iter().map(|pool| pool.name.value.as_str());
                 if !names.clone().any(|known| known == name.value) {
@@ -220,16 +219,6 @@ impl Resolver {
             written::Target::Redirect { to, status } => self.redirect(to, status),
             written::Target::Respond(respond) => self.respond(respond),
         }
-    }
-
-    fn index(&mut self, index: At<String>) -> Option<String> {
-        let At { value, line } = index;
-        if !value.contains(['/', '\\', '\0']) && value != "." && value != ".." {
-            return Some(value);
-        }
-        let what = "is not the name of a file in the directory, such as \"index.html\"";
-        self.problems.add(line, format!("index {value:?} {what}"));
-        None
     }
 
     fn field_value(&mut self, key: &str, value: At<String>) -> Option<String> {

@@ -174,6 +174,26 @@ impl<'s, 't> Section<'s, 't> {
         })
     }
 
+    /// True or false.
+    pub(crate) fn flag(&self, reader: &mut Reader<'_>, key: &str) -> Option<At<bool>> {
+        self.read(reader, key, "true or false", |value| value.as_bool().map(Ok))
+    }
+
+    /// A table of strings by name, each with its line.
+    pub(crate) fn texts(&self, reader: &mut Reader<'_>, key: &str) -> Vec<(String, At<String>)> {
+        let Some(value) = self.value(key) else { return Vec::new() };
+        let Some(table) = value.get_ref().as_table() else {
+            let what = "must be a table: { \"X-Frame-Options\" = \"DENY\" }";
+            self.complain(reader, key, reader.lines.of(value.span()), what);
+            return Vec::new();
+        };
+        let names: Vec<_> = table.keys().map(|name| name.get_ref().as_ref()).collect();
+        let line = reader.lines.of(value.span());
+        let section = Section::root(reader, format!("`{key}`"), line, table, &names);
+        let text = |name| Some((String::from(name), section.text(reader, name)?));
+        names.iter().copied().filter_map(text).collect()
+    }
+
     /// A whole number.
     pub(crate) fn count(&self, reader: &mut Reader<'_>, key: &str) -> Option<At<u64>> {
         self.read(reader, key, "a whole number without quotes", |value| match value {

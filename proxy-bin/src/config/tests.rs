@@ -1,6 +1,7 @@
 //! Whole configurations, right and wrong: every error with its line.
 
 use super::*;
+use forebay::Files;
 
 /// Seven lines that are right.
 pub(crate) const SMALLEST: &str = r#"[server]
@@ -74,10 +75,11 @@ fn the_example_of_the_documentation() {
     assert_eq!((config.reactors, config.access_log), (0, AccessLog::Stdout));
     assert_eq!(config.limits.content_max, 16 << 20);
     let [files, app, old, healthz] = &config.routes[..] else { panic!("four routes") };
-    let Target::Files { root, index, cache_control } = &files.target else { panic!("files") };
-    assert_eq!(root.value, Path::new("/etc/forebay/site/static"));
-    assert_eq!(index.as_deref(), Some("index.html"));
-    assert_eq!(cache_control.as_deref(), Some("max-age=60"));
+    let Target::Files { roots, files } = &files.target else { panic!("files") };
+    let site = Path::new("/etc/forebay/site/static");
+    assert_eq!(roots.iter().map(|root| root.value.as_path()).collect::<Vec<_>>(), [site]);
+    let expected = Files::new(site).index("index.html").cache_control("max-age=60");
+    assert_eq!(**files, expected);
     assert_eq!((app.host.as_deref(), app.path.as_str()), (Some("example.com"), "/"));
     assert!(matches!(&app.target, Target::Pool(name) if name == "app"));
     let Target::Redirect { to, status } = &old.target else { panic!("redirect") };
@@ -96,6 +98,58 @@ fn the_example_of_the_documentation() {
     assert_eq!(allowed.map(|name| name.value.as_str()).collect::<Vec<_>>(), ["root", "33"]);
     assert_eq!(pool.mode, Some(0o660));
     assert_eq!(config.warnings, []);
+}
+
+#[test]
+fn files_routes() {
+    let text = SMALLEST.to_owned()
+        + r#"
+        [[route]]
+        path = "/f/"
+        files = ["a", "/b"]
+        fallback = "app.html"
+        precompressed = true
+        immutable = true
+        symlinks = "deny"
+        fields = { X-A = "1" }
+        rules = [{ match = "*.html", cache_control = "no-cache", fields = { X-B = "2" } }]
+        "#;
+    let config = parse(&text, Path::new("/x/f")).unwrap();
+    let Target::Files { files, .. } = &config.routes.last().unwrap().target else { panic!() };
+    let rule = forebay::FileRule::matching("*.html").cache_control("no-cache").field("X-B", "2");
+    let expected = Files::new("/x/a")
+        .then("/b")
+        .fallback("app.html")
+        .precompressed(true)
+        .immutable(true)
+        .symlinks(forebay::Symlinks::Deny)
+        .field("X-A", "1")
+        .rule(rule);
+    assert_eq!(**files, expected);
+}
+
+#[test]
+fn files_routes_that_make_no_sense() {
+    let assert_wrong = |keys: &str, message: &str| {
+        let text = format!("[[route]]\npath = \"/f/\"\nfiles = \"x\"\n{keys}");
+        assert_error(&text, 11, message);
+    };
+    assert_wrong("fallback = \"../x\"", "fallback \"../x\": the fallback is the name of a file");
+    assert_wrong("precompressed = 1", "must be true or false, not integer");
+    assert_wrong("symlinks = \"none\"", "symlinks \"none\": write \"beneath\" or \"deny\"");
+    assert_wrong("fields = { ETag = \"x\" }", "ETag \"x\": this field is written by the server");
+    assert_wrong("fields = { X-A = 1 }", "`X-A` in `fields` must be a string");
+    assert_wrong("fields = \"X-A: 1\"", "must be a table: {");
+    assert_wrong("rules = { match = \"*\" }", "must be a list: [{");
+    assert_wrong("rules = [{ cache_control = \"x\" }]", "write match = \"*.html\"");
+    assert_wrong("rules = [{ match = \"a**\" }]", "match \"a**\": a pattern consists of names");
+    assert_wrong("rules = [{ match = \"*\", fields = { Date = \"x\" } }]", "Date \"x\": this");
+    assert_wrong("rules = [{ match = \"*\", field = {} }]", "unknown key `field` in `rules`");
+    assert_error(
+        "[[route]]\npath = \"/f/\"\nredirect = \"/\"\nimmutable = true",
+        11,
+        "`immutable` in [[route]] belongs to `files`, not `redirect`",
+    );
 }
 
 #[test]
@@ -130,7 +184,7 @@ fn unknown_keys_with_a_suggestion() {
     );
     assert_error("[limit]", 8, "unknown key `limit` in the file, did you mean `limits`?");
     assert_error("[limits]\nheader_timeout = \"1s\"", 9, "did you mean `client_header_timeout`?");
-    assert_error("[[route]]\npath = \"/a\"\nfiels = \"x\"\nfiles = \"x\"", 10, "mean `files`?");
+    assert_error("[[route]]\npath = \"/a\"\nfles = \"x\"\nfiles = \"x\"", 10, "mean `files`?");
     assert_error("[[route]]\npath = \"/a\"\nrespond = { body = \"x\" }", 10, "known are: status");
 }
 
@@ -224,11 +278,15 @@ fn values_that_mean_nothing() {
         10,
         "is not plain ASCII on one line",
     );
-    assert_error(&route("files = \"x\"\nindex = \"a/b\""), 11, "index \"a/b\" is not the name");
+    assert_error(
+        &route("files = \"x\"\nindex = \"a/b\""),
+        11,
+        "index \"a/b\": the index of a directory is",
+    );
     assert_error(
         &route("files = \"x\"\ncache_control = \"a\\nb\""),
         11,
-        "is not plain ASCII on one line",
+        "cache_control \"a\\nb\": the value of Cache-Control contains a control character",
     );
     assert_error(&route("host = \"h:80\"\nfiles = \"x\""), 10, "host \"h:80\" is not a host");
     assert_error("[[route]]\npath = \"a\"\nfiles = \"x\"", 9, "path \"a\" is not a path prefix");

@@ -3,6 +3,7 @@
 //! Owns the tables and their keys. Must not know how values relate to each other.
 
 use super::error::At;
+use super::files;
 use super::limits;
 use super::section::{Reader, Section};
 use forebay::Limits;
@@ -40,7 +41,7 @@ pub(crate) struct Route {
 
 /// What answers the requests of a route.
 pub(crate) enum Target {
-    Files { root: At<String>, index: Option<At<String>>, cache_control: Option<At<String>> },
+    Files(Box<files::Written>),
     Pool(At<String>),
     Redirect { to: At<String>, status: Option<At<u64>> },
     Respond(Respond),
@@ -143,7 +144,8 @@ fn routes(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Vec<Route> {
 }
 
 fn route(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Option<Route> {
-    let section = Section::open(reader, "[[route]]".into(), value, &ROUTE_KEYS)?;
+    let known = [&ROUTE_KEYS[..], &files::KEYS].concat();
+    let section = Section::open(reader, "[[route]]".into(), value, &known)?;
     Some(Route {
         line: section.line,
         path: section.required(reader, "path", "\"/\""),
@@ -162,18 +164,15 @@ fn target(reader: &mut Reader<'_>, section: &Section<'_, '_>) -> Option<Target> 
         reader.problems.add(section.line, what);
         return None;
     };
-    for (key, owner) in OWNERS {
+    let of_files = files::KEYS.map(|key| (key, "files"));
+    for (key, owner) in of_files.into_iter().chain([("status", "redirect")]) {
         if let Some(value) = section.value(key).filter(|_| owner != *target) {
             let line = reader.lines.of(value.span());
             section.complain(reader, key, line, &format!("belongs to `{owner}`, not `{target}`"));
         }
     }
     match *target {
-        "files" => Some(Target::Files {
-            root: section.string(reader, "files")?,
-            index: section.string(reader, "index"),
-            cache_control: section.string(reader, "cache_control"),
-        }),
+        "files" => files::read(reader, section).map(Box::new).map(Target::Files),
         "pool" => section.string(reader, "pool").map(Target::Pool),
         "redirect" => Some(Target::Redirect {
             to: section.string(reader, "redirect")?,
@@ -224,15 +223,11 @@ fn pool(reader: &mut Reader<'_>, name: At<&str>, value: &Spanned<DeValue<'_>>) -
     })
 }
 
-const ROUTE_KEYS: [&str; 9] =
-    ["path", "host", "files", "index", "cache_control", "pool", "redirect", "status", "respond"];
+/// Besides those that go with `files`.
+const ROUTE_KEYS: [&str; 7] = ["path", "host", "files", "pool", "redirect", "status", "respond"];
 
 /// The keys of which a route has exactly one.
 const TARGETS: [&str; 4] = ["files", "pool", "redirect", "respond"];
-
-/// Keys that only go with one of them.
-const OWNERS: [(&str, &str); 3] =
-    [("index", "files"), ("cache_control", "files"), ("status", "redirect")];
 
 const POOL_KEYS: [&str; 11] = [
     "socket",
