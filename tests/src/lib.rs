@@ -23,6 +23,7 @@
 //! | `privileges` | whose process it is, and who may be a worker |
 //! | `queueing` | a request waits only when all workers are busy, in order, within bounds |
 //! | `ranges` | clients get the parts of files that they ask for, under their conditions |
+//! | `releases` | what is served changes when its files do, while clients are being served |
 //! | `reload` | a changed configuration is taken over while clients are served, or not at all |
 //! | `slow_clients` | clients that drip occupy no worker and delay nobody |
 //! | `spool` | what is too large for memory goes through files, and workers wait for nobody |
@@ -32,6 +33,7 @@
 //! | `strictness` | doubtful requests are refused and never reach an application |
 //! | `tidy` | the sources keep the house rules |
 //! | `timeouts` | clients that stop sending or reading are let go |
+//! | `traversal` | no spelling of a path leads out of a directory that is served |
 //! | `worker_bind` | a worker listens plainly, without an edge |
 //! | `worker_death` | the death of a worker costs at most the request that it was running |
 //!

@@ -59,7 +59,8 @@ fn fields_are_the_routes_and_the_rules() {
             "path = \"/\"\nfiles = \"s\"\nimmutable = true\ncache_control = \"max-age=60\"\n\
              fields = { X-Content-Type-Options = \"nosniff\" }\n\
              rules = [{ match = \"*.html\", cache_control = \"no-cache\" },\n\
-             { match = \"*.bin\", fields = { Content-Type = \"x/y\", X-Content-Type-Options = \"z\" } }]",
+             { match = \"*.bin\",\
+             fields = { Content-Type = \"x/y\", X-Content-Type-Options = \"z\" } }]",
         )
         .start();
     let mut client = site.client();

@@ -251,16 +251,12 @@ impl FileCache {
         self.take(wanted, Found::Open { representation, file }, now)
     }
 
-    /// What is not there in the root may be there in what has come into its place.
+    /// What is not there in the root may be there in what has come into its place meanwhile.
     fn failed(&mut self, wanted: Box<Wanted>, errno: Errno, now: (Time, u64)) -> Step {
         let status = status_of(errno);
         match status {
-            404 if !wanted.walk.root(&wanted.route).was_asked_since(wanted.asked) => {
-                let mut wanted = wanted;
-                (wanted.asked, wanted.asked_unix_seconds) = now;
-                wanted.look_at_root(Some(status))
-            }
-            403 | 404 => self.found(wanted, Found::Missing(status), now),
+            404 => wanted.look_at_root(Some(status), now),
+            403 => self.found(wanted, Found::Missing(status), now),
             _ if wanted.walk.has_plain() => self.take(wanted, Found::Missing(status), now),
             _ => Step::Reply(FileReply::error(status)),
         }

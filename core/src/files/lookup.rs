@@ -89,11 +89,11 @@ impl Wanted {
         question: Question,
         (now, unix_seconds): (Time, u64),
     ) -> Step {
-        (self.asked, self.asked_unix_seconds) = (now, unix_seconds);
         let found = match question {
-            Question::Root => return self.look_at_root(None),
+            Question::Root => return self.look_at_root(None, (now, unix_seconds)),
             Question::Name(found) => found,
         };
+        (self.asked, self.asked_unix_seconds) = (now, unix_seconds);
         let path = self.walk.path(&self.route, &self.path);
         let Some(name) = name::resolve(path, &self.route.settings.index) else {
             return Step::Reply(FileReply::error(404));
@@ -111,8 +111,13 @@ impl Wanted {
         self.place.tree != self.walk.root(&self.route).tree()
     }
 
-    pub(super) fn look_at_root(mut self: Box<Self>, missing: Option<u16>) -> Step {
+    pub(super) fn look_at_root(
+        mut self: Box<Self>,
+        missing: Option<u16>,
+        now: (Time, u64),
+    ) -> Step {
         self.walk.has_asked_root = true;
+        (self.asked, self.asked_unix_seconds) = now;
         let op = Op::OpenDirectory { path: self.walk.root(&self.route).path() };
         self.pending(op, Stage::Root(missing))
     }

@@ -80,11 +80,6 @@ impl Root {
         now < self.current.borrow().asked.after(revalidate)
     }
 
-    /// Whether the kernel was asked since then.
-    pub(super) fn was_asked_since(&self, then: Time) -> bool {
-        self.current.borrow().asked >= then
-    }
-
     /// What the kernel, asked then, has found at the path. Says which tree is not there any more.
     pub(super) fn learn(
         &self,

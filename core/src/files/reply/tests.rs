@@ -74,7 +74,8 @@ fn errors_have_text() {
     assert_eq!(
         head(&reply, Version::Http11, true),
         "HTTP/1.1 405 Method Not Allowed\r\nAllow: GET, HEAD, OPTIONS\r\n\
-         Content-Type: text/plain; charset=utf-8\r\nContent-Length: 23\r\nDate: Thu, 01 Jan 1970 00:01:00 GMT\r\n\r\n"
+         Content-Type: text/plain; charset=utf-8\r\nContent-Length: 23\r\n\
+         Date: Thu, 01 Jan 1970 00:01:00 GMT\r\n\r\n"
     );
     assert_eq!(reply.content_length(), 23);
 }
