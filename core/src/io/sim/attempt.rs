@@ -125,6 +125,7 @@ impl Kernel {
             Done::OpenFile { .. }
                 | Done::StatFile { .. }
                 | Done::ReadFile { .. }
+                | Done::SendFile { .. }
                 | Done::CreateFile { .. }
                 | Done::WriteFile { .. }
         );

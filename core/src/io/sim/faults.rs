@@ -26,7 +26,7 @@ pub(crate) struct Faults {
     pub(crate) no_descriptors: u16,
     /// A multishot accept ends with a connection that it delivers.
     pub(crate) accept_end: u16,
-    /// Opening, looking up or reading a file takes up to [`Faults::COLD`] turns.
+    /// Opening, looking up, reading or sending a file takes up to [`Faults::COLD`] turns.
     pub(crate) cold: u16,
     /// An operation other than accepting fails with `ENOMEM`.
     pub(crate) no_memory: u16,

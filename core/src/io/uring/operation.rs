@@ -2,10 +2,12 @@
 //!
 //! Owns the translation, both ways side by side. Must not know when it happens.
 
+use super::residency;
 use super::ring::{Message, TRANSIT_GROUP};
 use crate::io::transit::TransitPool;
 use crate::io::{
-    Creation, Done, Errno, Fd, Interest, Links, Op, Outgoing, Passed, Stat, Transit, passing, sys,
+    Creation, Done, Errno, Fd, FileKind, Interest, Links, Op, Outgoing, Passed, Stat, Transit,
+    passing, sys,
 };
 use io_uring::types::{self, OpenHow};
 use io_uring::{opcode, squeue};
@@ -125,13 +127,37 @@ pub(super) fn is_only_awaited(op: &Op) -> bool {
     }
 }
 
-/// Tries an operation of which the ring only says when. `None`: it has to wait.
-pub(super) fn perform(op: &mut Op) -> Option<Done> {
-    match op {
-        Op::SendFile { fd, file, offset, len } => {
-            let result = unless_early(sys::sendfile(*fd, file.fd(), *offset, *len))?;
-            Some(Done::SendFile { file: file.clone(), result })
+/// What has become of an operation that was tried.
+pub(super) enum Tried {
+    Done(Done),
+    /// Its socket is not ready.
+    Early,
+    /// Its file is not in memory.
+    Cold,
+}
+
+/// Tries an operation of which the ring only says when. `resident`: so many bytes of its file have
+/// just been read; 0: who knows.
+pub(super) fn perform(op: &mut Op, resident: u32) -> Tried {
+    if let Op::SendFile { fd, file, offset, len } = op {
+        let len = match resident {
+            0 => residency::resident(file.fd(), *offset, *len),
+            resident => resident.min(*len),
+        };
+        if len == 0 {
+            return Tried::Cold;
         }
+        return match sys::sendfile(*fd, file.fd(), *offset, len) {
+            Err(Errno(libc::EAGAIN)) => Tried::Early,
+            result => Tried::Done(Done::SendFile { file: file.clone(), result }),
+        };
+    }
+    pass(op).map_or(Tried::Early, Tried::Done)
+}
+
+/// Receives or sends with a descriptor.
+fn pass(op: &mut Op) -> Option<Done> {
+    match op {
         Op::FillWithFile { fd, buf, .. } => {
             let received = unless_early(passing::receive(*fd, buf))?;
             let (result, passed) = match received {
@@ -237,6 +263,9 @@ fn received(
 
 fn opened(fd: Fd) -> Result<(Fd, Stat), Errno> {
     let stat = sys::fstat(fd).inspect_err(|_| sys::close(fd))?;
+    if stat.kind == FileKind::Regular {
+        sys::let_wait(fd);
+    }
     Ok((fd, stat))
 }
 

@@ -6,6 +6,7 @@
 mod changes_directed;
 mod client;
 mod clients_directed;
+mod files_directed;
 mod incoming;
 mod oracle;
 mod passing;
