@@ -15,6 +15,7 @@
 //! | `files` | files are served with validators, beneath their root, as they are now |
 //! | `forked_child` | an application's own child keeps nothing of its dead parent open |
 //! | `forwarding` | applications see canonical requests and only trustworthy facts |
+//! | `httplint` | a linter for HTTP finds nothing bad in what files are answered with |
 //! | `kill_storm` | nothing is lost and nothing runs twice, whatever happens to workers under load |
 //! | `limits` | what is too large is refused, and the client can read why |
 //! | `occupancy` | large contents occupy a worker for no longer than it needs itself |
@@ -72,5 +73,5 @@ pub use response::Response;
 pub use site::{Site, SiteBuilder};
 pub use storm::{Outcomes, Storm};
 pub use sys::{HUP, INT, KILL, TERM, TTIN, TTOU, USR1, as_user, is_root};
-pub use tools::{Tool, is_full, skip, tool};
+pub use tools::{Tool, is_full, is_required, skip, tool};
 pub use wait::{PATIENCE, wait_until};
