@@ -377,6 +377,10 @@ pub(crate) trait Backend {
     /// The addresses of a TCP connection just accepted: the peer's, and ours.
     fn addresses(&self, fd: Fd) -> Result<(SocketAddr, SocketAddr), Errno>;
 
+    /// From now on a TCP listener leaves connection requests unanswered; connections that have
+    /// begun are established and can be accepted.
+    fn begin_no_connection(&self, listener: Fd);
+
     /// Who is at the other end of a Unix socket.
     fn peer(&self, fd: Fd) -> Peer;
 

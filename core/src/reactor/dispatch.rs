@@ -257,8 +257,9 @@ impl<B: Backend> Reactor<B> {
 
     /// Ends without waiting for anybody.
     fn stop(&mut self) {
-        self.drain();
         self.stopped = true;
+        self.drain();
+        self.stop_listening(true);
         for token in self.clients.tokens() {
             if let Some(client) = self.clients.get_mut(token) {
                 client.stop(&mut self.world);

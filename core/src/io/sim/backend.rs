@@ -59,6 +59,9 @@ impl Backend for SimBackend {
         Ok((at(1, fd as u16), at(2, 80)))
     }
 
+    /// Simulated connections are established when they are seen.
+    fn begin_no_connection(&self, _: Fd) {}
+
     /// Every worker is a process of its own.
     fn peer(&self, fd: Fd) -> Peer {
         Peer { process: 1_000 + self.kernel.kernel().descriptors.serial(fd), user: 0 }
