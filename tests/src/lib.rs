@@ -22,12 +22,12 @@
 //! | `privileges` | whose process it is, and who may be a worker |
 //! | `queueing` | a request waits only when all workers are busy, in order, within bounds |
 //! | `reload` | a changed configuration is taken over while clients are served, or not at all |
+//! | `rfc*` | what these sections refuse never reaches an application, what they allow does |
 //! | `slow_clients` | clients that drip occupy no worker and delay nobody |
 //! | `spool` | what is too large for memory goes through files, and workers wait for nobody |
 //! | `startup_errors` | what cannot start says why, and what to do, in one line |
 //! | `steady_state` | under load there are no errors and memory does not grow |
 //! | `streaming` | what an application produces piece by piece arrives piece by piece |
-//! | `strictness` | doubtful requests are refused and never reach an application |
 //! | `tidy` | the sources keep the house rules |
 //! | `timeouts` | clients that stop sending or reading are let go |
 //! | `worker_bind` | a worker listens plainly, without an edge |
@@ -52,6 +52,7 @@ mod response;
 mod site;
 pub mod source;
 mod storm;
+mod strict;
 mod sys;
 mod tools;
 mod wait;
@@ -67,6 +68,7 @@ pub use random::Random;
 pub use response::Response;
 pub use site::{Site, SiteBuilder};
 pub use storm::{Outcomes, Storm};
+pub use strict::Strict;
 pub use sys::{HUP, INT, KILL, TERM, TTIN, TTOU, USR1, as_user, is_root};
 pub use tools::{Tool, is_full, skip, tool};
 pub use wait::{PATIENCE, wait_until};
