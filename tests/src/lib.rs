@@ -22,6 +22,7 @@
 //! | `privileges` | whose process it is, and who may be a worker |
 //! | `queueing` | a request waits only when all workers are busy, in order, within bounds |
 //! | `reload` | a changed configuration is taken over while clients are served, or not at all |
+//! | `responses` | what applications must not say never reaches a client as if they might |
 //! | `rfc*` | what these sections refuse never reaches an application, what they allow does |
 //! | `slow_clients` | clients that drip occupy no worker and delay nobody |
 //! | `spool` | what is too large for memory goes through files, and workers wait for nobody |
@@ -48,6 +49,7 @@ mod load;
 mod open_loop;
 mod process;
 mod random;
+mod raw_worker;
 mod response;
 mod site;
 pub mod source;
@@ -65,6 +67,7 @@ pub use load::{Load, Report};
 pub use open_loop::{Arrival, OpenLoop, Outcome};
 pub use process::{Process, children, is_alive, resident_bytes, send_signal};
 pub use random::Random;
+pub use raw_worker::RawWorker;
 pub use response::Response;
 pub use site::{Site, SiteBuilder};
 pub use storm::{Outcomes, Storm};

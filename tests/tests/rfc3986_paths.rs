@@ -165,7 +165,7 @@ fn only_regular_files_are_served_rfc_9110_17_3() {
 /// the socket holds already is the kernel's: it shows zeros there, truncate(2).
 #[test]
 fn a_file_cut_short_cuts_its_answer_short_rfc_9110_8_6() {
-    let large = vec![b'x'; 30 << 20];
+    let large = vec![b'x'; 16 << 20];
     let edge = Strict::on(site().file("root/large", &large));
     let mut client = edge.site().client();
     client.send(get("/static/large"));

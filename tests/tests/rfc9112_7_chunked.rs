@@ -93,7 +93,9 @@ fn extensions_are_dropped_and_bounded_rfc_9112_7_1_1() {
         let request = [chunked("1;a").as_bytes(), &[byte], b"\r\na\r\n0\r\n\r\n"].concat();
         edge.refuses(format_args!("{byte:#x}"), request, 400);
     }
-    for extension in ["a\nb", "a\rb", "\"\n\"", "\"\r\n\"", "\"a\r\"", "a=\"\\\n\""] {
+    for extension in
+        ["a\nb", "a\rb", "\"\n\"", "\"\r\n\"", "\"a\r\"", "a=\"\\\n\"", "a=\"b", "\"\\\""]
+    {
         let content = format!("1;{extension}\r\na\r\n0\r\n\r\n");
         edge.refuses(format_args!("{extension:?}"), chunked(&content), 400);
     }
