@@ -6,6 +6,7 @@
 mod changes_directed;
 mod client;
 mod clients_directed;
+mod corpus;
 mod incoming;
 mod oracle;
 mod passing;
