@@ -59,9 +59,8 @@ impl Backend for SimBackend {
         Ok((at(1, fd as u16), at(2, 80)))
     }
 
-    /// Every worker is a process of its own.
     fn peer(&self, fd: Fd) -> Peer {
-        Peer { process: 1_000 + self.kernel.kernel().descriptors.serial(fd), user: 0 }
+        Peer { process: self.kernel.process_behind(fd), user: 0 }
     }
 
     fn transit(&self, piece: &Transit) -> &[u8] {
