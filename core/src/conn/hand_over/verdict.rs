@@ -105,21 +105,25 @@ impl HandOver {
                 self.finish(End::Broken, w);
             }
             Verdict::GatewayTimeout => self.finish(End::Failed(Failure::Deadline), w),
-            Verdict::Abort | Verdict::GiveUp | Verdict::BadGateway => {
-                w.counters.bad_gateway.count();
+            Verdict::GiveUp => {
+                let request = ascii(&self.request.meta().id);
+                tracing::warn!(request, "too many workers ended before they began it: 502");
+                self.bad_gateway(w);
+            }
+            Verdict::Abort | Verdict::BadGateway => {
                 let request = ascii(&self.request.meta().id);
                 let (worker, signal) = (self.worker, self.death().and_then(|death| death.signal));
                 if w.may_warn() {
-                    tracing::warn!(
-                        request,
-                        worker,
-                        signal,
-                        "the worker ended inside a request: 502"
-                    );
+                    tracing::warn!(request, worker, signal, "its worker ended inside it: 502");
                 }
-                self.finish(End::Failed(Failure::BadGateway), w);
+                self.bad_gateway(w);
             }
         }
+    }
+
+    fn bad_gateway(&mut self, w: &mut World) {
+        w.counters.bad_gateway.count();
+        self.finish(End::Failed(Failure::BadGateway), w);
     }
 
     /// Back to the head of the queue, with the old deadline.
