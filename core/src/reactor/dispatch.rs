@@ -75,6 +75,7 @@ impl<B: Backend> Reactor<B> {
             Done::FillWithFile { buf, passed, result } => {
                 exchange.on_filled(buf, passed, result, &mut self.world);
             }
+            Done::PeerEnd { result } => exchange.on_death(result, &mut self.world),
             done => exchange.on_spooled(done, &mut self.world),
         }
         self.settle_exchange(token);
@@ -88,6 +89,7 @@ impl<B: Backend> Reactor<B> {
             Done::Fill { buf, result } => slot.on_filled(buf, result, &mut self.world),
             Done::Send { out, result } => slot.on_sent(out, result, &mut self.world),
             Done::Poll { .. } => slot.on_hang_up(&mut self.world),
+            Done::PeerEnd { result } => slot.on_process_end(result, &mut self.world),
             _ => unreachable!("wardens only greet and watch"),
         }
         self.settle_slot(token);

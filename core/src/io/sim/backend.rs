@@ -62,9 +62,8 @@ impl Backend for SimBackend {
     /// Simulated connections are established when they are seen.
     fn begin_no_connection(&self, _: Fd) {}
 
-    /// Every worker is a process of its own.
     fn peer(&self, fd: Fd) -> Peer {
-        Peer { process: 1_000 + self.kernel.kernel().descriptors.serial(fd), user: 0 }
+        Peer { process: self.kernel.process_behind(fd), user: 0 }
     }
 
     fn transit(&self, piece: &Transit) -> &[u8] {
