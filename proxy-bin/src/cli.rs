@@ -78,6 +78,8 @@ const CONFIGURATION_HELP: &str = r#"Configuration, with defaults unless it says 
   reactors = "auto"               # one per core that this process may use, or a number
   access_log = "-"                # "-" standard output, a path, or "off"
   spool_dir = "/var/tmp"          # for files without a name: what is too large for memory
+  trusted_proxies = ["10.0.0.0/8"]
+                                  # example: proxies whose X-Forwarded-* fields are believed
   user = "www-data"               # example: name or number; whose process it is once it has
                                   # bound and opened everything; needs root
   group = "www-data"              # example; without it the user's

@@ -17,6 +17,7 @@
 use super::Machine;
 use super::content::Content;
 use super::output::Output;
+use super::request_id::RequestId;
 use super::response;
 use super::world::{Meta, Notice, World};
 use crate::access_log::Record;
@@ -125,12 +126,8 @@ impl Client {
         keep_alive: false,
         to_head: false,
         idempotent: false,
-        id: [b'0'; 16],
+        id: RequestId::NONE,
     };
-
-    pub(crate) fn peer(&self) -> SocketAddr {
-        self.peer
-    }
 
     /// Its exchange, if a pool has its request.
     pub(crate) fn exchange(&self) -> Option<Token> {

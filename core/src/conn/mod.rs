@@ -17,6 +17,7 @@ mod input;
 mod output;
 mod relay;
 mod request;
+mod request_id;
 mod response;
 mod slot;
 mod spool;

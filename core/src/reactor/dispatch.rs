@@ -200,10 +200,9 @@ impl<B: Backend> Reactor<B> {
     }
 
     fn call_handler(&mut self, client: Token, handler: &Arc<dyn Handler>, whole: Whole) {
-        let Some(peer) = self.clients.get_mut(client).map(|c| c.peer()) else { return };
         let before = self.backend.now();
         let mailbox = Arc::clone(self.mailbox());
-        if !handle::call(&**handler, whole, peer, client, &mailbox) {
+        if !handle::call(&**handler, whole, client, &mailbox) {
             self.world.counters.handler_panics.count();
         }
         if self.backend.now().since(before) > HANDLER_BUDGET {

@@ -5,7 +5,7 @@
 
 use super::{HandOver, Phase, release};
 use crate::conn::relay::{End, Failure};
-use crate::conn::world::{World, ascii};
+use crate::conn::world::World;
 use crate::pool::{Evidence, Ticket, Verdict, judge};
 
 impl HandOver {
@@ -72,7 +72,8 @@ impl HandOver {
             Verdict::GatewayTimeout => self.finish(End::Failed(Failure::Deadline), w),
             Verdict::Abort | Verdict::GiveUp | Verdict::BadGateway => {
                 w.counters.bad_gateway.count();
-                let request = ascii(&self.request.meta().id);
+                let id = self.request.meta().id;
+                let request = id.as_str();
                 let worker = self.worker;
                 if w.may_warn() {
                     tracing::warn!(request, worker, "the worker ended inside a request: 502");
