@@ -15,6 +15,7 @@ mod content;
 mod hand_over;
 mod input;
 mod output;
+mod pace;
 mod relay;
 mod request;
 mod request_id;

@@ -179,12 +179,12 @@ impl Client {
             Framing::Length(length) => Content::with_length(canonical, length, meta, action),
             _ => Content::chunked(canonical, w.limits.content_max, meta, action),
         };
-        let content = content.with_memory(w.limits.content_memory);
+        let mut content = content.begin(w.now, w.limits.content_memory);
         if head.expects_continue && !has_more {
             let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
             self.output.head(&mut w.buffers).extend_from_slice(interim);
         }
-        self.receive_deadline = Some(w.now.after(w.limits.client_body_timeout));
+        self.receive_deadline = content.late_at(&w.limits, w.now);
         self.state = State::Content(Box::new(content));
         self.spool_on(w);
     }

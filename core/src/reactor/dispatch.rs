@@ -107,6 +107,7 @@ impl<B: Backend> Reactor<B> {
         match token.kind() {
             kind::CLIENT => {
                 if let Some(token) = fire(&mut self.clients, token, &mut self.world) {
+                    self.look_at_client(token);
                     self.settle_client(token);
                 }
             }
@@ -121,6 +122,15 @@ impl<B: Backend> Reactor<B> {
                 }
             }
             _ => self.on_listener_timer(token),
+        }
+    }
+
+    /// How much it has not taken yet, if that is of interest now.
+    fn look_at_client(&mut self, token: Token) {
+        if let Some(client) = self.clients.get_mut(token)
+            && let Some(fd) = client.wants_look(self.world.now)
+        {
+            client.on_look(self.backend.unsent(fd), &mut self.world);
         }
     }
 
