@@ -392,6 +392,9 @@ pub(crate) trait Backend {
     /// Who is at the other end of a Unix socket.
     fn peer(&self, fd: Fd) -> Peer;
 
+    /// Bytes sent on a TCP connection that the peer has not acknowledged.
+    fn unsent(&self, fd: Fd) -> u64;
+
     /// The bytes of a received piece.
     fn transit(&self, piece: &Transit) -> &[u8];
 

@@ -130,6 +130,14 @@ pub(super) fn has_input(socket: Fd) -> bool {
     result == 0 && unread > 0
 }
 
+/// Bytes sent that the peer has not acknowledged (`SIOCOUTQ`, tcp(7)); 0 if the kernel does not say.
+pub(super) fn unsent(socket: Fd) -> u64 {
+    let mut unsent: libc::c_int = 0;
+    // SAFETY: the kernel writes one int to `unsent`, which outlives the call.
+    let result = unsafe { libc::ioctl(socket, libc::TIOCOUTQ, &raw mut unsent) };
+    if result == 0 { unsent.max(0) as u64 } else { 0 }
+}
+
 /// Whether the files of a directory are in memory, as far as statfs(2) says.
 pub(super) fn is_in_memory(directory: &CStr) -> bool {
     // SAFETY: struct statfs consists of integers, for which zero is a value.

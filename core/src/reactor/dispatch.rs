@@ -109,6 +109,7 @@ impl<B: Backend> Reactor<B> {
         match token.kind() {
             kind::CLIENT => {
                 if let Some(token) = fire(&mut self.clients, token, &mut self.world) {
+                    self.look_at_client(token);
                     self.settle_client(token);
                 }
             }
@@ -123,6 +124,15 @@ impl<B: Backend> Reactor<B> {
                 }
             }
             _ => self.on_listener_timer(token),
+        }
+    }
+
+    /// How much it has not taken yet, if that is of interest now.
+    fn look_at_client(&mut self, token: Token) {
+        if let Some(client) = self.clients.get_mut(token)
+            && let Some(fd) = client.wants_look(self.world.now)
+        {
+            client.on_look(self.backend.unsent(fd), &mut self.world);
         }
     }
 
@@ -202,10 +212,9 @@ impl<B: Backend> Reactor<B> {
     }
 
     fn call_handler(&mut self, client: Token, handler: &Arc<dyn Handler>, whole: Whole) {
-        let Some(peer) = self.clients.get_mut(client).map(|c| c.peer()) else { return };
         let before = self.backend.now();
         let mailbox = Arc::clone(self.mailbox());
-        if !handle::call(&**handler, whole, peer, client, &mailbox) {
+        if !handle::call(&**handler, whole, client, &mailbox) {
             self.world.counters.handler_panics.count();
         }
         if self.backend.now().since(before) > HANDLER_BUDGET {

@@ -3,6 +3,7 @@
 //! Owns the reactor's transit buffers. Must not know how operations are performed.
 
 use super::super::{Backend, Completion, Errno, Fd, Op, Peer, Time, Token, Transit, Wait, Wake};
+use super::descriptors::Object;
 use super::ring::Ring;
 use super::transit::{TransitPool, TransitSize};
 use super::{SimKernel, WakeFlag};
@@ -64,6 +65,14 @@ impl Backend for SimBackend {
 
     fn peer(&self, fd: Fd) -> Peer {
         Peer { process: self.kernel.process_behind(fd), user: 0 }
+    }
+
+    fn unsent(&self, fd: Fd) -> u64 {
+        let kernel = self.kernel.kernel();
+        match *kernel.descriptors.object(fd) {
+            Object::Stream(stream) => kernel.streams[stream].unsent() as u64,
+            ref other => panic!("simulator: descriptor {fd} is no connection: {other:?}"),
+        }
     }
 
     fn transit(&self, piece: &Transit) -> &[u8] {

@@ -352,6 +352,10 @@ impl Backend for Uring {
         sys::peer(fd)
     }
 
+    fn unsent(&self, fd: Fd) -> u64 {
+        sys::unsent(fd)
+    }
+
     fn transit(&self, piece: &Transit) -> &[u8] {
         self.transit.bytes(piece)
     }

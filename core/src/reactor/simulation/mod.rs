@@ -13,6 +13,7 @@ mod passing;
 mod random;
 mod request;
 mod response;
+mod slow_directed;
 mod spool_directed;
 mod worker;
 mod workers_directed;
