@@ -35,7 +35,7 @@ pub(crate) use budget::{Budget, Share};
 pub(crate) use creation::Creation;
 pub(crate) use outgoing::{Body, Outgoing};
 pub(crate) use shared_file::{Graveyard, SharedFile};
-pub(crate) use sys::effective_user;
+pub(crate) use sys::{effective_user, monotonic};
 pub use uring::{SetupError, probe};
 pub(crate) use uring::{Uring, UringOptions};
 

@@ -26,6 +26,7 @@ pub(crate) struct Server {
     pub(crate) reactors: Option<At<usize>>,
     pub(crate) access_log: Option<At<String>>,
     pub(crate) spool_dir: Option<At<String>>,
+    pub(crate) control: Option<At<String>>,
     pub(crate) user: Option<At<String>>,
     pub(crate) group: Option<At<String>>,
 }
@@ -92,8 +93,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, file: &DeTable<'_>) -> Written {
 }
 
 fn server(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Server {
-    let known = ["listen", "reactors", "access_log", "spool_dir", "user", "group"];
-    let Some(section) = Section::open(reader, "[server]".into(), value, &known) else {
+    let Some(section) = Section::open(reader, "[server]".into(), value, &SERVER_KEYS) else {
         return Server::default();
     };
     if section.value("listen").is_none() {
@@ -105,6 +105,7 @@ fn server(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Server {
         reactors: reactors(reader, &section),
         access_log: section.string(reader, "access_log"),
         spool_dir: section.string(reader, "spool_dir"),
+        control: section.string(reader, "control"),
         user: section.name(reader, "user"),
         group: section.name(reader, "group"),
     }
@@ -223,6 +224,9 @@ fn pool(reader: &mut Reader<'_>, name: At<&str>, value: &Spanned<DeValue<'_>>) -
         allowed_users: section.names(reader, "allowed_users"),
     })
 }
+
+const SERVER_KEYS: [&str; 7] =
+    ["listen", "reactors", "access_log", "spool_dir", "control", "user", "group"];
 
 const ROUTE_KEYS: [&str; 9] =
     ["path", "host", "files", "index", "cache_control", "pool", "redirect", "status", "respond"];
