@@ -37,7 +37,7 @@ pub(crate) use creation::Creation;
 pub(crate) use outgoing::{Body, Outgoing};
 pub(crate) use peer_end::{Death, PeerEnd};
 pub(crate) use shared_file::{Graveyard, SharedFile};
-pub(crate) use sys::effective_user;
+pub(crate) use sys::{effective_user, monotonic};
 pub use uring::{SetupError, probe};
 pub(crate) use uring::{Uring, UringOptions};
 

@@ -185,7 +185,7 @@ pub(super) fn signal(eventfd: Fd) {
 }
 
 /// The monotonic clock.
-pub(super) fn monotonic() -> Time {
+pub(crate) fn monotonic() -> Time {
     let now = clock(libc::CLOCK_MONOTONIC);
     Time(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
 }
