@@ -40,6 +40,10 @@ pub(super) fn entry(op: &mut Op, message: &mut Message, transit_size: u32) -> sq
             poll(*fd, libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR)
         }
         Op::Poll { fd, interest: Interest::Gone } => poll(*fd, libc::POLLHUP | libc::POLLERR),
+        Op::PeerEnd(end) => {
+            let (process, events) = end.event();
+            poll(process, events)
+        }
         Op::OpenFile { root, path, links } => open(root.fd(), path, &FILE.how(*links).waiting),
         Op::StatFile { root, path, links } => open(root.fd(), path, &PATH.how(*links).waiting),
         Op::OpenDirectory { path } => open(libc::AT_FDCWD, path, &DIRECTORY.waiting),
@@ -93,6 +97,10 @@ pub(super) fn answer(
             };
             Done::Poll { result: result.map(|events| events & wanted != 0) }
         }
+        Op::PeerEnd(_) => {
+            let errno = result.err().unwrap_or(Errno(libc::EAGAIN));
+            Done::PeerEnd { result: Err(errno) }
+        }
         Op::OpenFile { .. } | Op::OpenDirectory { .. } => {
             Done::OpenFile { result: result.and_then(|fd| opened(fd as Fd)) }
         }
@@ -121,7 +129,7 @@ pub(super) fn answer(
 /// The ring only says when to try; then [`perform`] does it.
 pub(super) fn is_only_awaited(op: &Op) -> bool {
     match op {
-        Op::SendFile { .. } | Op::FillWithFile { .. } => true,
+        Op::SendFile { .. } | Op::FillWithFile { .. } | Op::PeerEnd(_) => true,
         Op::Send { out, .. } => out.file_due().is_some(),
         _ => false,
     }
@@ -172,6 +180,7 @@ fn pass(op: &mut Op) -> Option<Done> {
             out.advance(result.unwrap_or(0));
             Some(Done::Send { out: std::mem::take(out), result })
         }
+        Op::PeerEnd(end) => Some(Done::PeerEnd { result: end.perform()? }),
         _ => unreachable!("performed by the ring"),
     }
 }
