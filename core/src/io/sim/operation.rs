@@ -16,8 +16,8 @@ pub(super) struct Operation {
     /// What it owns until it is released, the files above all; buffers move on to `done`.
     pub(super) op: Op,
     pub(super) done: Option<Done>,
-    /// What a multishot accept has to deliver, in order; the flag is `armed`.
-    pub(super) accepted: VecDeque<(Result<Fd, Errno>, bool)>,
+    /// What a multishot operation has to deliver, in order.
+    pub(super) shots: VecDeque<Done>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl Operation {
             cancelled: false,
             op,
             done: None,
-            accepted: VecDeque::new(),
+            shots: VecDeque::new(),
         }
     }
 }
@@ -64,6 +64,7 @@ pub(super) fn name(op: &Op) -> &'static str {
         Op::Shutdown { .. } => "Shutdown",
         Op::Close { .. } => "Close",
         Op::Cancel { .. } => "Cancel",
+        Op::EndRecv { .. } => "EndRecv",
     }
 }
 
@@ -86,7 +87,9 @@ pub(super) fn descriptors(op: &Op) -> [Option<Fd>; 2] {
             [Some(file.fd()), None]
         }
         Op::CreateFile { .. } => [None, None],
-        Op::Shutdown { .. } | Op::Close { .. } | Op::Cancel { .. } => [None, None],
+        Op::Shutdown { .. } | Op::Close { .. } | Op::Cancel { .. } | Op::EndRecv { .. } => {
+            [None, None]
+        }
     }
 }
 
@@ -112,9 +115,11 @@ pub(super) fn expected(op: &Op) -> [Option<DescriptorKind>; 2] {
         | Op::WriteFile { .. }
         | Op::StatOpen { .. } => [Some(File), None],
         Op::CreateFile { .. } => [None, None],
-        Op::Poll { .. } | Op::Shutdown { .. } | Op::Close { .. } | Op::Cancel { .. } => {
-            [None, None]
-        }
+        Op::Poll { .. }
+        | Op::Shutdown { .. }
+        | Op::Close { .. }
+        | Op::Cancel { .. }
+        | Op::EndRecv { .. } => [None, None],
     }
 }
 
@@ -124,7 +129,7 @@ pub(super) fn failure(op: &mut Op, errno: Errno) -> Done {
         Op::Accept { .. } | Op::AcceptNow { .. } => {
             Done::Accept { result: Err(errno), armed: false }
         }
-        Op::Recv { .. } => Done::Recv { result: Err(errno) },
+        Op::Recv { .. } => Done::Recv { result: Err(errno), armed: false },
         Op::Fill { buf, .. } => Done::Fill { buf: mem::take(buf), result: Err(errno) },
         Op::FillWithFile { buf, .. } => {
             let (buf, passed) = (mem::take(buf), Passed::Nothing);
@@ -134,14 +139,14 @@ pub(super) fn failure(op: &mut Op, errno: Errno) -> Done {
             Done::Send { out: mem::take(out), result: Err(errno) }
         }
         Op::SendFile { file, .. } => Done::SendFile { file: file.clone(), result: Err(errno) },
-        Op::Poll { .. } => Done::Poll { result: Err(errno) },
+        Op::Poll { .. } => Done::Poll,
         Op::OpenFile { .. } => Done::OpenFile { result: Err(errno) },
         Op::StatFile { .. } => Done::StatFile { result: Err(errno) },
         Op::ReadFile { buf, .. } => Done::ReadFile { buf: mem::take(buf), result: Err(errno) },
         Op::CreateFile { .. } => Done::CreateFile { result: Err(errno) },
         Op::WriteFile { out, .. } => Done::WriteFile { out: mem::take(out), result: Err(errno) },
         Op::StatOpen { .. } => Done::StatOpen { result: Err(errno) },
-        Op::Shutdown { .. } | Op::Close { .. } | Op::Cancel { .. } => {
+        Op::Shutdown { .. } | Op::Close { .. } | Op::Cancel { .. } | Op::EndRecv { .. } => {
             unreachable!("these have no answer")
         }
     }

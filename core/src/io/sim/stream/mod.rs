@@ -72,11 +72,6 @@ impl Stream {
         self.inbound.finished || self.read_shut || self.dead || self.error.is_some()
     }
 
-    /// `POLLHUP` or `POLLERR`: no direction is left.
-    pub(super) fn gone(&self) -> bool {
-        self.dead || self.error.is_some() || (self.read_shut && self.outbound.finished)
-    }
-
     /// A send would not wait.
     pub(super) fn writable(&self) -> bool {
         self.outbound.free() > 0 || self.outbound.finished || self.dead || !self.peer_open
