@@ -22,6 +22,8 @@ pub(super) struct Operation {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
+    /// Submitted; what is submitted after a cancellation is not cancelled.
+    Queued,
     /// It will be tried, in this turn or a later one.
     Pending,
     /// It is in a list of waiters.
@@ -35,7 +37,7 @@ impl Operation {
         Operation {
             token,
             fds: descriptors(&op),
-            stage: Stage::Pending,
+            stage: Stage::Queued,
             cancelled: false,
             op,
             done: None,

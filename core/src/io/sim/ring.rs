@@ -167,7 +167,10 @@ impl Kernel {
         let mut submitted = mem::take(&mut self.rings[ring].submitted);
         for entry in submitted.drain(..) {
             match entry {
-                Submitted::Start(operation) => self.consider(ring, operation, pool),
+                Submitted::Start(operation) => {
+                    self.rings[ring].operations[operation].stage = Stage::Pending;
+                    self.consider(ring, operation, pool);
+                }
                 Submitted::Control(Op::Close { fd }) => self.close(fd),
                 Submitted::Control(Op::Cancel { target }) => self.cancel(ring, target, |_| true),
                 Submitted::Control(Op::EndRecv { target }) => {
@@ -207,7 +210,7 @@ impl Kernel {
             match operation.stage {
                 Stage::Pending => operation.cancelled = true,
                 Stage::Waiting => waiting.push(index),
-                Stage::Ended => {}
+                Stage::Queued | Stage::Ended => {}
             }
         }
         for operation in waiting {
