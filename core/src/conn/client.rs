@@ -17,6 +17,8 @@
 use super::Machine;
 use super::content::Content;
 use super::output::Output;
+use super::pace::{Delivery, TooSlow};
+use super::request_id::RequestId;
 use super::response;
 use super::world::{Meta, Notice, World};
 use crate::access_log::Record;
@@ -49,13 +51,17 @@ pub(crate) struct Client {
     pub(super) linger: bool,
     /// It has said that its current request is its last.
     pub(super) has_said_close: bool,
+    /// It is counted among those that wait for their next request.
+    parked: bool,
     pub(super) requests: u64,
     pub(super) meta: Meta,
     /// What the log will say about the current request, and about those answered but not sent.
     pub(super) record: Option<Record>,
     pub(super) unsent_records: Vec<Record>,
     pub(super) receive_deadline: Option<Time>,
-    send_deadline: Option<Time>,
+    /// When to look whether it takes its answers.
+    look_at: Option<Time>,
+    delivery: Delivery,
 }
 
 /// The receive of a connection that is in flight.
@@ -116,12 +122,14 @@ impl Client {
             input_ended: false,
             linger: false,
             has_said_close: false,
+            parked: false,
             requests: 0,
             meta: Client::NO_REQUEST,
             record: None,
             unsent_records: Vec::new(),
             receive_deadline: Some(w.now.after(w.limits.client_header_timeout)),
-            send_deadline: None,
+            look_at: None,
+            delivery: Delivery::default(),
         };
         client.settle(w);
         client
@@ -133,12 +141,8 @@ impl Client {
         keep_alive: false,
         to_head: false,
         idempotent: false,
-        id: [b'0'; 16],
+        id: RequestId::NONE,
     };
-
-    pub(crate) fn peer(&self) -> SocketAddr {
-        self.peer
-    }
 
     /// Its exchange, if a pool has its request.
     pub(crate) fn exchange(&self) -> Option<Token> {
@@ -170,6 +174,23 @@ impl Client {
             // The file is shorter than we said: the client must be able to tell.
             self.abort(w);
         }
+        self.settle(w);
+    }
+
+    /// Whether it is to be looked at now: its socket, for [`Client::on_look`].
+    pub(crate) fn wants_look(&self, now: Time) -> Option<Fd> {
+        self.look_at.is_some_and(|at| at <= now).then_some(self.fd)
+    }
+
+    /// So many bytes are still in the socket's buffer.
+    pub(crate) fn on_look(&mut self, unsent: u64, w: &mut World) {
+        self.look_at = Some(w.now.after(Delivery::interval(&w.limits)));
+        match self.delivery.look(unsent, &w.limits, w.now) {
+            None => return,
+            Some(TooSlow::Stalled) => w.counters.send_timeout.count(),
+            Some(TooSlow::Drips) => w.counters.rate_min.count(),
+        }
+        self.abort(w);
         self.settle(w);
     }
 
@@ -222,12 +243,13 @@ impl Client {
         self.state = State::Closing;
         self.linger = false;
         self.receive_deadline = None;
-        self.send_deadline = None;
+        self.look_at = None;
         self.meta.keep_alive = false;
     }
 
     /// The response to the current request, with so much content, is queued as a whole.
     pub(super) fn on_answered(&mut self, status: u16, content: u64, w: &mut World) {
+        w.counters.responses(status).count();
         if let Some(mut record) = self.record.take() {
             record.answered(status, content);
             self.unsent_records.push(record);
@@ -263,10 +285,7 @@ impl Client {
         match result {
             Ok(count) => {
                 w.counters.bytes_out.add(count as u64);
-                if matches!(self.state, State::Closing) {
-                    return;
-                }
-                self.send_deadline = Some(w.now.after(w.limits.send_timeout));
+                self.delivery.accepted(count);
             }
             Err(_) => self.abort(w),
         }
@@ -278,8 +297,8 @@ impl Client {
             self.on_flushed(w);
         }
         if let Some(op) = self.output.next(self.fd) {
-            if self.send_deadline.is_none() {
-                self.send_deadline = Some(w.now.after(w.limits.send_timeout));
+            if self.look_at.is_none() {
+                self.look_at = Some(w.now.after(Delivery::interval(&w.limits)));
             }
             w.submit(self.token, op);
         }
@@ -287,10 +306,23 @@ impl Client {
             State::Closing if self.is_joined() => self.close(w),
             _ => self.settle_input(w),
         }
+        self.count_parked(w);
+    }
+
+    fn count_parked(&mut self, w: &World) {
+        let waits = matches!(self.state, State::Head) && self.requests > 0;
+        let parked = waits && self.input.is_empty() && self.output.is_flushed();
+        match (self.parked, parked) {
+            (false, true) => w.counters.parked.count(),
+            (true, false) => w.counters.parked.uncount(),
+            _ => {}
+        }
+        self.parked = parked;
     }
 
     fn on_flushed(&mut self, w: &mut World) {
-        self.send_deadline = None;
+        self.look_at = None;
+        self.delivery.is_through();
         for record in self.unsent_records.drain(..) {
             w.log(record);
         }
@@ -332,17 +364,14 @@ impl Client {
 
 impl Machine for Client {
     fn deadline(&self) -> Option<Time> {
-        match (self.receive_deadline, self.send_deadline) {
+        match (self.receive_deadline, self.look_at) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         }
     }
 
     fn on_deadline(&mut self, w: &mut World) {
-        if self.send_deadline.is_some_and(|at| at <= w.now) {
-            w.counters.send_timeout.count();
-            self.abort(w);
-        } else if self.receive_deadline.is_some_and(|at| at <= w.now) {
+        if self.receive_deadline.is_some_and(|at| at <= w.now) {
             self.on_receive_deadline(w);
         }
         self.settle(w);

@@ -242,6 +242,10 @@ impl Kernel {
                 let stream = &streams[stream_index(descriptors, *fd)];
                 stream.hung_up().then_some(Done::Poll)?
             }
+            Op::PeerEnd(end) => {
+                let stream = &streams[stream_index(descriptors, end.socket)];
+                Done::PeerEnd { result: Ok(stream.death()?) }
+            }
             _ => return Some(self.perform_on_file(ring, index)),
         })
     }
