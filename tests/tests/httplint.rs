@@ -17,7 +17,7 @@ const VERSION: &str = "2026.10.4";
 fn answers_with_files_have_nothing_bad() {
     let Some(linter) = linter() else { return };
     let site = site();
-    let tag = site.client().get("/s/page.html").field("ETag").expect("an installed program runs and reads").to_owned();
+    let tag = site.client().get("/s/page.html").field("ETag").unwrap().to_owned();
     let answers = [
         ("GET /s/", "", 200),
         ("GET /s/page.html", "", 200),
@@ -68,7 +68,10 @@ fn site() -> Site {
     for entry in std::fs::read_dir(site.path("s")).expect("an installed program runs and reads") {
         let path = entry.expect("an installed program runs and reads").path();
         if path.is_file() {
-            let file = std::fs::OpenOptions::new().write(true).open(path).expect("an installed program runs and reads");
+            let file = std::fs::OpenOptions::new()
+                .write(true)
+                .open(path)
+                .expect("an installed program runs and reads");
             file.set_modified(yesterday).expect("an installed program runs and reads");
         }
     }
@@ -84,7 +87,12 @@ fn lint(linter: &Path, response: &[u8]) -> String {
         .stderr(Stdio::piped())
         .spawn()
         .expect("an installed program runs and reads");
-    child.stdin.take().expect("an installed program runs and reads").write_all(response).expect("an installed program runs and reads");
+    child
+        .stdin
+        .take()
+        .expect("an installed program runs and reads")
+        .write_all(response)
+        .expect("an installed program runs and reads");
     let output = child.wait_with_output().expect("an installed program runs and reads");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("an installed program runs and reads")
@@ -93,14 +101,20 @@ fn lint(linter: &Path, response: &[u8]) -> String {
 /// The linter's program, if it is there or can be had.
 fn linter() -> Option<PathBuf> {
     let python = tool("python3")?;
-    let target = proxy_bin().ancestors().nth(2).expect("an installed program runs and reads").to_owned();
+    let target =
+        proxy_bin().ancestors().nth(2).expect("an installed program runs and reads").to_owned();
     let home = target.join(format!("httplint-{VERSION}"));
     let linter = home.join("bin/httplint");
     if linter.is_file() {
         return Some(linter);
     }
     let package = format!("httplint=={VERSION}");
-    let venv = python.command().args(["-m", "venv"]).arg(&home).output().expect("an installed program runs and reads");
+    let venv = python
+        .command()
+        .args(["-m", "venv"])
+        .arg(&home)
+        .output()
+        .expect("an installed program runs and reads");
     let pip = Command::new(home.join("bin/pip")).args(["install", "--quiet", &package]).output();
     if linter.is_file() {
         return Some(linter);

@@ -14,7 +14,7 @@ const PAGES: usize = 40;
 fn a_release_is_switched_under_load_without_404() {
     let site = Site::builder();
     write_release(&site.path("releases/0"), 0);
-    symlink("releases/0", site.path("current")).expect("a folder of the test is writable");
+    symlink("releases/0", site.path("current")).unwrap();
     let site = site.route("path = \"/\"\nfiles = \"current\"").start();
     let (is_over, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
@@ -43,10 +43,10 @@ fn a_release_is_switched_under_load_without_404() {
                 answered.load(Ordering::Relaxed) > before + 3 * PAGES
             });
             write_release(&site.path(&format!("releases/{release}")), release);
-            symlink(format!("releases/{release}"), site.path("next")).expect("a folder of the test is writable");
-            fs::rename(site.path("next"), site.path("current")).expect("a folder of the test is writable");
+            symlink(format!("releases/{release}"), site.path("next")).unwrap();
+            fs::rename(site.path("next"), site.path("current")).unwrap();
             // At once: whoever still looks into the old one finds nothing there.
-            fs::remove_dir_all(site.path(&format!("releases/{}", release - 1))).expect("a folder of the test is writable");
+            fs::remove_dir_all(site.path(&format!("releases/{}", release - 1))).unwrap();
             let is_new = || {
                 let response = site.client().get("/1");
                 response.status == 200 && release_of(&response.content) == release
@@ -62,16 +62,16 @@ fn who_has_begun_in_the_old_release_ends_in_it() {
     let size = 10_000_000;
     let site = Site::builder().file("1/large", pattern(size)).file("1/small", "old");
     let site = site.file("2/large", "new").file("2/small", "new");
-    symlink("1", site.path("current")).expect("a folder of the test is writable");
+    symlink("1", site.path("current")).unwrap();
     let site = site.route("path = \"/\"\nfiles = \"current\"").start();
     let mut slow = Client::connect_narrow(site.address());
     slow.send("GET /large HTTP/1.1\r\nHost: test\r\n\r\n");
-    assert_eq!(slow.read_head().expect("a folder of the test is writable").status, 200);
-    symlink("2", site.path("next")).expect("a folder of the test is writable");
-    fs::rename(site.path("next"), site.path("current")).expect("a folder of the test is writable");
-    fs::remove_dir_all(site.path("1")).expect("a folder of the test is writable");
+    assert_eq!(slow.read_head().unwrap().status, 200);
+    symlink("2", site.path("next")).unwrap();
+    fs::rename(site.path("next"), site.path("current")).unwrap();
+    fs::remove_dir_all(site.path("1")).unwrap();
     wait_until("the new file", PATIENCE, || site.client().get("/small").text() == "new");
-    let content = slow.read_exactly(size).expect("a folder of the test is writable");
+    let content = slow.read_exactly(size).unwrap();
     assert_eq!(sha256(&content), sha256(&pattern(size)));
     assert_eq!(slow.get("/large").text(), "new");
 }
@@ -96,16 +96,16 @@ fn every_change_is_seen_within_a_second() {
             // A second, and what a busy machine adds.
             assert!(changed.elapsed() < Duration::from_secs(6), "{what} of {name}");
         };
-        fs::write(&path, "written in place").expect("a folder of the test is writable");
+        fs::write(&path, "written in place").unwrap();
         expect("a change", Some(b"written in place"));
-        fs::write(site.path("new"), "replaced").expect("a folder of the test is writable");
-        fs::rename(site.path("new"), &path).expect("a folder of the test is writable");
+        fs::write(site.path("new"), "replaced").unwrap();
+        fs::rename(site.path("new"), &path).unwrap();
         expect("a replacement", Some(b"replaced"));
-        fs::OpenOptions::new().write(true).open(&path).expect("a folder of the test is writable").set_len(3).expect("a folder of the test is writable");
+        fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(3).unwrap();
         expect("a truncation", Some(b"rep"));
-        fs::remove_file(&path).expect("a folder of the test is writable");
+        fs::remove_file(&path).unwrap();
         expect("the end", None);
-        fs::write(&path, pattern(200_000)).expect("a folder of the test is writable");
+        fs::write(&path, pattern(200_000)).unwrap();
         expect("a new file", Some(&pattern(200_000)));
     }
 }
@@ -119,9 +119,9 @@ fn a_file_truncated_while_it_is_sent_ends_that_connection_and_nothing_else() {
     assert_eq!(other.get("/s/small").status, 200);
     let mut slow = Client::connect_narrow(site.address());
     slow.send("GET /s/large HTTP/1.1\r\nHost: test\r\n\r\n");
-    assert_eq!(slow.read_head().expect("a folder of the test is writable").field("Content-Length"), Some("50000000"));
-    let file = fs::OpenOptions::new().write(true).open(site.path("s/large")).expect("a folder of the test is writable");
-    file.set_len(1000).expect("a folder of the test is writable");
+    assert_eq!(slow.read_head().unwrap().field("Content-Length"), Some("50000000"));
+    let file = fs::OpenOptions::new().write(true).open(site.path("s/large")).unwrap();
+    file.set_len(1000).unwrap();
     let end = slow.read_exactly(size);
     assert!(matches!(end, Err(Failure::Truncated | Failure::Reset)), "{:?}", end.map(|c| c.len()));
     assert_eq!(other.get("/s/small").text(), "small", "on the same connection as before");
@@ -138,11 +138,16 @@ fn write_release(directory: &Path, release: usize) {
         // Some are kept in memory, some open.
         let size = if page % 4 == 0 { 100_000 } else { 100 };
         let content = [format!("{release}\n").as_bytes(), &pattern(size)].concat();
-        fs::write(directory.join(page.to_string()), content).expect("a folder of the test is writable");
+        fs::write(directory.join(page.to_string()), content)
+            .expect("a folder of the test is writable");
     }
 }
 
 fn release_of(content: &[u8]) -> usize {
-    let line = content.split(|&byte| byte == b'\n').next().expect("a folder of the test is writable");
-    std::str::from_utf8(line).expect("a folder of the test is writable").parse().expect("a folder of the test is writable")
+    let line =
+        content.split(|&byte| byte == b'\n').next().expect("a folder of the test is writable");
+    std::str::from_utf8(line)
+        .expect("a folder of the test is writable")
+        .parse()
+        .expect("a folder of the test is writable")
 }

@@ -223,10 +223,16 @@ fn site() -> SiteBuilder {
     ] {
         symlink(leads_to, site.path("s").join(name)).expect("a new folder is writable");
     }
-    let fifo = std::process::Command::new("mkfifo").arg(site.path("s/fifo")).status().expect("a new folder is writable");
+    let fifo = std::process::Command::new("mkfifo")
+        .arg(site.path("s/fifo"))
+        .status()
+        .expect("a new folder is writable");
     assert!(fifo.success());
     // Whoever keeps it open keeps the name; nobody has to listen.
-    drop(std::os::unix::net::UnixListener::bind(site.path("s/socket")).expect("a new folder is writable"));
+    drop(
+        std::os::unix::net::UnixListener::bind(site.path("s/socket"))
+            .expect("a new folder is writable"),
+    );
     site
 }
 
