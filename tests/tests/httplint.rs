@@ -1,7 +1,7 @@
 //! A linter for HTTP finds nothing bad in what files are answered with.
 //!
-//! Not asked is about several parts at once: the linter wants a Content-Range in the head, where RFC
-//! 9110 §15.3.7.2 forbids it.
+//! Not asked is about several parts at once: the linter wants a Content-Range in the head, where
+//! RFC 9110 §15.3.7.2 forbids it.
 //!
 //! httplint (from PyPI) is installed into a virtual environment in the target directory, once.
 

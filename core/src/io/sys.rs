@@ -31,9 +31,9 @@ pub(super) fn read_byte_now(file: Fd, offset: u64) -> Result<usize, Errno> {
         .map(|count| count as usize)
 }
 
-/// Takes `O_NONBLOCK` from a regular file. It means nothing to the file, but a ring takes it for the
-/// promise that a read does not wait, and reads inline what it should have left to a thread, on file
-/// systems that cannot be asked without waiting.
+/// Takes `O_NONBLOCK` from a regular file. It means nothing to the file, but a ring takes it for
+/// the promise that a read does not wait, and reads inline what it should have left to a thread,
+/// on file systems that cannot be asked without waiting.
 pub(super) fn let_wait(file: Fd) {
     // SAFETY: no memory is passed.
     unsafe { libc::fcntl(file, libc::F_SETFL, 0) };
