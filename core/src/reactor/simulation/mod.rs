@@ -3,18 +3,22 @@
 //!
 //! Owns the edge under test and the passing of virtual time.
 
+#[cfg(test)]
 mod changes_directed;
 mod client;
+#[cfg(test)]
 mod clients_directed;
-mod corpus;
+pub(crate) mod corpus;
 mod incoming;
 mod oracle;
 mod passing;
-mod random;
+pub(crate) mod random;
 mod request;
 mod response;
+#[cfg(test)]
 mod spool_directed;
 mod worker;
+#[cfg(test)]
 mod workers_directed;
 
 use super::{Mailbox, Message, Reactor, Shared, Source};
