@@ -38,6 +38,7 @@ fn rewritten(head: &RequestHead<'_, '_>) {
         peer_port: 1,
         local: "192.0.2.2:80",
         scheme: "http",
+        host: None,
         request_id: "id",
     };
     let mut written = Vec::new();

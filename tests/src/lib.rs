@@ -27,6 +27,7 @@
 //! | `slow_clients` | clients that drip occupy no worker and delay nobody |
 //! | `spool` | what is too large for memory goes through files, and workers wait for nobody |
 //! | `startup_errors` | what cannot start says why, and what to do, in one line |
+//! | `status` | a running server tells what it does and has counted, or it is said why not |
 //! | `steady_state` | under load there are no errors and memory does not grow |
 //! | `streaming` | what an application produces piece by piece arrives piece by piece |
 //! | `tidy` | the sources keep the house rules |

@@ -2,8 +2,9 @@
 //!
 //! Owns the public targets that are neither files nor pools. Must not know connections.
 
-use super::{RoutedPool, Routes};
+use super::{Network, RoutedPool, Routes};
 use crate::handler::{Handler, Response};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// What a matching route does. Numbers refer to the files routes of the same policy.
@@ -20,6 +21,14 @@ pub(crate) enum Action {
 #[derive(Default)]
 pub(crate) struct Policy {
     pub(crate) routes: Routes<Action>,
+    /// Whose word about their clients is taken.
+    pub(crate) trusted_proxies: Vec<Network>,
+}
+
+impl Policy {
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|network| network.contains(address))
+    }
 }
 
 /// A route's target that sends the client elsewhere.
