@@ -3,6 +3,7 @@
 //! Owns the generator. Must not know what is decided by it.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 
@@ -11,7 +12,7 @@ use std::rc::Rc;
 pub(crate) struct Random {
     state: u64,
     /// Two bytes decide a draw, as long as there are any. All children draw on the same.
-    tape: Option<Rc<RefCell<std::vec::IntoIter<u8>>>>,
+    tape: Option<Rc<RefCell<VecDeque<u8>>>>,
 }
 
 impl Random {
@@ -21,7 +22,7 @@ impl Random {
 
     /// Decides as these bytes say, then by a seed that is always the same.
     pub(crate) fn of_bytes(bytes: &[u8]) -> Random {
-        Random { state: 0, tape: Some(Rc::new(RefCell::new(bytes.to_vec().into_iter()))) }
+        Random { state: 0, tape: Some(Rc::new(RefCell::new(bytes.to_vec().into()))) }
     }
 
     /// Another generator for somebody else.
@@ -35,7 +36,7 @@ impl Random {
 
     fn taped(&self) -> Option<u64> {
         let mut tape = self.tape.as_ref()?.borrow_mut();
-        let (low, high) = (tape.next()?, tape.next()?);
+        let (low, high) = (tape.pop_front()?, tape.pop_front()?);
         Some(u64::from(u16::from_le_bytes([low, high])))
     }
 
