@@ -13,6 +13,7 @@ mod listeners;
 mod mailbox;
 #[cfg(any(test, feature = "fuzz"))]
 #[cfg_attr(not(test), allow(dead_code, unused_imports))]
+#[allow(clippy::unwrap_used)]
 pub(crate) mod simulation;
 #[cfg(test)]
 mod steady_state;
