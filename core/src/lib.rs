@@ -67,6 +67,9 @@ mod allocations;
 pub mod bench;
 mod conn;
 mod files;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod handler;
 pub mod http;
 mod io;

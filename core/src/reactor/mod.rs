@@ -11,8 +11,10 @@ mod dispatch;
 mod handle;
 mod listeners;
 mod mailbox;
-#[cfg(test)]
-mod simulation;
+#[cfg(any(test, feature = "fuzz"))]
+#[cfg_attr(not(test), allow(dead_code, unused_imports))]
+#[allow(clippy::unwrap_used)]
+pub(crate) mod simulation;
 #[cfg(test)]
 mod steady_state;
 mod table;

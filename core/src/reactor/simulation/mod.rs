@@ -3,20 +3,26 @@
 //!
 //! Owns the edge under test and the passing of virtual time.
 
+#[cfg(test)]
 mod changes_directed;
 mod client;
+#[cfg(test)]
 mod clients_directed;
 mod corpus;
 mod files_directed;
+pub(crate) mod corpus;
 mod incoming;
 mod oracle;
 mod passing;
-mod random;
+pub(crate) mod random;
 mod request;
 mod response;
+#[cfg(test)]
 mod slow_directed;
+#[cfg(test)]
 mod spool_directed;
 mod worker;
+#[cfg(test)]
 mod workers_directed;
 
 use super::{Mailbox, Message, Reactor, Shared, Source};
