@@ -9,8 +9,8 @@ mod client;
 #[cfg(test)]
 mod clients_directed;
 mod corpus;
-mod files_directed;
 pub(crate) mod corpus;
+mod files_directed;
 mod incoming;
 mod oracle;
 mod passing;
