@@ -8,7 +8,6 @@ mod changes_directed;
 mod client;
 #[cfg(test)]
 mod clients_directed;
-mod corpus;
 pub(crate) mod corpus;
 mod files_directed;
 mod incoming;
