@@ -16,7 +16,6 @@ use crate::{Files, Limits, reactor};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 /// One reactor on a kernel without faults, one client that keeps its connection, and one worker
@@ -50,12 +49,8 @@ impl SimulatedEdge {
         let pool = SharedPool::new(Path::new("simulated"), PoolLimits::default(), None);
         let dial_in = Source::Workers { fd: workers, open: Arc::new(()), pool: Arc::clone(&pool) };
         let sources = vec![Source::Clients(clients), dial_in];
-        let mailbox = Arc::new(Mailbox::default());
-        let shared = Shared {
-            mailboxes: vec![Arc::clone(&mailbox)],
-            connections: AtomicUsize::new(0),
-            serving: AtomicUsize::new(1),
-        };
+        let shared = Shared::new(1, 1);
+        let mailbox = Arc::clone(&shared.mailboxes[0]);
         let graveyard = Graveyard::default();
         let parts = parts(&kernel, &graveyard, pool);
         let reactor = Reactor::new(kernel.backend(), parts, sources, Arc::new(shared), graveyard);

@@ -30,6 +30,7 @@ use std::time::Duration;
 /// | `response_max` | 1 GiB | of a response, in the spool; beyond, the worker has to wait |
 /// | `spool_budget` | 4 GiB | spool files of the process; beyond, as if the disk were full |
 /// | `connections` | 16,384 | client connections of the process |
+/// | `connections_per_address` | 2,048 | those of one address without a complete head yet |
 /// | `pipelined` | 16 | requests of one connection answered in one turn |
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -74,8 +75,14 @@ pub struct Limits {
     /// Bytes in the spool files of the whole process. Beyond, requests that need one are answered
     /// 503, and responses wait in memory and at their workers.
     pub spool_budget: u64,
-    /// Client connections of the whole process; beyond, they are closed at once.
+    /// Client connections of the whole process. Beyond, a new one takes the place of the one that
+    /// has idled longest between two requests at the same reactor, or is closed at once if none
+    /// does.
     pub connections: usize,
+    /// Connections of one address (IPv6: of one /64) that have not sent a complete request head
+    /// yet. More are closed at once; not those of trusted proxies. The default is 256 or, if that
+    /// is more, an eighth of `connections`.
+    pub connections_per_address: usize,
     /// Pipelined requests of one connection that are answered before others get their turn.
     pub pipelined: usize,
 }
@@ -105,6 +112,7 @@ impl Default for Limits {
             response_max: 1 << 30,
             spool_budget: 4 << 30,
             connections: 16_384,
+            connections_per_address: 16_384 / 8,
             pipelined: 16,
         }
     }

@@ -58,6 +58,10 @@ counters! {
     closed,
     /// Client connections closed at once because of `connections`.
     connections,
+    /// Idle client connections that ended because others came and there were `connections`.
+    connections_evicted,
+    /// Client connections closed at once because of `connections_per_address`.
+    connections_per_address,
     /// accept(2) failed for lack of descriptors or memory.
     accept_failed,
     /// Whole request heads.

@@ -103,6 +103,8 @@ const CONFIGURATION_HELP: &str = r#"Configuration, with defaults unless it says 
   response_max = "1GiB"           # of a response, in the spool; then the worker has to wait
   spool_budget = "4GiB"           # spool files of the process
   connections = 16384             # client connections of the process
+  connections_per_address = 2048  # of one address without a complete head yet; at least 256,
+                                  # and at least an eighth of connections, unless it is said
   pipelined = 16                  # requests of one connection answered in one turn
 
   [[route]]                       # example; a prefix on segment boundaries, the longest wins

@@ -25,6 +25,7 @@ use crate::access_log::Record;
 use crate::files::Pending;
 use crate::http::{HeadSearch, Reject, Version};
 use crate::io::{Direction, Done, Errno, Fd, Interest, Op, Outgoing, Time, Token};
+use crate::per_address::Permit;
 use std::net::SocketAddr;
 
 /// See the module's documentation.
@@ -56,6 +57,8 @@ pub(crate) struct Client {
     pub(super) has_said_close: bool,
     pub(super) requests: u64,
     pub(super) meta: Meta,
+    /// Among those of the same address: as a connection without a complete head, then as a request.
+    pub(super) permit: Option<Permit>,
     /// What the log will say about the current request, and about those answered but not sent.
     pub(super) record: Option<Record>,
     pub(super) unsent_records: Vec<Record>,
@@ -92,6 +95,7 @@ impl Client {
         token: Token,
         fd: Fd,
         (peer, local): (SocketAddr, SocketAddr),
+        permit: Option<Permit>,
         w: &mut World,
     ) -> Client {
         w.counters.accepted.count();
@@ -114,6 +118,7 @@ impl Client {
             has_said_close: false,
             requests: 0,
             meta: Client::NO_REQUEST,
+            permit,
             record: None,
             unsent_records: Vec::new(),
             receive_deadline: Some(w.now.after(w.limits.client_header_timeout)),
@@ -132,6 +137,19 @@ impl Client {
         idempotent: false,
         id: RequestId::NONE,
     };
+
+    pub(crate) fn token(&self) -> Token {
+        self.token
+    }
+
+    /// How long it may still idle, if that is all it does between two requests.
+    pub(crate) fn parked_until(&self) -> Option<Time> {
+        let idles = matches!(self.state, State::Head)
+            && self.requests > 0
+            && self.input.is_empty()
+            && self.output.is_flushed();
+        self.receive_deadline.filter(|_| idles)
+    }
 
     /// Its exchange, if a pool has its request.
     pub(crate) fn exchange(&self) -> Option<Token> {

@@ -60,6 +60,7 @@ impl Client {
 
     fn on_head(&mut self, head: &RequestHead<'_, '_>, bytes: &[u8], w: &mut World) {
         self.requests += 1;
+        self.permit = None;
         w.counters.requests.count();
         self.has_said_close = !head.keep_alive;
         let origin = self.origin(head, w);

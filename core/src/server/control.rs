@@ -7,12 +7,12 @@ use super::builder::Builder;
 use super::error::BuildError;
 use super::plan::{Known, Plan};
 use super::pool_socket::{PoolSocket, SocketAccess};
+use super::random;
 use crate::access_log::AccessLog;
 use crate::io::Budget;
-use crate::reactor::{Change, Mailbox, Message, Shared, Source};
+use crate::reactor::{Change, Message, Shared, Source};
 use crate::route::{RoutedPool, SharedPool};
 use crate::stats::{Counters, PoolStats, Stats};
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 pub(super) struct Control {
@@ -49,11 +49,7 @@ impl Control {
         builder: Builder,
         count: usize,
     ) -> Result<(Control, Vec<Change>), BuildError> {
-        let shared = Arc::new(Shared {
-            mailboxes: (0..count).map(|_| Arc::new(Mailbox::default())).collect(),
-            connections: AtomicUsize::new(0),
-            serving: AtomicUsize::new(count),
-        });
+        let shared = Arc::new(Shared::new(count, random()));
         let mut current = Current {
             addresses: builder.addresses.clone(),
             reactors: builder.reactors,

@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 /// Every field of [`Limits`].
-pub(crate) const KEYS: [&str; 18] = [
+pub(crate) const KEYS: [&str; 19] = [
     "client_header_timeout",
     "client_body_timeout",
     "send_timeout",
@@ -28,6 +28,7 @@ pub(crate) const KEYS: [&str; 18] = [
     "response_max",
     "spool_budget",
     "connections",
+    "connections_per_address",
     "pipelined",
 ];
 
@@ -55,6 +56,9 @@ pub(crate) fn read(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Lim
     fields.size("response_max", &mut limits.response_max);
     fields.size("spool_budget", &mut limits.spool_budget);
     fields.count("connections", usize::MAX, &mut limits.connections);
+    limits.connections_per_address = (limits.connections / 8).max(256);
+    let per_address = &mut limits.connections_per_address;
+    fields.count("connections_per_address", usize::MAX, per_address);
     fields.count("pipelined", usize::MAX, &mut limits.pipelined);
     limits
 }

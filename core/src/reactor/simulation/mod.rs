@@ -3,6 +3,7 @@
 //!
 //! Owns the edge under test and the passing of virtual time.
 
+mod caps_directed;
 mod changes_directed;
 mod client;
 mod clients_directed;
@@ -17,7 +18,7 @@ mod spool_directed;
 mod worker;
 mod workers_directed;
 
-use super::{Mailbox, Message, Reactor, Shared, Source};
+use super::{Message, Reactor, Shared, Source};
 use crate::conn::{Spool, WorldParts};
 use crate::files::{CacheLimits, FileCache, Files, Root};
 use crate::handler::{Reply, Request, Response};
@@ -30,7 +31,6 @@ use crate::stats::{Counters, Stats};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 /// The edge under test: what a server sets up, on a simulated kernel.
@@ -89,11 +89,7 @@ impl Edge {
         // Files that have just been made are looked at again each time.
         kernel.advance(Duration::from_secs(10));
         let count = settings.reactors;
-        let shared = Arc::new(Shared {
-            mailboxes: (0..count).map(|_| Arc::new(Mailbox::default())).collect(),
-            connections: AtomicUsize::new(0),
-            serving: AtomicUsize::new(count),
-        });
+        let shared = Arc::new(Shared::new(count, settings.seed));
         let pools = POOLS.map(|path| SharedPool::new(Path::new(path), settings.pool, None)).into();
         let mut edge = Edge {
             doors: (0..count).map(|_| kernel.listen()).collect(),
