@@ -8,9 +8,10 @@ use crate::conn::{Spool, WorldParts};
 use crate::files::{CacheLimits, FileCache, Root};
 use crate::io::sim::{Faults, Peer, SimBackend, SimKernel};
 use crate::io::{Budget, Graveyard, SharedFile, Time, Token};
+use crate::per_address::{Concurrency, Rate};
 use crate::pool::PoolLimits;
 use crate::reactor::{Mailbox, Message, Reactor, Shared, Source};
-use crate::route::{Action, Policy, RoutedPool, SharedPool};
+use crate::route::{Action, Bounds, Policy, Routed, RoutedPool, SharedPool};
 use crate::stats::Counters;
 use crate::{Files, Limits, reactor};
 use std::path::Path;
@@ -21,7 +22,7 @@ use std::time::Duration;
 /// One reactor on a kernel without faults, one client that keeps its connection, and one worker
 /// that answers every request with [`SimulatedEdge::HELLO`].
 ///
-/// Files are at `/`, the pool is at `/app/`.
+/// Files are at `/`, the pool is at `/app/`, and at `/bounded/` within wide bounds for an address.
 pub struct SimulatedEdge {
     kernel: SimKernel,
     reactor: Reactor<SimBackend>,
@@ -167,8 +168,15 @@ impl Timers {
 fn parts(kernel: &SimKernel, graveyard: &Graveyard, pool: Arc<SharedPool>) -> WorldParts {
     let mut policy = Policy::default();
     let pool = RoutedPool::new(pool, |_| {});
+    let bounds = Bounds {
+        rate: Some(Rate::new(1, Duration::from_nanos(1), u32::MAX)),
+        concurrent: Some((Concurrency::new(1), 10)),
+    };
+    let action = Action::Pool(Arc::clone(&pool));
+    let bounded = Routed { action, bounds: Some(Arc::new(bounds)) };
+    policy.routes.add(None, "/bounded/", bounded).expect("the first route");
     for (path, action) in [("/", Action::Files(0)), ("/app/", Action::Pool(pool))] {
-        policy.routes.add(None, path, action).expect("two different paths");
+        policy.routes.add(None, path, action.into()).expect("two different paths");
     }
     let root = SharedFile::new(kernel.root(), graveyard);
     let limits = Limits { keepalive_requests: u64::MAX, ..Limits::default() };

@@ -54,7 +54,7 @@ pub struct Limits {
     /// How long a client may go on sending after an answer that ends the connection, so that it
     /// can read the answer (RFC 9112 §9.6).
     pub lingering_timeout: Duration,
-    /// Bytes of request line and fields. More is 431.
+    /// Bytes of request line and fields, at least [`Limits::HEAD_BYTES_LEAST`]. More is 431.
     pub head_bytes: usize,
     /// Fields of a request, at most [`Limits::HEAD_FIELDS_MOST`]. More is 431.
     pub head_fields: usize,
@@ -65,7 +65,8 @@ pub struct Limits {
     pub content_memory: u64,
     /// Bytes of a request's content. More is 413.
     pub content_max: u64,
-    /// Bytes of the head of an application's response. More is 502.
+    /// Bytes of the head of an application's response, at least [`Limits::HEAD_BYTES_LEAST`]. More
+    /// is 502.
     pub response_head_bytes: usize,
     /// Bytes of one response that wait in memory for a slow client. More goes to the spool file,
     /// so that the worker is free; or, with `X-Accel-Buffering: no`, is not read from the worker.
@@ -88,6 +89,8 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// The least value of `head_bytes` and `response_head_bytes`: less is no room for a usual head.
+    pub const HEAD_BYTES_LEAST: usize = 512;
     /// The largest value of `head_fields`: room for them is on the stack.
     pub const HEAD_FIELDS_MOST: usize = 256;
 }

@@ -68,6 +68,10 @@ counters! {
     requests,
     /// Requests refused because they break the protocol or a limit (4xx, 501, 505).
     refused,
+    /// Requests refused because of their route's `rate` (429).
+    rate,
+    /// Requests refused because of their route's `concurrent` (429).
+    concurrent,
     /// Field lines dropped because of `_` in their name.
     fields_dropped,
     /// Bytes received from clients.

@@ -258,8 +258,10 @@ impl Client {
         if matches!(self.state, State::Closing | State::Closed) {
             return;
         }
+        let permit = self.permit.take();
         if let State::HandedOver(Some(exchange)) = self.state {
-            w.notify(Notice::LetGo { exchange });
+            // What a worker does for somebody who has gone is still done for that address.
+            w.notify(Notice::LetGo { exchange, permit });
         }
         if self.receiving || self.watching || self.output.is_sending() {
             w.submit(self.token, Op::Shutdown { fd: self.fd, direction: Direction::Both });
@@ -339,6 +341,9 @@ impl Client {
         self.delivery.is_through();
         for record in self.unsent_records.drain(..) {
             w.log(record);
+        }
+        if self.requests > 0 && matches!(self.state, State::Head | State::Ending) {
+            self.permit = None;
         }
         if matches!(self.state, State::Head) && self.stalled {
             self.consume_input(w);

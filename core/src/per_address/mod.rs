@@ -1,4 +1,4 @@
-//! Bounds for each client address: how many at the same time.
+//! Bounds for each client address: how many at the same time, how many per second.
 //!
 //! Owns the tables. Must not know what is counted.
 //!
@@ -12,8 +12,10 @@
 //! All reactors of a server share a table.
 
 mod concurrency;
+mod rate;
 
 pub(crate) use concurrency::{Concurrency, Permit};
+pub(crate) use rate::{Pass, Rate};
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;

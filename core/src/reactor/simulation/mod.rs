@@ -3,6 +3,7 @@
 //!
 //! Owns the edge under test and the passing of virtual time.
 
+mod bounds_directed;
 mod caps_directed;
 mod changes_directed;
 mod client;
@@ -146,7 +147,8 @@ impl Edge {
         let echo =
             |request: Request, reply: Reply| reply.send(Response::new(request.content().clone()));
         let fixed = Arc::new(Response::new(FIXED));
-        let mut add = |path: &str, action| policy.routes.add(None, path, action).unwrap();
+        let mut add =
+            |path: &str, action| policy.routes.add(None, path, Action::into(action)).unwrap();
         for number in pools {
             let pool = self.routed[number].get_or_insert_with(|| {
                 let shared = Arc::clone(&self.shared);
