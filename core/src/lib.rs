@@ -85,5 +85,7 @@ pub use handler::{Handler, Reply, Request, Response, ResponseError};
 pub use io::{SetupError, probe};
 pub use limits::Limits;
 pub use route::{Network, NetworkError, Redirect};
-pub use server::{BuildError, Builder, Handle, Pool, RunError, Server, Target};
+pub use server::{
+    BuildError, Builder, Handle, Pool, RunError, Server, SocketAccess, Target, UnixSocket,
+};
 pub use stats::{PoolStats, Stats};

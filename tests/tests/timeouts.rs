@@ -74,12 +74,14 @@ fn the_last_request_of_a_connection_is_announced() {
 fn a_client_that_does_not_read_is_cut_off_and_its_worker_freed() {
     let limit = "send_timeout = \"500ms\"";
     let site = Site::builder().limit(limit).app("probe", 1).start();
+    let mut other = site.client();
+    assert_eq!(other.get("/hello").status, 200, "the worker has dialled in");
     let before = site.descriptors();
     let mut deaf = Client::connect_narrow(site.address());
     deaf.send("GET /bytes/20000000 HTTP/1.1\r\nHost: test\r\n\r\n");
     assert_eq!(deaf.read_head().map(|head| head.status), Ok(200));
     wait_until("it is cut off", PATIENCE, || site.descriptors() <= before);
-    assert_eq!(site.client().get("/hello").status, 200, "the only worker is free");
+    assert_eq!(other.get("/hello").status, 200, "the only worker is free");
     assert!(deaf.read_exactly(20_000_000).is_err(), "the answer was not completed");
 }
 

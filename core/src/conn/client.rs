@@ -55,6 +55,8 @@ pub(crate) struct Client {
     pub(super) linger: bool,
     /// It has said that its current request is its last.
     pub(super) has_said_close: bool,
+    /// It is counted among those that wait for their next request.
+    parked: bool,
     pub(super) requests: u64,
     pub(super) meta: Meta,
     /// Among those of the same address: as a connection without a complete head, then as a request.
@@ -116,6 +118,7 @@ impl Client {
             input_ended: false,
             linger: false,
             has_said_close: false,
+            parked: false,
             requests: 0,
             meta: Client::NO_REQUEST,
             permit,
@@ -144,11 +147,7 @@ impl Client {
 
     /// How long it may still idle, if that is all it does between two requests.
     pub(crate) fn parked_until(&self) -> Option<Time> {
-        let idles = matches!(self.state, State::Head)
-            && self.requests > 0
-            && self.input.is_empty()
-            && self.output.is_flushed();
-        self.receive_deadline.filter(|_| idles)
+        self.receive_deadline.filter(|_| self.parked)
     }
 
     /// Its exchange, if a pool has its request.
@@ -277,6 +276,7 @@ impl Client {
 
     /// The response to the current request, with so much content, is queued as a whole.
     pub(super) fn on_answered(&mut self, status: u16, content: u64, w: &mut World) {
+        w.counters.responses(status).count();
         if let Some(mut record) = self.record.take() {
             record.answered(status, content);
             self.unsent_records.push(record);
@@ -334,6 +334,18 @@ impl Client {
             _ if !self.receiving && self.wants_input() => self.receive(w),
             _ => {}
         }
+        self.count_parked(w);
+    }
+
+    fn count_parked(&mut self, w: &World) {
+        let waits = matches!(self.state, State::Head) && self.requests > 0;
+        let parked = waits && self.input.is_empty() && self.output.is_flushed();
+        match (self.parked, parked) {
+            (false, true) => w.counters.parked.count(),
+            (true, false) => w.counters.parked.uncount(),
+            _ => {}
+        }
+        self.parked = parked;
     }
 
     fn on_flushed(&mut self, w: &mut World) {

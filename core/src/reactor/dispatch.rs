@@ -75,6 +75,7 @@ impl<B: Backend> Reactor<B> {
             Done::FillWithFile { buf, passed, result } => {
                 exchange.on_filled(buf, passed, result, &mut self.world);
             }
+            Done::PeerEnd { result } => exchange.on_death(result, &mut self.world),
             done => exchange.on_spooled(done, &mut self.world),
         }
         self.settle_exchange(token);
@@ -88,6 +89,7 @@ impl<B: Backend> Reactor<B> {
             Done::Fill { buf, result } => slot.on_filled(buf, result, &mut self.world),
             Done::Send { out, result } => slot.on_sent(out, result, &mut self.world),
             Done::Poll { .. } => slot.on_hang_up(&mut self.world),
+            Done::PeerEnd { result } => slot.on_process_end(result, &mut self.world),
             _ => unreachable!("wardens only greet and watch"),
         }
         self.settle_slot(token);
@@ -266,8 +268,9 @@ impl<B: Backend> Reactor<B> {
 
     /// Ends without waiting for anybody.
     fn stop(&mut self) {
-        self.drain();
         self.stopped = true;
+        self.drain();
+        self.stop_listening(true);
         for token in self.clients.tokens() {
             if let Some(client) = self.clients.get_mut(token) {
                 client.stop(&mut self.world);

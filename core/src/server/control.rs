@@ -6,14 +6,15 @@
 use super::builder::Builder;
 use super::error::BuildError;
 use super::plan::{Known, Plan};
-use super::pool_socket::{PoolSocket, SocketAccess};
 use super::random;
+use super::unix_socket::{SocketAccess, UnixSocket};
 use crate::access_log::AccessLog;
-use crate::io::Budget;
+use crate::io::{self, Budget};
 use crate::reactor::{Change, Message, Shared, Source};
 use crate::route::{RoutedPool, SharedPool};
 use crate::stats::{Counters, PoolStats, Stats};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 pub(super) struct Control {
     pub(super) shared: Arc<Shared>,
@@ -39,7 +40,7 @@ struct Current {
 #[derive(Clone)]
 pub(super) struct BoundPool {
     pub(super) routed: Arc<RoutedPool>,
-    pub(super) socket: Arc<PoolSocket>,
+    pub(super) socket: Arc<UnixSocket>,
     pub(super) access: SocketAccess,
 }
 
@@ -96,7 +97,7 @@ impl Control {
     }
 
     pub(super) fn stats(&self) -> Stats {
-        let mut stats = Stats::default();
+        let mut stats = Stats { reactors: self.counters.len(), ..Stats::default() };
         for counters in &self.counters {
             stats.add(counters);
         }
@@ -178,13 +179,19 @@ impl super::plan::PlannedPool {
 }
 
 fn pool_stats(pool: &SharedPool, is_routed: bool) -> PoolStats {
-    let counts = pool.core().counts();
+    let core = pool.core();
+    let (counts, refusals, oldest) = (core.counts(), core.refusals(), core.oldest_since());
+    drop(core);
     PoolStats {
         socket: pool.socket().into(),
         is_routed,
         slots: counts.slots,
         idle: counts.idle,
         queued: counts.queued,
+        oldest_wait: oldest.map_or(Duration::ZERO, |since| io::monotonic().since(since)),
+        queue_full: refusals.queue_full,
+        queue_timeout: refusals.queue_timeout,
+        queue_delay: refusals.queue_delay,
         stood: counts.stood,
     }
 }

@@ -7,9 +7,9 @@ use super::builder::{Builder, Kind, Route, Target, check};
 use super::control::BoundPool;
 use super::error::BuildError;
 use super::pool::Pool;
-use super::pool_socket::{PoolSocket, SocketAccess};
 use super::random;
 use super::spool_dir;
+use super::unix_socket::{SocketAccess, UnixSocket};
 use crate::access_log::AccessLog;
 use crate::files::Files;
 use crate::http;
@@ -121,7 +121,7 @@ impl Planner<'_> {
 
     fn bind(&self, settings: &Pool) -> Result<BoundPool, BuildError> {
         let Pool { socket, limits, access, allowed } = settings;
-        let bound = PoolSocket::bind(socket, access)?;
+        let bound = UnixSocket::bind(socket, access)?;
         let pool = SharedPool::new(socket, *limits, allowed.clone());
         // Messages have pools, and pools must not keep messages.
         let shared = Arc::downgrade(self.known.shared);
@@ -175,7 +175,7 @@ fn check_files(files: &Files) -> Result<(), BuildError> {
 
 /// Gives the sockets of pools that stay their new mode and owner: all of them, or none.
 fn adjust_sockets(pools: &[PlannedPool]) -> Result<(), BuildError> {
-    let changed: Vec<(&PoolSocket, SocketAccess, SocketAccess)> = pools
+    let changed: Vec<(&UnixSocket, SocketAccess, SocketAccess)> = pools
         .iter()
         .filter(|planned| planned.bound.access != planned.settings.access)
         .map(|p| (&*p.bound.socket, p.bound.access, p.settings.access))

@@ -60,9 +60,11 @@ impl Backend for SimBackend {
         Ok((at(1, fd as u16), at(2, 80)))
     }
 
-    /// Every worker is a process of its own.
+    /// Simulated connections are established when they are seen.
+    fn begin_no_connection(&self, _: Fd) {}
+
     fn peer(&self, fd: Fd) -> Peer {
-        Peer { process: 1_000 + self.kernel.kernel().descriptors.serial(fd), user: 0 }
+        Peer { process: self.kernel.process_behind(fd), user: 0 }
     }
 
     fn unsent(&self, fd: Fd) -> u64 {

@@ -344,6 +344,10 @@ impl Backend for Uring {
         sys::addresses(fd)
     }
 
+    fn begin_no_connection(&self, listener: Fd) {
+        sys::drop_connection_requests(listener);
+    }
+
     fn peer(&self, fd: Fd) -> Peer {
         sys::peer(fd)
     }
