@@ -11,8 +11,8 @@
 //!                                  answered, not kept alive   ▼
 //!                            Closing ◄── Lingering ◄─────── Ending
 //! ```
-//! Input is received only in `Head`, `Content` and `Lingering`: a client that pipelines waits in
-//! the kernel's buffer while its request is being answered.
+//! From its second request on a connection goes on receiving while its request is being answered,
+//! so that its end is noticed; what comes behind the request waits, up to a bound, in `input`.
 
 use super::Machine;
 use super::content::Content;
@@ -24,7 +24,7 @@ use super::world::{Meta, Notice, World};
 use crate::access_log::Record;
 use crate::files::Pending;
 use crate::http::{HeadSearch, Reject, Version};
-use crate::io::{Direction, Done, Errno, Fd, Interest, Op, Outgoing, Time, Token};
+use crate::io::{Direction, Done, Errno, Fd, Op, Outgoing, Time, Token};
 use crate::per_address::Permit;
 use std::net::SocketAddr;
 
@@ -41,12 +41,9 @@ pub(crate) struct Client {
     /// `input` may hold a whole request, which waits until earlier answers are sent.
     pub(super) stalled: bool,
     pub(super) output: Output,
-    /// True exactly while a receive is in flight.
-    pub(super) receiving: bool,
-    /// True exactly while a poll for the connection's end is in flight.
-    pub(super) watching: bool,
-    /// Such a poll says all it can say only once.
-    was_watched: bool,
+    pub(super) receiving: Receiving,
+    /// A receive is to be in flight also while a request is being answered.
+    pub(super) watched: bool,
     /// True exactly while a file operation is in flight.
     pub(super) file_op: bool,
     /// The client has sent its last byte (half-closed, RFC 9112 §9.6).
@@ -68,6 +65,18 @@ pub(crate) struct Client {
     /// When to look whether it takes its answers.
     look_at: Option<Time>,
     delivery: Delivery,
+}
+
+/// The receive of a connection that is in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Receiving {
+    No,
+    /// It ends with what it receives.
+    Once,
+    /// It stays.
+    Repeatedly,
+    /// It has been asked to end.
+    NoMore,
 }
 
 /// Where a connection is.
@@ -111,9 +120,8 @@ impl Client {
             search: HeadSearch::default(),
             stalled: false,
             output: Output::default(),
-            receiving: false,
-            watching: false,
-            was_watched: false,
+            receiving: Receiving::No,
+            watched: false,
             file_op: false,
             input_ended: false,
             linger: false,
@@ -217,25 +225,6 @@ impl Client {
         self.settle(w);
     }
 
-    /// Its request has to wait: if the client does not, no worker is to see the request. The poll
-    /// stays until the connection ends.
-    pub(crate) fn watch(&mut self, w: &mut World) {
-        if !self.watching && !self.was_watched && matches!(self.state, State::HandedOver(_)) {
-            self.watching = true;
-            self.was_watched = true;
-            w.submit(self.token, Op::Poll { fd: self.fd, interest: Interest::Gone });
-        }
-    }
-
-    /// The connection has been reset, or ends on our side. Not if the client is only half-closed.
-    pub(crate) fn on_watched(&mut self, result: Result<bool, Errno>, w: &mut World) {
-        self.watching = false;
-        if result != Ok(false) {
-            self.abort(w);
-        }
-        self.settle(w);
-    }
-
     /// The server takes no new requests: this connection ends after its current one, or soon.
     pub(crate) fn on_drain(&mut self, w: &mut World) {
         if matches!(self.state, State::Head) && self.input.is_empty() {
@@ -262,7 +251,7 @@ impl Client {
             // What a worker does for somebody who has gone is still done for that address.
             w.notify(Notice::LetGo { exchange, permit });
         }
-        if self.receiving || self.watching || self.output.is_sending() {
+        if self.receiving != Receiving::No || self.output.is_sending() {
             w.submit(self.token, Op::Shutdown { fd: self.fd, direction: Direction::Both });
         }
         self.output.abandon(&mut w.buffers);
@@ -331,8 +320,7 @@ impl Client {
         }
         match self.state {
             State::Closing if self.is_joined() => self.close(w),
-            _ if !self.receiving && self.wants_input() => self.receive(w),
-            _ => {}
+            _ => self.settle_input(w),
         }
         self.count_parked(w);
     }
@@ -382,7 +370,7 @@ impl Client {
 
     /// Nothing of this connection is in flight.
     fn is_joined(&self) -> bool {
-        !self.receiving && !self.watching && !self.output.is_sending() && !self.file_op
+        self.receiving == Receiving::No && !self.output.is_sending() && !self.file_op
     }
 
     fn close(&mut self, w: &mut World) {

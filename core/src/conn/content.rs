@@ -98,13 +98,18 @@ impl Content {
     pub(crate) fn is_whole(&self) -> bool {
         let is_spooled =
             self.spool.as_ref().is_none_or(|spool| spool.is_ready() && self.bytes.is_empty());
-        matches!(self.rest, Rest::Whole) && is_spooled
+        self.has_arrived() && is_spooled
+    }
+
+    /// The client has sent all of it.
+    pub(crate) fn has_arrived(&self) -> bool {
+        matches!(self.rest, Rest::Whole)
     }
 
     /// Something is missing, and there is room for it.
     pub(crate) fn wants_input(&self) -> bool {
         let has_room = self.bytes.len() + Content::WORTH_IT <= Buffers::LARGE;
-        !matches!(self.rest, Rest::Whole) && (has_room || self.spool.is_none())
+        !self.has_arrived() && (has_room || self.spool.is_none())
     }
 
     /// It is, or will be, too much for memory, and has no spool file.
@@ -119,7 +124,7 @@ impl Content {
     /// What is to be written now: a large piece, or the last.
     pub(crate) fn next_write(&mut self, buffers: &mut Buffers) -> Option<Outgoing> {
         let is_ready = self.spool.as_ref().is_some_and(SpoolFile::is_ready);
-        let is_last = matches!(self.rest, Rest::Whole) && !self.bytes.is_empty();
+        let is_last = self.has_arrived() && !self.bytes.is_empty();
         let is_due = is_ready && (is_last || self.bytes.len() >= PIECE_LEAST);
         is_due.then(|| {
             let bytes = std::mem::replace(&mut self.bytes, buffers.large());
@@ -165,8 +170,13 @@ impl Content {
         }
     }
 
-    /// The buffer to receive the rest into directly, where that is worth it: much is missing and
-    /// its length is known. Give it back with [`Content::filled`].
+    /// The rest is to be received into a buffer directly, which is worth it: much is missing and
+    /// its length is known.
+    pub(crate) fn wants_buffer(&self) -> bool {
+        matches!(self.rest, Rest::Length(left) if left >= Content::WORTH_IT as u64)
+    }
+
+    /// That buffer, if it is wanted. Give it back with [`Content::filled`].
     pub(crate) fn take_buffer(&mut self, buffers: &mut Buffers) -> Option<Vec<u8>> {
         const STEP: u64 = 64 << 10;
         match self.rest {

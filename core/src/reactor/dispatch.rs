@@ -39,20 +39,20 @@ impl<B: Backend> Reactor<B> {
         let world = &mut self.world;
         let has_sent = matches!(done, Done::Send { .. } | Done::SendFile { .. });
         match done {
-            Done::Recv { result: Err(Errno(libc::ENOBUFS)) } => {
+            Done::Recv { result: Err(Errno(libc::ENOBUFS)), .. } => {
                 world.counters.starved.count();
                 self.starved.push(token);
             }
-            Done::Recv { result: Ok(Some(piece)) } => {
-                client.on_received(Ok(self.backend.transit(&piece)), world);
+            Done::Recv { result: Ok(Some(piece)), armed } => {
+                client.on_received(Ok(self.backend.transit(&piece)), armed, world);
                 self.backend.recycle(piece);
             }
-            Done::Recv { result: Ok(None) } => client.on_received(Ok(&[]), world),
-            Done::Recv { result: Err(errno) } => client.on_received(Err(errno), world),
+            Done::Recv { result, armed } => {
+                client.on_received(result.map(|_| &[][..]), armed, world)
+            }
             Done::Fill { buf, result } => client.on_filled(buf, result, world),
             Done::Send { out, result } => client.on_sent(out, result, world),
             Done::SendFile { result, .. } => client.on_file_sent(result, world),
-            Done::Poll { result } => client.on_watched(result, world),
             Done::CreateFile { .. } | Done::WriteFile { .. } => client.on_spooled(done, world),
             done => client.on_file_done(done, world),
         }
@@ -88,7 +88,7 @@ impl<B: Backend> Reactor<B> {
         match done {
             Done::Fill { buf, result } => slot.on_filled(buf, result, &mut self.world),
             Done::Send { out, result } => slot.on_sent(out, result, &mut self.world),
-            Done::Poll { .. } => slot.on_hang_up(&mut self.world),
+            Done::Poll => slot.on_hang_up(&mut self.world),
             Done::PeerEnd { result } => slot.on_process_end(result, &mut self.world),
             _ => unreachable!("wardens only greet and watch"),
         }
@@ -98,7 +98,7 @@ impl<B: Backend> Reactor<B> {
     /// A completion for somebody who has gone: what it owns is disposed of (I5).
     fn on_stale(&mut self, done: Done) {
         self.world.counters.stale.count();
-        if let Done::Recv { result: Ok(Some(piece)) } = done {
+        if let Done::Recv { result: Ok(Some(piece)), .. } = done {
             self.backend.recycle(piece);
         } else {
             self.world.dispose(done);

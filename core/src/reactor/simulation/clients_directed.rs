@@ -234,6 +234,31 @@ fn who_takes_no_answers_is_not_received_from() {
 }
 
 #[test]
+fn who_pipelines_behind_a_request_in_progress_has_the_rest_wait() {
+    let mut edge = edge();
+    let client = edge.client(0, get("/fixed"));
+    edge.say(&client, get("/app/1"));
+    let mut requests = 0;
+    while client.send(get("/fixed").as_bytes()) == get("/fixed").len() {
+        requests += 1;
+        edge.settle();
+    }
+    let held = edge.stats().bytes_in;
+    assert!((16 << 10..20 << 10).contains(&held), "{held} of {} bytes", client.unread());
+    assert!(client.unread() > 60 << 10);
+    let worker = edge.dial_in(0);
+    assert!(text(&worker).starts_with("GET /app/1 "));
+    edge.say(&worker, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    let mut answers = String::new();
+    while !client.peek().is_empty() {
+        answers += &text(&client);
+        edge.settle();
+    }
+    assert_eq!(answers.matches(OK).count(), 2 + requests);
+    edge.finish();
+}
+
+#[test]
 fn what_is_no_method_of_ours_does_not_leave_its_content_behind() {
     for method in ["TRACE /", "CONNECT x:80"] {
         let host = if method.starts_with('T') { "x" } else { "x:80" };
