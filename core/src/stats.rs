@@ -114,6 +114,8 @@ counters! {
     client_body_timeout,
     /// Connections ended by `send_timeout`.
     send_timeout,
+    /// Connections ended by `rate_min`, because of their content or because of their answers.
+    rate_min,
     /// Connections ended by `keepalive_timeout`.
     keepalive_timeout,
     /// Receives that waited for a transit buffer.

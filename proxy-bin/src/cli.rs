@@ -106,6 +106,8 @@ const CONFIGURATION_HELP: &str = r#"Configuration, with defaults unless it says 
   reactors = "auto"               # one per core that this process may use, or a number
   access_log = "-"                # "-" standard output, a path, or "off"
   spool_dir = "/var/tmp"          # for files without a name: what is too large for memory
+  trusted_proxies = ["10.0.0.0/8"]
+                                  # example: proxies whose X-Forwarded-* fields are believed
   control = "run/forebay.sock"    # example: socket at which `proxy-bin status` is answered
   user = "www-data"               # example: name or number; whose process it is once it has
                                   # bound and opened everything; needs root
@@ -114,7 +116,9 @@ const CONFIGURATION_HELP: &str = r#"Configuration, with defaults unless it says 
   [limits]                        # durations: ms, s, m, h; sizes: bytes, or "KiB", "MiB", "GiB"
   client_header_timeout = "10s"   # to the complete head of a request
   client_body_timeout = "30s"     # between two reads of content
-  send_timeout = "30s"            # between two writes that the client takes something of
+  send_timeout = "30s"            # while the client takes nothing of an answer
+  rate_min = 500                  # bytes per second on average of content and of taking answers,
+                                  # once 10 s have passed; 0 is none
   keepalive_timeout = "75s"       # idle between two requests
   keepalive_requests = 10000      # requests of one connection
   lingering_timeout = "5s"        # for a refused client to stop sending

@@ -41,6 +41,7 @@ pub(crate) fn describe(config: &Config, log: Option<AccessLog>) -> Result<Builde
     if let Some(directory) = &config.spool_dir {
         builder = builder.spool_dir(directory);
     }
+    builder = builder.trusted_proxies(config.trusted_proxies.iter().copied());
     if let Some(log) = log {
         builder = builder.access_log(log);
     }

@@ -17,6 +17,8 @@
 use super::Machine;
 use super::content::Content;
 use super::output::Output;
+use super::pace::{Delivery, TooSlow};
+use super::request_id::RequestId;
 use super::response;
 use super::world::{Meta, Notice, World};
 use crate::access_log::Record;
@@ -60,7 +62,9 @@ pub(crate) struct Client {
     pub(super) record: Option<Record>,
     pub(super) unsent_records: Vec<Record>,
     pub(super) receive_deadline: Option<Time>,
-    send_deadline: Option<Time>,
+    /// When to look whether it takes its answers.
+    look_at: Option<Time>,
+    delivery: Delivery,
 }
 
 /// Where a connection is.
@@ -116,7 +120,8 @@ impl Client {
             record: None,
             unsent_records: Vec::new(),
             receive_deadline: Some(w.now.after(w.limits.client_header_timeout)),
-            send_deadline: None,
+            look_at: None,
+            delivery: Delivery::default(),
         };
         client.settle(w);
         client
@@ -128,12 +133,8 @@ impl Client {
         keep_alive: false,
         to_head: false,
         idempotent: false,
-        id: [b'0'; 16],
+        id: RequestId::NONE,
     };
-
-    pub(crate) fn peer(&self) -> SocketAddr {
-        self.peer
-    }
 
     /// Its exchange, if a pool has its request.
     pub(crate) fn exchange(&self) -> Option<Token> {
@@ -165,6 +166,23 @@ impl Client {
             // The file is shorter than we said: the client must be able to tell.
             self.abort(w);
         }
+        self.settle(w);
+    }
+
+    /// Whether it is to be looked at now: its socket, for [`Client::on_look`].
+    pub(crate) fn wants_look(&self, now: Time) -> Option<Fd> {
+        self.look_at.is_some_and(|at| at <= now).then_some(self.fd)
+    }
+
+    /// So many bytes are still in the socket's buffer.
+    pub(crate) fn on_look(&mut self, unsent: u64, w: &mut World) {
+        self.look_at = Some(w.now.after(Delivery::interval(&w.limits)));
+        match self.delivery.look(unsent, &w.limits, w.now) {
+            None => return,
+            Some(TooSlow::Stalled) => w.counters.send_timeout.count(),
+            Some(TooSlow::Drips) => w.counters.rate_min.count(),
+        }
+        self.abort(w);
         self.settle(w);
     }
 
@@ -236,7 +254,7 @@ impl Client {
         self.state = State::Closing;
         self.linger = false;
         self.receive_deadline = None;
-        self.send_deadline = None;
+        self.look_at = None;
         self.meta.keep_alive = false;
     }
 
@@ -278,10 +296,7 @@ impl Client {
         match result {
             Ok(count) => {
                 w.counters.bytes_out.add(count as u64);
-                if matches!(self.state, State::Closing) {
-                    return;
-                }
-                self.send_deadline = Some(w.now.after(w.limits.send_timeout));
+                self.delivery.accepted(count);
             }
             Err(_) => self.abort(w),
         }
@@ -293,8 +308,8 @@ impl Client {
             self.on_flushed(w);
         }
         if let Some(op) = self.output.next(self.fd) {
-            if self.send_deadline.is_none() {
-                self.send_deadline = Some(w.now.after(w.limits.send_timeout));
+            if self.look_at.is_none() {
+                self.look_at = Some(w.now.after(Delivery::interval(&w.limits)));
             }
             w.submit(self.token, op);
         }
@@ -318,7 +333,8 @@ impl Client {
     }
 
     fn on_flushed(&mut self, w: &mut World) {
-        self.send_deadline = None;
+        self.look_at = None;
+        self.delivery.is_through();
         for record in self.unsent_records.drain(..) {
             w.log(record);
         }
@@ -360,17 +376,14 @@ impl Client {
 
 impl Machine for Client {
     fn deadline(&self) -> Option<Time> {
-        match (self.receive_deadline, self.send_deadline) {
+        match (self.receive_deadline, self.look_at) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         }
     }
 
     fn on_deadline(&mut self, w: &mut World) {
-        if self.send_deadline.is_some_and(|at| at <= w.now) {
-            w.counters.send_timeout.count();
-            self.abort(w);
-        } else if self.receive_deadline.is_some_and(|at| at <= w.now) {
+        if self.receive_deadline.is_some_and(|at| at <= w.now) {
             self.on_receive_deadline(w);
         }
         self.settle(w);

@@ -87,8 +87,12 @@ impl Client {
                 w.counters.keepalive_timeout.count();
                 self.end(w);
             }
-            State::Content(_) => {
-                w.counters.client_body_timeout.count();
+            State::Content(ref content) => {
+                if content.drips_at(&w.limits) <= w.now {
+                    w.counters.rate_min.count();
+                } else {
+                    w.counters.client_body_timeout.count();
+                }
                 self.refuse(Reject::BodyTimeout, w);
             }
             _ => self.abort(w),
@@ -182,10 +186,9 @@ impl Client {
     /// More of the content is here, and may be all.
     pub(super) fn on_content_progress(&mut self, w: &mut World) {
         self.spool_on(w);
-        if let State::Content(content) = &self.state {
+        if let State::Content(content) = &mut self.state {
             // Who has to wait for our disk is not late.
-            let patience = w.now.after(w.limits.client_body_timeout);
-            self.receive_deadline = content.wants_input().then_some(patience);
+            self.receive_deadline = content.late_at(&w.limits, w.now);
         }
         if let State::Content(content) = &self.state
             && content.is_whole()

@@ -15,6 +15,7 @@ mod budget;
 mod creation;
 mod outgoing;
 mod passing;
+mod peer_end;
 mod shared_file;
 #[cfg(any(test, feature = "bench"))]
 #[cfg_attr(not(test), allow(dead_code, unused_imports))]
@@ -34,6 +35,7 @@ use std::time::Duration;
 pub(crate) use budget::{Budget, Share};
 pub(crate) use creation::Creation;
 pub(crate) use outgoing::{Body, Outgoing};
+pub(crate) use peer_end::{Death, PeerEnd};
 pub(crate) use shared_file::{Graveyard, SharedFile};
 pub(crate) use sys::{effective_user, monotonic};
 pub use uring::{SetupError, probe};
@@ -238,6 +240,9 @@ pub(crate) enum Op {
     SendFile { fd: Fd, file: Rc<SharedFile>, offset: u64, len: u32 },
     /// Wait for an event on a descriptor, once.
     Poll { fd: Fd, interest: Interest },
+    /// Wait for the end of the process that connected a Unix socket. Answers an error at once
+    /// where the kernel does not tell.
+    PeerEnd(PeerEnd),
     /// Open a file for reading beneath the directory `root` (openat2 with `RESOLVE_BENEATH`,
     /// `RESOLVE_NO_MAGICLINKS`; never blocks on a FIFO) and fstat it. An empty path is an error.
     OpenFile { root: Rc<SharedFile>, path: Rc<CStr> },
@@ -299,6 +304,9 @@ pub(crate) enum Done {
     /// the event waited for. Another poll would say the same.
     Poll {
         result: Result<bool, Errno>,
+    },
+    PeerEnd {
+        result: Result<Death, Errno>,
     },
     OpenFile {
         result: Result<(Fd, Stat), Errno>,
@@ -377,8 +385,15 @@ pub(crate) trait Backend {
     /// The addresses of a TCP connection just accepted: the peer's, and ours.
     fn addresses(&self, fd: Fd) -> Result<(SocketAddr, SocketAddr), Errno>;
 
+    /// From now on a TCP listener leaves connection requests unanswered; connections that have
+    /// begun are established and can be accepted.
+    fn begin_no_connection(&self, listener: Fd);
+
     /// Who is at the other end of a Unix socket.
     fn peer(&self, fd: Fd) -> Peer;
+
+    /// Bytes sent on a TCP connection that the peer has not acknowledged.
+    fn unsent(&self, fd: Fd) -> u64;
 
     /// The bytes of a received piece.
     fn transit(&self, piece: &Transit) -> &[u8];

@@ -175,7 +175,7 @@ impl PoolCore {
 
     /// A whole request wants a slot: the idle slot used last, or the end of the queue.
     pub(crate) fn request(&mut self, reactor: ReactorId, token: Token, now: Time) -> Admission {
-        if let Some(assigned) = self.take_idle() {
+        if let Some(assigned) = self.take_idle(self.used_last()) {
             return assigned;
         }
         if self.queue.len() >= self.limits.queue {
@@ -187,11 +187,14 @@ impl PoolCore {
         Admission::Queued(id, give_up_at.min(self.delay.ask_at(now, now)))
     }
 
-    /// A request that was not started returns: an idle slot, or the head of the queue, with its
-    /// old time to give up, which alone ends its waiting. Never refused, so the queue can exceed
-    /// its bound by the number of slots.
-    pub(crate) fn request_again(&mut self, ticket: Ticket) -> Admission {
-        if let Some(assigned) = self.take_idle() {
+    /// A request returns that has ended with a slot of `process`, which may be about to close the
+    /// others: an idle slot, rather another process's, or the head of the queue, with its old time
+    /// to give up, which alone ends its waiting. Never refused, so the queue can exceed its bound
+    /// by the number of slots.
+    pub(crate) fn request_again(&mut self, ticket: Ticket, process: u32) -> Admission {
+        let is_other = |slot: &SlotId| self.slots[slot.index as usize].process != process;
+        let best = self.idle.iter().rposition(is_other).or(self.used_last());
+        if let Some(assigned) = self.take_idle(best) {
             return assigned;
         }
         Admission::Queued(self.queue.push_front(ticket), ticket.give_up_at)
@@ -303,8 +306,12 @@ impl PoolCore {
         self.queue.oldest_since()
     }
 
-    fn take_idle(&mut self) -> Option<Admission> {
-        let slot = self.idle.pop()?;
+    fn used_last(&self) -> Option<usize> {
+        self.idle.len().checked_sub(1)
+    }
+
+    fn take_idle(&mut self, place: Option<usize>) -> Option<Admission> {
+        let slot = self.idle.remove(place?);
         debug_assert!(self.queue.is_empty(), "a request waited while a slot was idle");
         let entry = &mut self.slots[slot.index as usize];
         entry.state = State::Busy;

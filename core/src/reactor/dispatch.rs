@@ -75,6 +75,7 @@ impl<B: Backend> Reactor<B> {
             Done::FillWithFile { buf, passed, result } => {
                 exchange.on_filled(buf, passed, result, &mut self.world);
             }
+            Done::PeerEnd { result } => exchange.on_death(result, &mut self.world),
             done => exchange.on_spooled(done, &mut self.world),
         }
         self.settle_exchange(token);
@@ -88,6 +89,7 @@ impl<B: Backend> Reactor<B> {
             Done::Fill { buf, result } => slot.on_filled(buf, result, &mut self.world),
             Done::Send { out, result } => slot.on_sent(out, result, &mut self.world),
             Done::Poll { .. } => slot.on_hang_up(&mut self.world),
+            Done::PeerEnd { result } => slot.on_process_end(result, &mut self.world),
             _ => unreachable!("wardens only greet and watch"),
         }
         self.settle_slot(token);
@@ -107,6 +109,7 @@ impl<B: Backend> Reactor<B> {
         match token.kind() {
             kind::CLIENT => {
                 if let Some(token) = fire(&mut self.clients, token, &mut self.world) {
+                    self.look_at_client(token);
                     self.settle_client(token);
                 }
             }
@@ -121,6 +124,15 @@ impl<B: Backend> Reactor<B> {
                 }
             }
             _ => self.on_listener_timer(token),
+        }
+    }
+
+    /// How much it has not taken yet, if that is of interest now.
+    fn look_at_client(&mut self, token: Token) {
+        if let Some(client) = self.clients.get_mut(token)
+            && let Some(fd) = client.wants_look(self.world.now)
+        {
+            client.on_look(self.backend.unsent(fd), &mut self.world);
         }
     }
 
@@ -200,10 +212,9 @@ impl<B: Backend> Reactor<B> {
     }
 
     fn call_handler(&mut self, client: Token, handler: &Arc<dyn Handler>, whole: Whole) {
-        let Some(peer) = self.clients.get_mut(client).map(|c| c.peer()) else { return };
         let before = self.backend.now();
         let mailbox = Arc::clone(self.mailbox());
-        if !handle::call(&**handler, whole, peer, client, &mailbox) {
+        if !handle::call(&**handler, whole, client, &mailbox) {
             self.world.counters.handler_panics.count();
         }
         if self.backend.now().since(before) > HANDLER_BUDGET {
@@ -257,8 +268,9 @@ impl<B: Backend> Reactor<B> {
 
     /// Ends without waiting for anybody.
     fn stop(&mut self) {
-        self.drain();
         self.stopped = true;
+        self.drain();
+        self.stop_listening(true);
         for token in self.clients.tokens() {
             if let Some(client) = self.clients.get_mut(token) {
                 client.stop(&mut self.world);

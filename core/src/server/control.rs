@@ -56,7 +56,7 @@ impl Control {
             serving: AtomicUsize::new(count),
         });
         let mut current = Current {
-            addresses: builder.addresses,
+            addresses: builder.addresses.clone(),
             reactors: builder.reactors,
             pools: Vec::new(),
             leaving: Vec::new(),
@@ -65,8 +65,8 @@ impl Control {
             is_over: false,
         };
         let known = Known { pools: &[], next_root: 0, shared: &shared };
-        let plan = Plan::new(builder.routes, builder.limits, builder.spool_dir, &known)?;
-        let changes = current.adopt(plan, builder.log, |_| {});
+        let plan = Plan::new(builder, &known)?;
+        let changes = current.adopt(plan, |_| {});
         let counters = (0..count).map(|_| Arc::new(Counters::default())).collect();
         let (spool_budget, current) = (Budget::default(), Mutex::new(current));
         Ok((Control { shared, counters, spool_budget, current }, changes))
@@ -85,8 +85,8 @@ impl Control {
         }
         let (pools, next_root) = (&current.pools[..], current.next_root);
         let known = Known { pools, next_root, shared: &self.shared };
-        let plan = Plan::new(builder.routes, builder.limits, builder.spool_dir, &known)?;
-        current.adopt(plan, builder.log, |changes| {
+        let plan = Plan::new(builder, &known)?;
+        current.adopt(plan, |changes| {
             for (mailbox, change) in self.shared.mailboxes.iter().zip(changes.drain(..)) {
                 mailbox.post(Message::Change(Box::new(change)));
             }
@@ -132,12 +132,7 @@ impl Control {
 impl Current {
     /// From here on nothing fails. `post` sees one change per reactor, before any pool that has
     /// been removed can become unused.
-    fn adopt(
-        &mut self,
-        plan: Plan,
-        log: Option<AccessLog>,
-        post: impl FnOnce(&mut Vec<Change>),
-    ) -> Vec<Change> {
+    fn adopt(&mut self, plan: Plan, post: impl FnOnce(&mut Vec<Change>)) -> Vec<Change> {
         let is_kept = |old: &BoundPool| {
             plan.pools.iter().any(|planned| Arc::ptr_eq(&planned.bound.routed, &old.routed))
         };
@@ -146,7 +141,7 @@ impl Current {
         let gone = || removed.iter().map(|pool| Arc::clone(pool.routed.shared())).collect();
         let is_new = plan.pools.iter().filter(|planned| planned.is_new);
         let new: Vec<_> = is_new.map(|planned| planned.bound.clone()).collect();
-        self.log = log;
+        self.log = plan.log;
         let first_root = self.next_root;
         self.next_root += plan.roots.first().map_or(0, Vec::len) as u32;
         let change = |roots| Change {

@@ -17,7 +17,7 @@ pub(crate) use error::{At, ConfigError};
 pub(crate) use limits::KEYS as LIMIT_KEYS;
 
 use error::Problems;
-use forebay::Limits;
+use forebay::{Limits, Network};
 use section::Reader;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -38,6 +38,8 @@ pub(crate) struct Config {
     pub(crate) access_log: AccessLog,
     /// `None`: the edge's default.
     pub(crate) spool_dir: Option<PathBuf>,
+    /// Whose word about their clients is taken.
+    pub(crate) trusted_proxies: Vec<Network>,
     /// Where `status` is answered; `None`: nowhere.
     pub(crate) control: Option<At<PathBuf>>,
     /// Name or number of the user to become.

@@ -5,6 +5,7 @@
 use super::error::{At, ConfigError, Problems, suggestion};
 use super::written::{self, Written};
 use super::{AccessLog, Config, Pool, Route, Target};
+use forebay::Network;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ pub(crate) fn resolve(
     let listen = resolver.listen(server.listen.unwrap_or_default());
     let access_log = resolver.access_log(server.access_log);
     let spool_dir = server.spool_dir.map(|written| resolver.path(written).value);
+    let trusted_proxies = resolver.networks(server.trusted_proxies.unwrap_or_default());
     let mut pools: Vec<_> = pools.into_iter().filter_map(|pool| resolver.pool(pool)).collect();
     let control = server.control.map(|written| resolver.socket(written, "control"));
     resolver.distinct_sockets(control.as_ref(), &pools);
@@ -37,6 +39,7 @@ pub(crate) fn resolve(
         reactors: server.reactors.map_or(0, |reactors| reactors.value),
         access_log,
         spool_dir,
+        trusted_proxies,
         control,
         user: server.user,
         group: server.group,
@@ -74,6 +77,17 @@ impl Resolver {
             }
         }
         written.into_iter().map(|listen| listen.value).collect()
+    }
+
+    fn networks(&mut self, written: Vec<At<String>>) -> Vec<Network> {
+        let parse = |At { value, line }: At<String>| match value.parse::<Network>() {
+            Ok(network) => Some(network),
+            Err(error) => {
+                self.problems.add(line, format!("trusted_proxies: {error}"));
+                None
+            }
+        };
+        written.into_iter().filter_map(parse).collect()
     }
 
     fn access_log(&self, written: Option<At<String>>) -> AccessLog {

@@ -26,6 +26,7 @@ pub(crate) struct Server {
     pub(crate) reactors: Option<At<usize>>,
     pub(crate) access_log: Option<At<String>>,
     pub(crate) spool_dir: Option<At<String>>,
+    pub(crate) trusted_proxies: Option<Vec<At<String>>>,
     pub(crate) control: Option<At<String>>,
     pub(crate) user: Option<At<String>>,
     pub(crate) group: Option<At<String>>,
@@ -105,6 +106,7 @@ fn server(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Server {
         reactors: reactors(reader, &section),
         access_log: section.string(reader, "access_log"),
         spool_dir: section.string(reader, "spool_dir"),
+        trusted_proxies: section.strings(reader, "trusted_proxies"),
         control: section.string(reader, "control"),
         user: section.name(reader, "user"),
         group: section.name(reader, "group"),
@@ -225,8 +227,16 @@ fn pool(reader: &mut Reader<'_>, name: At<&str>, value: &Spanned<DeValue<'_>>) -
     })
 }
 
-const SERVER_KEYS: [&str; 7] =
-    ["listen", "reactors", "access_log", "spool_dir", "control", "user", "group"];
+const SERVER_KEYS: [&str; 8] = [
+    "listen",
+    "reactors",
+    "access_log",
+    "spool_dir",
+    "trusted_proxies",
+    "control",
+    "user",
+    "group",
+];
 
 const ROUTE_KEYS: [&str; 9] =
     ["path", "host", "files", "index", "cache_control", "pool", "redirect", "status", "respond"];

@@ -217,6 +217,10 @@ impl Kernel {
                 let wanted = *interest == Interest::Hangup || stream.gone();
                 stream.hung_up().then_some(Done::Poll { result: Ok(wanted) })?
             }
+            Op::PeerEnd(end) => {
+                let stream = &streams[stream_index(descriptors, end.socket)];
+                Done::PeerEnd { result: Ok(stream.death()?) }
+            }
             _ => return Some(self.perform_on_file(ring, index)),
         })
     }

@@ -3,6 +3,7 @@
 //! Owns the reactor's transit buffers. Must not know how operations are performed.
 
 use super::super::{Backend, Completion, Errno, Fd, Op, Peer, Time, Token, Transit, Wait, Wake};
+use super::descriptors::Object;
 use super::ring::Ring;
 use super::transit::{TransitPool, TransitSize};
 use super::{SimKernel, WakeFlag};
@@ -59,9 +60,19 @@ impl Backend for SimBackend {
         Ok((at(1, fd as u16), at(2, 80)))
     }
 
-    /// Every worker is a process of its own.
+    /// Simulated connections are established when they are seen.
+    fn begin_no_connection(&self, _: Fd) {}
+
     fn peer(&self, fd: Fd) -> Peer {
-        Peer { process: 1_000 + self.kernel.kernel().descriptors.serial(fd), user: 0 }
+        Peer { process: self.kernel.process_behind(fd), user: 0 }
+    }
+
+    fn unsent(&self, fd: Fd) -> u64 {
+        let kernel = self.kernel.kernel();
+        match *kernel.descriptors.object(fd) {
+            Object::Stream(stream) => kernel.streams[stream].unsent() as u64,
+            ref other => panic!("simulator: descriptor {fd} is no connection: {other:?}"),
+        }
     }
 
     fn transit(&self, piece: &Transit) -> &[u8] {

@@ -36,8 +36,6 @@ impl Object {
 #[derive(Debug)]
 struct Descriptor {
     object: Object,
-    /// Counts what has ever been opened.
-    serial: u32,
     /// Operations whose completion has not been delivered.
     in_flight: u32,
     /// One of them is a send.
@@ -51,7 +49,6 @@ pub(super) struct Descriptors {
     entries: Vec<Option<Descriptor>>,
     /// Used again at once, last in first out: whoever keeps a stale number meets a stranger.
     free: Vec<usize>,
-    opened: u32,
 }
 
 impl Descriptors {
@@ -60,18 +57,9 @@ impl Descriptors {
             self.entries.push(None);
             self.entries.len() - 1
         });
-        self.opened += 1;
-        let serial = self.opened;
-        let descriptor =
-            Descriptor { object, serial, in_flight: 0, sending: false, closing: false };
+        let descriptor = Descriptor { object, in_flight: 0, sending: false, closing: false };
         self.entries[index] = Some(descriptor);
         index as Fd + FIRST
-    }
-
-    /// A number that no other descriptor has or had; a panic if it is not open.
-    pub(super) fn serial(&self, fd: Fd) -> u32 {
-        let entry = self.entries.get((fd - FIRST) as usize);
-        entry.and_then(Option::as_ref).expect("the descriptor is open").serial
     }
 
     /// What `fd` stands for; a panic if it is not open.

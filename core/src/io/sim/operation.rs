@@ -55,6 +55,7 @@ pub(super) fn name(op: &Op) -> &'static str {
         Op::SendIfSilent { .. } => "SendIfSilent",
         Op::SendFile { .. } => "SendFile",
         Op::Poll { .. } => "Poll",
+        Op::PeerEnd(_) => "PeerEnd",
         Op::OpenFile { .. } => "OpenFile",
         Op::StatFile { .. } => "StatFile",
         Op::ReadFile { .. } => "ReadFile",
@@ -75,6 +76,7 @@ pub(super) fn descriptors(op: &Op) -> [Option<Fd>; 2] {
         | Op::Fill { fd, .. }
         | Op::FillWithFile { fd, .. }
         | Op::Poll { fd, .. } => [Some(*fd), None],
+        Op::PeerEnd(end) => [Some(end.socket), None],
         Op::Send { fd, out, .. } | Op::SendIfSilent { fd, out } => {
             [Some(*fd), out.file_due().map(|file| file.fd())]
         }
@@ -103,7 +105,9 @@ pub(super) fn expected(op: &Op) -> [Option<DescriptorKind>; 2] {
     use DescriptorKind::{File, Listener, Stream};
     match op {
         Op::Accept { .. } | Op::AcceptNow { .. } => [Some(Listener), None],
-        Op::Recv { .. } | Op::Fill { .. } | Op::FillWithFile { .. } => [Some(Stream), None],
+        Op::Recv { .. } | Op::Fill { .. } | Op::FillWithFile { .. } | Op::PeerEnd(_) => {
+            [Some(Stream), None]
+        }
         Op::Send { .. } | Op::SendIfSilent { .. } => [Some(Stream), Some(File)],
         Op::SendFile { .. } => [Some(Stream), Some(File)],
         Op::OpenFile { .. }
@@ -135,6 +139,7 @@ pub(super) fn failure(op: &mut Op, errno: Errno) -> Done {
         }
         Op::SendFile { file, .. } => Done::SendFile { file: file.clone(), result: Err(errno) },
         Op::Poll { .. } => Done::Poll { result: Err(errno) },
+        Op::PeerEnd(_) => Done::PeerEnd { result: Err(errno) },
         Op::OpenFile { .. } => Done::OpenFile { result: Err(errno) },
         Op::StatFile { .. } => Done::StatFile { result: Err(errno) },
         Op::ReadFile { buf, .. } => Done::ReadFile { buf: mem::take(buf), result: Err(errno) },

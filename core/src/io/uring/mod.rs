@@ -344,8 +344,16 @@ impl Backend for Uring {
         sys::addresses(fd)
     }
 
+    fn begin_no_connection(&self, listener: Fd) {
+        sys::drop_connection_requests(listener);
+    }
+
     fn peer(&self, fd: Fd) -> Peer {
         sys::peer(fd)
+    }
+
+    fn unsent(&self, fd: Fd) -> u64 {
+        sys::unsent(fd)
     }
 
     fn transit(&self, piece: &Transit) -> &[u8] {

@@ -39,6 +39,10 @@ pub(super) fn entry(op: &mut Op, message: &mut Message, transit_size: u32) -> sq
             poll(*fd, libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR)
         }
         Op::Poll { fd, interest: Interest::Gone } => poll(*fd, libc::POLLHUP | libc::POLLERR),
+        Op::PeerEnd(end) => {
+            let (process, events) = end.event();
+            poll(process, events)
+        }
         Op::OpenFile { root, path } => open(root, path, &OPEN_FILE),
         Op::StatFile { root, path } => open(root, path, &OPEN_PATH),
         Op::ReadFile { file, buf, offset } => {
@@ -91,6 +95,10 @@ pub(super) fn answer(
             };
             Done::Poll { result: result.map(|events| events & wanted != 0) }
         }
+        Op::PeerEnd(_) => {
+            let errno = result.err().unwrap_or(Errno(libc::EAGAIN));
+            Done::PeerEnd { result: Err(errno) }
+        }
         Op::OpenFile { .. } => Done::OpenFile { result: result.and_then(|fd| opened(fd as Fd)) },
         Op::StatFile { .. } => Done::StatFile { result: result.and_then(|fd| stat_once(fd as Fd)) },
         Op::ReadFile { mut buf, .. } => {
@@ -117,7 +125,7 @@ pub(super) fn answer(
 /// The ring only says when to try; then [`perform`] does it.
 pub(super) fn is_only_awaited(op: &Op) -> bool {
     match op {
-        Op::SendFile { .. } | Op::FillWithFile { .. } => true,
+        Op::SendFile { .. } | Op::FillWithFile { .. } | Op::PeerEnd(_) => true,
         Op::Send { out, .. } => out.file_due().is_some(),
         _ => false,
     }
@@ -144,6 +152,7 @@ pub(super) fn perform(op: &mut Op) -> Option<Done> {
             out.advance(result.unwrap_or(0));
             Some(Done::Send { out: std::mem::take(out), result })
         }
+        Op::PeerEnd(end) => Some(Done::PeerEnd { result: end.perform()? }),
         _ => unreachable!("performed by the ring"),
     }
 }

@@ -93,11 +93,23 @@ fn a_request_that_returns_goes_first_and_is_never_refused() {
     let give_up_at = NOW.after(Duration::from_millis(1));
     let ticket = |number| Ticket { reactor: 1, token: Token::new(0, number, 0), give_up_at };
     for number in 0..2 {
-        let Admission::Queued(_, at) = pool.request_again(ticket(number)) else { panic!() };
+        let Admission::Queued(_, at) = pool.request_again(ticket(number), 77) else { panic!() };
         assert_eq!(at, give_up_at);
     }
     let (_, assignment) = pool.join(5, 2, WARDEN_TOKEN, 77, NOW);
     assert_eq!(assignment.unwrap().ticket, ticket(1));
+}
+
+#[test]
+fn a_request_that_returns_avoids_the_process_that_it_was_with() {
+    let mut pool = pool(0);
+    let slots = [70, 71, 72, 71, 71].map(|process| pool.join(5, 2, WARDEN_TOKEN, process, NOW).0);
+    let ticket = Ticket { reactor: 1, token: Token::new(0, 0, 0), give_up_at: NOW };
+    let mut take = || match pool.request_again(ticket, 71) {
+        Admission::Assigned { slot, .. } => slots.iter().position(|&other| other == slot),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!([0; 5].map(|_| take().unwrap()), [2, 0, 4, 3, 1]);
 }
 
 #[test]
@@ -147,7 +159,7 @@ fn a_queue_that_stands_serves_the_newest_and_refuses_the_late() {
     }
     // One that returns goes first, and waits as long as it may.
     let ticket = Ticket { reactor: 1, token: Token::new(0, 9999, 0), give_up_at: after(20_000) };
-    let Admission::Queued(id, _) = pool.request_again(ticket) else { panic!() };
+    let Admission::Queued(id, _) = pool.request_again(ticket, 77) else { panic!() };
     assert_eq!(pool.still_waiting(id, after(19_000)), StillWaiting::Until(after(20_000)));
     let AfterRelease::Assign(next) = pool.release(slot, true, after(19_000)) else { panic!() };
     assert_eq!(next.id, id);

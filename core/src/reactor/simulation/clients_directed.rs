@@ -100,7 +100,8 @@ fn half_a_head_behind_many_requests_of_a_half_closed_client_is_no_request() {
 
 #[test]
 fn content_that_stops_coming_is_408() {
-    let mut edge = edge();
+    let limits = Limits { rate_min: 0, ..Limits::default() };
+    let mut edge = Edge::new(&Settings { limits, ..Settings::default() });
     let post = "POST /echo HTTP/1.1\r\nHost: x\r\n";
     let clients = [
         edge.client(0, format!("{post}Content-Length: 9\r\n\r\n")),
@@ -161,7 +162,8 @@ fn a_connection_is_not_idle_while_it_takes_an_answer() {
 
 #[test]
 fn who_takes_nothing_is_aborted_after_send_timeout() {
-    let mut edge = edge();
+    let limits = Limits { rate_min: 0, ..Limits::default() };
+    let mut edge = Edge::new(&Settings { limits, ..Settings::default() });
     edge.kernel.set_capacity(1000);
     let (file, app) = (edge.client(0, get("/files/large.bin")), edge.client(0, get("/app/1")));
     edge.kernel.set_capacity(1 << 20);

@@ -97,6 +97,23 @@ fn cancelling_an_accept_ends_it() {
 }
 
 #[test]
+fn a_listener_that_leaves_begins_no_connection_and_loses_none() {
+    let mut bench = Bench::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (fd, address) = (listener.as_raw_fd(), listener.local_addr().unwrap());
+    let mut established = TcpStream::connect(address).unwrap();
+    bench.uring.begin_no_connection(fd);
+    established.write_all(b"ping").unwrap();
+    let patience = std::time::Duration::from_millis(50);
+    let refused = TcpStream::connect_timeout(&address, patience).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::TimedOut);
+    let now = bench.perform(1, Op::AcceptNow { listener: fd });
+    let Done::Accept { result: Ok(fd), .. } = now else { panic!("{now:?}") };
+    bench.submit(2, Op::Recv { fd, poll_first: false });
+    assert_eq!(bench.received(2), b"ping");
+}
+
+#[test]
 fn sends_to_a_slow_reader_end_short_and_lose_nothing() {
     let mut bench = Bench::new();
     let (server, client) = tcp_pair();
