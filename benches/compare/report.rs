@@ -92,7 +92,8 @@ impl Report {
     pub(crate) fn markdown(&self) -> String {
         let rounds = self.servers.first().map_or(0, |s| s.samples.len());
         let mut text = format!(
-            "### {}: {rounds} rounds of {} s, {}\n\n{}, Linux {}\n\n| server | CPU s per {} {HEADER}",
+            "### {}: {rounds} rounds of {} s, {}\n\n{}, Linux {}\n\n\
+             | server | CPU s per {} {HEADER}",
             self.scenario,
             self.seconds,
             load::description(self.of),
