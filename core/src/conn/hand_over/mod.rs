@@ -246,7 +246,7 @@ impl HandOver {
         }
         if has_room {
             self.receiving = true;
-            let buf = self.upstream.buffer(&mut w.buffers);
+            let buf = self.upstream.buffer(self.relay.goes_to_file(), &mut w.buffers);
             // A worker cannot have answered what it has just been sent.
             let poll_first = !self.upstream.has_received();
             // A descriptor comes with the head if at all.
