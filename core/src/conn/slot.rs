@@ -7,7 +7,7 @@
 use super::Machine;
 use super::world::{Notice, World};
 use crate::http::{self, HeadLimits, SLOTS};
-use crate::io::{Body, Death, Direction, Errno, Fd, Interest, Op, Outgoing, PeerEnd, Time, Token};
+use crate::io::{Body, Death, Direction, Errno, Fd, Op, Outgoing, PeerEnd, Time, Token};
 use crate::pool::SlotId;
 use crate::route::SharedPool;
 use std::mem::MaybeUninit;
@@ -155,7 +155,7 @@ impl Slot {
     fn open(&mut self, w: &mut World) {
         self.deadline = None;
         w.buffers.give(std::mem::take(&mut self.input));
-        self.submit(Op::Poll { fd: self.fd, interest: Interest::Hangup }, w);
+        self.submit(Op::Poll { fd: self.fd }, w);
         self.submit(Op::PeerEnd(PeerEnd::new(self.fd)), w);
         let (slot, assignment) =
             self.pool.core().join(self.fd, w.reactor, self.token, self.process, w.now);

@@ -94,6 +94,14 @@ pub(crate) struct PoolCounts {
     pub(crate) stood: u64,
 }
 
+/// Requests that left a pool without a slot, by reason, since it is there.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Refusals {
+    pub(crate) queue_full: u64,
+    pub(crate) queue_timeout: u64,
+    pub(crate) queue_delay: u64,
+}
+
 /// The slots and the queue of one pool.
 #[derive(Debug)]
 pub(crate) struct PoolCore {
@@ -107,6 +115,7 @@ pub(crate) struct PoolCore {
     /// Empty while a slot is idle.
     queue: Queue,
     delay: Delay,
+    refusals: Refusals,
     /// Nobody sends it requests any more.
     is_retired: bool,
 }
@@ -121,6 +130,7 @@ impl PoolCore {
             queue: Queue::with_capacity(limits.queue.min(RESERVED)),
             delay: Delay::new(limits.queue_target),
             limits,
+            refusals: Refusals::default(),
             is_retired: false,
         }
     }
@@ -169,6 +179,7 @@ impl PoolCore {
             return assigned;
         }
         if self.queue.len() >= self.limits.queue {
+            self.refusals.queue_full += 1;
             return Admission::Full;
         }
         let give_up_at = now.after(self.patience());
@@ -205,6 +216,10 @@ impl PoolCore {
                 }
             }
         };
+        match refusal {
+            StillWaiting::TimedOut => self.refusals.queue_timeout += 1,
+            _ => self.refusals.queue_delay += 1,
+        }
         let _ = self.cancel(id);
         refusal
     }
@@ -280,6 +295,15 @@ impl PoolCore {
             queued: self.queue.len(),
             stood: self.delay.stood(),
         }
+    }
+
+    pub(crate) fn refusals(&self) -> Refusals {
+        self.refusals
+    }
+
+    /// Since when the request waits that came first; see [`Queue::oldest_since`].
+    pub(crate) fn oldest_since(&self) -> Option<Time> {
+        self.queue.oldest_since()
     }
 
     fn used_last(&self) -> Option<usize> {

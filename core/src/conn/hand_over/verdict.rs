@@ -5,7 +5,7 @@
 
 use super::{HandOver, Inquest, Phase, release};
 use crate::conn::relay::{End, Failure};
-use crate::conn::world::{World, ascii};
+use crate::conn::world::World;
 use crate::io::{Death, Errno, Fd, Op, PeerEnd};
 use crate::pool::{EndedBy, Evidence, Ticket, Verdict, judge};
 use std::time::Duration;
@@ -106,12 +106,14 @@ impl HandOver {
             }
             Verdict::GatewayTimeout => self.finish(End::Failed(Failure::Deadline), w),
             Verdict::GiveUp => {
-                let request = ascii(&self.request.meta().id);
+                let id = self.request.meta().id;
+                let request = id.as_str();
                 tracing::warn!(request, "too many workers ended before they began it: 502");
                 self.bad_gateway(w);
             }
             Verdict::Abort | Verdict::BadGateway => {
-                let request = ascii(&self.request.meta().id);
+                let id = self.request.meta().id;
+                let request = id.as_str();
                 let (worker, signal) = (self.worker, self.death().and_then(|death| death.signal));
                 if w.may_warn() {
                     tracing::warn!(request, worker, signal, "its worker ended inside it: 502");

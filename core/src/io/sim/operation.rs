@@ -16,12 +16,14 @@ pub(super) struct Operation {
     /// What it owns until it is released, the files above all; buffers move on to `done`.
     pub(super) op: Op,
     pub(super) done: Option<Done>,
-    /// What a multishot accept has to deliver, in order; the flag is `armed`.
-    pub(super) accepted: VecDeque<(Result<Fd, Errno>, bool)>,
+    /// What a multishot operation has to deliver, in order.
+    pub(super) shots: VecDeque<Done>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
+    /// Submitted; what is submitted after a cancellation is not cancelled.
+    Queued,
     /// It will be tried, in this turn or a later one.
     Pending,
     /// It is in a list of waiters.
@@ -35,11 +37,11 @@ impl Operation {
         Operation {
             token,
             fds: descriptors(&op),
-            stage: Stage::Pending,
+            stage: Stage::Queued,
             cancelled: false,
             op,
             done: None,
-            accepted: VecDeque::new(),
+            shots: VecDeque::new(),
         }
     }
 }
@@ -65,6 +67,7 @@ pub(super) fn name(op: &Op) -> &'static str {
         Op::Shutdown { .. } => "Shutdown",
         Op::Close { .. } => "Close",
         Op::Cancel { .. } => "Cancel",
+        Op::EndRecv { .. } => "EndRecv",
     }
 }
 
@@ -88,7 +91,9 @@ pub(super) fn descriptors(op: &Op) -> [Option<Fd>; 2] {
             [Some(file.fd()), None]
         }
         Op::CreateFile { .. } => [None, None],
-        Op::Shutdown { .. } | Op::Close { .. } | Op::Cancel { .. } => [None, None],
+        Op::Shutdown { .. } | Op::Close { .. } | Op::Cancel { .. } | Op::EndRecv { .. } => {
+            [None, None]
+        }
     }
 }
 
@@ -116,9 +121,11 @@ pub(super) fn expected(op: &Op) -> [Option<DescriptorKind>; 2] {
         | Op::WriteFile { .. }
         | Op::StatOpen { .. } => [Some(File), None],
         Op::CreateFile { .. } => [None, None],
-        Op::Poll { .. } | Op::Shutdown { .. } | Op::Close { .. } | Op::Cancel { .. } => {
-            [None, None]
-        }
+        Op::Poll { .. }
+        | Op::Shutdown { .. }
+        | Op::Close { .. }
+        | Op::Cancel { .. }
+        | Op::EndRecv { .. } => [None, None],
     }
 }
 
@@ -128,7 +135,7 @@ pub(super) fn failure(op: &mut Op, errno: Errno) -> Done {
         Op::Accept { .. } | Op::AcceptNow { .. } => {
             Done::Accept { result: Err(errno), armed: false }
         }
-        Op::Recv { .. } => Done::Recv { result: Err(errno) },
+        Op::Recv { .. } => Done::Recv { result: Err(errno), armed: false },
         Op::Fill { buf, .. } => Done::Fill { buf: mem::take(buf), result: Err(errno) },
         Op::FillWithFile { buf, .. } => {
             let (buf, passed) = (mem::take(buf), Passed::Nothing);
@@ -138,7 +145,7 @@ pub(super) fn failure(op: &mut Op, errno: Errno) -> Done {
             Done::Send { out: mem::take(out), result: Err(errno) }
         }
         Op::SendFile { file, .. } => Done::SendFile { file: file.clone(), result: Err(errno) },
-        Op::Poll { .. } => Done::Poll { result: Err(errno) },
+        Op::Poll { .. } => Done::Poll,
         Op::PeerEnd(_) => Done::PeerEnd { result: Err(errno) },
         Op::OpenFile { .. } => Done::OpenFile { result: Err(errno) },
         Op::StatFile { .. } => Done::StatFile { result: Err(errno) },
@@ -146,7 +153,7 @@ pub(super) fn failure(op: &mut Op, errno: Errno) -> Done {
         Op::CreateFile { .. } => Done::CreateFile { result: Err(errno) },
         Op::WriteFile { out, .. } => Done::WriteFile { out: mem::take(out), result: Err(errno) },
         Op::StatOpen { .. } => Done::StatOpen { result: Err(errno) },
-        Op::Shutdown { .. } | Op::Close { .. } | Op::Cancel { .. } => {
+        Op::Shutdown { .. } | Op::Close { .. } | Op::Cancel { .. } | Op::EndRecv { .. } => {
             unreachable!("these have no answer")
         }
     }

@@ -124,7 +124,7 @@ fn a_request_waits_on_until_its_time_is_up_and_asks_in_between() {
     assert_eq!(pool.still_waiting(id, after(200)), StillWaiting::Until(after(300)));
     assert_eq!(pool.still_waiting(id, after(300)), StillWaiting::Until(after(450)));
     assert_eq!(pool.still_waiting(id, after(450)), StillWaiting::TimedOut);
-    assert_eq!(pool.counts().queued, 0);
+    assert_eq!((pool.counts().queued, pool.refusals().queue_timeout), (0, 1));
 
     let Admission::Queued(id, _) = request(&mut pool, 2) else { panic!() };
     assert!(matches!(pool.release(slot, true, NOW), AfterRelease::Assign(_)));
@@ -150,7 +150,9 @@ fn a_queue_that_stands_serves_the_newest_and_refuses_the_late() {
         if pool.counts().stood == 1 {
             assert_eq!(u64::from(next.ticket.token.index()), 2 * round, "the newest");
             assert!(pool.cancel(ids[ids.len() - 2]));
+            assert_eq!(pool.oldest_since(), Some(after(round.div_ceil(2) * 20)));
             assert_eq!(pool.still_waiting(ids[round as usize], now), StillWaiting::Delayed);
+            assert_eq!((pool.refusals().queue_delay, pool.refusals().queue_timeout), (1, 0));
             break;
         }
         assert_eq!(u64::from(next.ticket.token.index()), round, "the oldest");
@@ -185,5 +187,6 @@ fn new_limits_are_for_requests_that_come_later() {
     let limits = PoolLimits { queue: 1, ..*pool.limits() };
     pool.set_limits(limits);
     assert_eq!(request(&mut pool, 1), Admission::Full);
+    assert_eq!(pool.refusals().queue_full, 1);
     assert!(pool.cancel(id), "it waits on");
 }

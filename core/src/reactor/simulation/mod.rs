@@ -6,12 +6,14 @@
 mod changes_directed;
 mod client;
 mod clients_directed;
+mod corpus;
 mod incoming;
 mod oracle;
 mod passing;
 mod random;
 mod request;
 mod response;
+mod slow_directed;
 mod spool_directed;
 mod worker;
 mod workers_directed;
@@ -307,6 +309,7 @@ impl Edge {
         let stats = self.stats();
         assert_eq!(stats.stale, 0, "a completion came for nobody");
         assert_eq!(stats.accepted, stats.closed, "every connection ends once");
+        assert_eq!(stats.parked, 0, "a connection that has ended waits for nothing");
     }
 
     /// Where each reactor is, for messages.

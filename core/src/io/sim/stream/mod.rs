@@ -78,11 +78,6 @@ impl Stream {
         self.inbound.finished || self.read_shut || self.dead || self.error.is_some()
     }
 
-    /// `POLLHUP` or `POLLERR`: no direction is left.
-    pub(super) fn gone(&self) -> bool {
-        self.dead || self.error.is_some() || (self.read_shut && self.outbound.finished)
-    }
-
     /// How the peer's process has ended, if it has: one that closes the connection does.
     pub(super) fn death(&self) -> Option<Death> {
         let ended = !self.peer_open || self.peer_killed_by.is_some();

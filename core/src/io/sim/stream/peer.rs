@@ -107,6 +107,11 @@ impl Stream {
         self.peer_reset && self.outbound.bytes.is_empty()
     }
 
+    /// Bytes that we have sent and the peer has not received.
+    pub(in crate::io::sim) fn unsent(&self) -> usize {
+        self.outbound.bytes.len()
+    }
+
     /// Bytes that the peer has sent and we have not received.
     pub(in crate::io::sim) fn unread(&self) -> usize {
         self.inbound.bytes.len()
