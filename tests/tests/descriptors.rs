@@ -44,7 +44,7 @@ fn leave_somehow(site: &Site, random: &mut Random) {
     let mut client = site.client();
     let upload = |client: &mut Client, length: usize| {
         client.send("POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 100000\r\n\r\n");
-        client.send(&vec![b'x'; length]);
+        client.send(vec![b'x'; length]);
     };
     match random.below(4) {
         0 => upload(&mut client, random.below(100_000)),
