@@ -93,7 +93,8 @@ pub struct Options {
 
     /// Have each worker import a WSGI application for itself, instead of once for all of them:
     /// for modules that start threads
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "true")]
     pub no_preload: Option<bool>,
 
     /// Append the log to this file instead of standard error

@@ -18,7 +18,16 @@ class CannotLoad(Exception):
 def load(name):
     """The application of this name."""
     place, _, expression = name.partition(":")
-    module = own_errors(name, import_module, place)
+    try:
+        module = own_errors(name, import_module, place)
+    except CannotLoad as error:
+        cause = error.__context__
+        if isinstance(cause, ModuleNotFoundError) and cause.name == place.partition(".")[0]:
+            raise CannotLoad(
+                f"there is no module `{cause.name}` in {os.getcwd()} or elsewhere on Python's "
+                f"path; --chdir and --pythonpath add to it. Built in are hello, echo, probe"
+            ) from None
+        raise
     if expression:
         return own_errors(name, evaluate, module, expression)
     for attribute in ("application", "app"):
@@ -43,7 +52,8 @@ def own_errors(name, function, *arguments):
 
 
 def is_ours(file_name):
-    return file_name == __file__ or file_name.startswith("<frozen importlib")
+    ours = (__file__, importlib.__file__, ast.__file__)
+    return file_name in ours or file_name.startswith("<frozen importlib")
 
 
 def import_module(place):

@@ -40,13 +40,13 @@ pub(crate) fn call<'py>(
         Ok(Rest::Pieces) => finish(py, lent),
         Ok(Rest::Whole(content)) => {
             let (responder, _) = lent.take();
-            let _sending = Sending::new(running);
+            running.sending();
             let slices: Vec<_> = content.iter().map(|bytes| bytes.as_bytes()).collect();
             py.detach(|| responder.whole(&slices))
         }
         Ok(Rest::File(file, offset, length)) => {
             let (responder, _) = lent.take();
-            let _sending = Sending::new(running);
+            running.sending();
             py.detach(|| {
                 let sent = responder.file(&file, offset, length);
                 sent.unwrap_or_else(|responder| responder.send(server_error()))
@@ -168,8 +168,12 @@ impl Answer<'_> {
         if iterable.is_exact_instance_of::<PyList>() {
             return;
         }
+        let call = |close: Bound<'_, PyAny>| {
+            self.running.resume();
+            close.call0().map(drop)
+        };
         let close = iterable.getattr_opt(intern!(py, "close"));
-        let closed = close.and_then(|close| close.map(|close| close.call0()).transpose());
+        let closed = close.and_then(|close| close.map_or(Ok(()), call));
         if let Err(error) = closed {
             errors::log(py, self.request, "close() of its response has failed", error);
         }

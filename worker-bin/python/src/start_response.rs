@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 use std::io;
 use std::marker::PhantomData;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, TryLockError};
 
 /// The response that an application begins.
 #[pyclass(module = "forebay", frozen)]
@@ -52,14 +52,8 @@ impl<'a, 'py> Lent<'a, 'py> {
 
     /// Uses the response; waits for a thread of the application that does so.
     pub(crate) fn with<R>(&self, use_it: impl FnOnce(Python<'py>, &mut Turn) -> R) -> R {
-        let (py, lock) = (self.object.py(), &self.object.get().0);
-        let mut turn = loop {
-            match lock.try_lock() {
-                Ok(turn) => break turn,
-                Err(_) => py.detach(|| std::thread::sleep(PAUSE)),
-            }
-        };
-        use_it(py, turn.as_mut().expect("it is taken only by the one who lends it"))
+        let mut turn = self.wait();
+        use_it(self.object.py(), turn.as_mut().expect("it is there until it is taken back"))
     }
 
     /// Gets it back.
@@ -69,11 +63,17 @@ impl<'a, 'py> Lent<'a, 'py> {
     }
 
     fn recall(&self) -> Option<Turn> {
+        self.wait().take()
+    }
+
+    fn wait(&self) -> MutexGuard<'_, Option<Turn>> {
         let (py, lock) = (self.object.py(), &self.object.get().0);
         loop {
             match lock.try_lock() {
-                Ok(mut turn) => return turn.take(),
-                Err(_) => py.detach(|| std::thread::sleep(PAUSE)),
+                Ok(turn) => return turn,
+                Err(TryLockError::Poisoned(turn)) => return turn.into_inner(),
+                // That thread may need the interpreter to get on.
+                Err(TryLockError::WouldBlock) => py.detach(|| std::thread::sleep(PAUSE)),
             }
         }
     }
@@ -81,7 +81,7 @@ impl<'a, 'py> Lent<'a, 'py> {
 
 impl Drop for Lent<'_, '_> {
     fn drop(&mut self) {
-        drop(self.recall());
+        let _turn = self.recall();
     }
 }
 
