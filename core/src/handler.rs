@@ -58,7 +58,7 @@ impl Request {
         &self.content
     }
 
-    /// The client's address.
+    /// The client's address; port 0 if a trusted proxy has not told it.
     pub fn peer(&self) -> SocketAddr {
         self.peer
     }

@@ -83,6 +83,8 @@ pub use files::Files;
 pub use handler::{Handler, Reply, Request, Response, ResponseError};
 pub use io::{SetupError, probe};
 pub use limits::Limits;
-pub use route::Redirect;
-pub use server::{BuildError, Builder, Handle, Pool, RunError, Server, Target};
+pub use route::{Network, NetworkError, Redirect};
+pub use server::{
+    BuildError, Builder, Handle, Pool, RunError, Server, SocketAccess, Target, UnixSocket,
+};
 pub use stats::{PoolStats, Stats};

@@ -15,7 +15,8 @@ use std::time::Duration;
 /// |---|---|---|
 /// | `client_header_timeout` | 10 s | accept, or first byte of a later request, to complete head |
 /// | `client_body_timeout` | 30 s | between two reads of content |
-/// | `send_timeout` | 30 s | between two writes that the client takes something of |
+/// | `send_timeout` | 30 s | while the client takes nothing of an answer |
+/// | `rate_min` | 500 B/s | average of content, and of taking an answer, once 10 s have passed |
 /// | `keepalive_timeout` | 75 s | idle between two requests |
 /// | `keepalive_requests` | 10,000 | requests of one connection |
 /// | `lingering_timeout` | 5 s | how long a refused client may go on sending |
@@ -37,8 +38,14 @@ pub struct Limits {
     pub client_header_timeout: Duration,
     /// Between two reads of content. Then 408.
     pub client_body_timeout: Duration,
-    /// Between two writes of which the client takes anything. Then the connection is aborted.
+    /// How long a client may take nothing of an answer. Then the connection is aborted; up to a
+    /// quarter later, because that is how often it is looked at.
     pub send_timeout: Duration,
+    /// Bytes per second on average, of a request's content that arrives, and of answers that the
+    /// client takes; once 10 s have passed. Content that is slower is answered 408, the connection
+    /// of a client that takes less is aborted. Waiting for an application, or for a disk of ours,
+    /// does not count. 0: no minimum.
+    pub rate_min: u64,
     /// How long a connection may idle between two requests.
     pub keepalive_timeout: Duration,
     /// Requests of one connection; the last is answered with `Connection: close`.
@@ -84,6 +91,7 @@ impl Default for Limits {
             client_header_timeout: Duration::from_secs(10),
             client_body_timeout: Duration::from_secs(30),
             send_timeout: Duration::from_secs(30),
+            rate_min: 500,
             keepalive_timeout: Duration::from_secs(75),
             keepalive_requests: 10_000,
             lingering_timeout: Duration::from_secs(5),

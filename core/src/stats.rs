@@ -18,6 +18,11 @@ impl Counter {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
     }
 
+    /// One less, of what is now and not of what has been.
+    pub(crate) fn uncount(&self) {
+        self.add(u64::MAX);
+    }
+
     pub(crate) fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -34,6 +39,8 @@ macro_rules! counters {
         #[non_exhaustive]
         pub struct Stats {
             $($(#[$doc])* pub $name: u64,)*
+            /// Threads that serve.
+            pub reactors: usize,
             /// The pools, in the order of their first route.
             pub pools: Vec<PoolStats>,
         }
@@ -43,7 +50,7 @@ macro_rules! counters {
                 $(self.$name += counters.$name.value();)*
             }
 
-            /// The counters by name, without the pools.
+            /// The counters by name: all that is here but reactors and pools.
             pub fn counters(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name),)*].into_iter()
             }
@@ -51,11 +58,34 @@ macro_rules! counters {
     };
 }
 
+impl Counters {
+    /// Answers of the class of this status (RFC 9110 §15).
+    pub(crate) fn responses(&self, status: u16) -> &Counter {
+        match status / 100 {
+            2 => &self.responses_2xx,
+            3 => &self.responses_3xx,
+            4 => &self.responses_4xx,
+            _ => &self.responses_5xx,
+        }
+    }
+}
+
+impl Stats {
+    /// Client connections that are open now.
+    pub fn open(&self) -> u64 {
+        // Reactors go on counting while they are added up.
+        self.accepted.saturating_sub(self.closed)
+    }
+}
+
 counters! {
     /// Client connections accepted.
     accepted,
     /// Client connections that have ended.
     closed,
+    /// Client connections that wait for their next request now, with nothing to send. No sum of
+    /// the past, unlike all others.
+    parked,
     /// Client connections closed at once because of `connections`.
     connections,
     /// accept(2) failed for lack of descriptors or memory.
@@ -64,6 +94,14 @@ counters! {
     requests,
     /// Requests refused because they break the protocol or a limit (4xx, 501, 505).
     refused,
+    /// Answers with a status from 200 to 299, whole or begun.
+    responses_2xx,
+    /// Answers with a status from 300 to 399.
+    responses_3xx,
+    /// Answers with a status from 400 to 499.
+    responses_4xx,
+    /// Answers with a status of 500 or more.
+    responses_5xx,
     /// Field lines dropped because of `_` in their name.
     fields_dropped,
     /// Bytes received from clients.
@@ -76,6 +114,8 @@ counters! {
     client_body_timeout,
     /// Connections ended by `send_timeout`.
     send_timeout,
+    /// Connections ended by `rate_min`, because of their content or because of their answers.
+    rate_min,
     /// Connections ended by `keepalive_timeout`.
     keepalive_timeout,
     /// Receives that waited for a transit buffer.
@@ -125,6 +165,15 @@ pub struct PoolStats {
     pub idle: usize,
     /// Requests that wait for a slot.
     pub queued: usize,
+    /// How long the one of them that came first has waited; zero if none waits, or if all of them
+    /// have had a slot before.
+    pub oldest_wait: std::time::Duration,
+    /// Requests refused because the queue was full.
+    pub queue_full: u64,
+    /// Requests refused because they waited longer than `queue_timeout` or `boot_grace`.
+    pub queue_timeout: u64,
+    /// Requests refused because they waited too long in a queue that stood.
+    pub queue_delay: u64,
     /// How often its queue has begun to stand: to refuse early instead of making everybody late.
     pub stood: u64,
 }

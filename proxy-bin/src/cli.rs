@@ -21,6 +21,8 @@ pub(crate) enum Command {
     Run(Configuration),
     /// Check a configuration: `FILE: ok`, or every error with its line and what to do
     Check(Configuration),
+    /// Show what a running server does, and what it has counted
+    Status(Status),
     /// Serve a small site with files and an application behind two pre-forked workers
     Demo(Demo),
 }
@@ -32,6 +34,21 @@ pub(crate) struct Configuration {
     /// The configuration, TOML; paths in it are relative to its directory
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
+}
+
+/// Which server is asked, and how its answer is shown.
+#[derive(Debug, Args)]
+#[command(after_help = STATUS_HELP)]
+pub(crate) struct Status {
+    /// The configuration with which it runs: its `control` is the socket
+    #[arg(long, value_name = "FILE", required_unless_present = "socket")]
+    pub(crate) config: Option<PathBuf>,
+    /// Its control socket
+    #[arg(long, value_name = "PATH", conflicts_with = "config")]
+    pub(crate) socket: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Where the demonstration listens.
@@ -59,8 +76,8 @@ Signals:
   USR1       reopen the access log, and pass it on to supervised workers
 
 Exit codes:
-  0  stopped by a signal; configuration ok
-  1  not started, or failed while serving; configuration wrong
+  0  stopped by a signal; configuration ok; status shown
+  1  not started, or failed while serving; configuration wrong; no server answers
   2  wrong usage
 
 Environment:
@@ -70,7 +87,18 @@ Environment:
 Examples:
   proxy-bin demo
   proxy-bin check --config site.toml && proxy-bin run --config site.toml
-  proxy-bin check --config site.toml && kill -HUP $(pidof proxy-bin)";
+  proxy-bin check --config site.toml && kill -HUP $(pidof proxy-bin)
+  proxy-bin status --config site.toml";
+
+const STATUS_HELP: &str = "\
+The server answers at the path that `control` in [server] names, to its own user and root.
+
+A pool's slots are the requests that its workers can run at the same time. REFUSED counts requests
+that found the queue full, TIMEOUTS those that waited longer than queue_timeout, DELAYED those that
+waited too long in a queue that stood, and STOOD how often it began to. Counters count since the
+start of the server; `parked` is how many connections wait for their next request now.
+
+Colours are used on a terminal, unless NO_COLOR is set.";
 
 const CONFIGURATION_HELP: &str = r#"Configuration, with defaults unless it says "example":
   [server]
@@ -78,6 +106,9 @@ const CONFIGURATION_HELP: &str = r#"Configuration, with defaults unless it says 
   reactors = "auto"               # one per core that this process may use, or a number
   access_log = "-"                # "-" standard output, a path, or "off"
   spool_dir = "/var/tmp"          # for files without a name: what is too large for memory
+  trusted_proxies = ["10.0.0.0/8"]
+                                  # example: proxies whose X-Forwarded-* fields are believed
+  control = "run/forebay.sock"    # example: socket at which `proxy-bin status` is answered
   user = "www-data"               # example: name or number; whose process it is once it has
                                   # bound and opened everything; needs root
   group = "www-data"              # example; without it the user's
@@ -85,7 +116,9 @@ const CONFIGURATION_HELP: &str = r#"Configuration, with defaults unless it says 
   [limits]                        # durations: ms, s, m, h; sizes: bytes, or "KiB", "MiB", "GiB"
   client_header_timeout = "10s"   # to the complete head of a request
   client_body_timeout = "30s"     # between two reads of content
-  send_timeout = "30s"            # between two writes that the client takes something of
+  send_timeout = "30s"            # while the client takes nothing of an answer
+  rate_min = 500                  # bytes per second on average of content and of taking answers,
+                                  # once 10 s have passed; 0 is none
   keepalive_timeout = "75s"       # idle between two requests
   keepalive_requests = 10000      # requests of one connection
   lingering_timeout = "5s"        # for a refused client to stop sending

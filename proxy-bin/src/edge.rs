@@ -4,13 +4,13 @@
 
 use crate::config::{self, At, Config};
 use crate::users::{self, Identity, UserError};
-use forebay::{Builder, Files, Pool, Redirect, Response};
+use forebay::{Builder, Files, Pool, Redirect, Response, SocketAccess};
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::path::PathBuf;
 
-pub(crate) use forebay::{AccessLog, Handle, RunError as ServeError, Server};
+pub(crate) use forebay::{AccessLog, Handle, RunError as ServeError, Server, UnixSocket};
 
 /// Why there is no edge.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +41,7 @@ pub(crate) fn describe(config: &Config, log: Option<AccessLog>) -> Result<Builde
     if let Some(directory) = &config.spool_dir {
         builder = builder.spool_dir(directory);
     }
+    builder = builder.trusted_proxies(config.trusted_proxies.iter().copied());
     if let Some(log) = log {
         builder = builder.access_log(log);
     }
@@ -66,6 +67,19 @@ pub(crate) fn describe(config: &Config, log: Option<AccessLog>) -> Result<Builde
 pub(crate) fn identity(config: &Config) -> Result<Option<Identity>, UserError> {
     let name = |name: &Option<At<String>>| name.as_ref().map(|name| name.value.clone());
     Identity::find(name(&config.user).as_deref(), name(&config.group).as_deref())
+}
+
+/// Makes the control socket: for our user, and root.
+///
+/// # Errors
+/// It cannot be made, or another server has it.
+pub(crate) fn control(path: &Path, identity: Option<Identity>) -> Result<UnixSocket, EdgeError> {
+    let access = SocketAccess {
+        mode: Some(0o600),
+        user: identity.map(|identity| identity.user),
+        group: identity.map(|identity| identity.group),
+    };
+    Ok(UnixSocket::bind(path, &access)?)
 }
 
 /// Opens the access log.

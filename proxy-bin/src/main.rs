@@ -1,13 +1,15 @@
 //! `proxy-bin`: the edge of Forebay as a server.
 //!
 //! `cli` says what is wanted, `config` what is to be served, `edge` builds it, `supervise` runs
-//! the workers, `run` holds all together from start to end; `demo` is a configuration of its own.
+//! the workers, `run` holds all together from start to end and answers `status`; `demo` is a
+//! configuration of its own.
 
 mod cli;
 mod config;
 mod demo;
 mod edge;
 mod run;
+mod status;
 mod supervise;
 mod sys;
 mod users;
@@ -42,6 +44,7 @@ fn carry_out(command: Command) -> Result<(), Vec<String>> {
             writeln!(io::stdout(), "{}: ok", configuration.config.display())
                 .map_err(|error| vec![format!("cannot write to standard output: {error}")])
         }
+        Command::Status(asked) => status::show(&asked),
         Command::Demo(demo) => demo::run(demo.listen).map_err(|error| vec![error.to_string()]),
     }
 }

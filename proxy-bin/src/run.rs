@@ -2,6 +2,7 @@
 //!
 //! Owns the order of starting and stopping. Must not know how the edge or the supervision work.
 
+mod control;
 mod leaving;
 mod reload;
 
@@ -12,12 +13,14 @@ use crate::supervise::{
 };
 use crate::sys;
 use crate::users::UserError;
+use control::Control;
 use leaving::Leaving;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
@@ -62,8 +65,10 @@ pub(crate) fn run(config: Config) -> Result<(), RunError> {
     let commands = commands(&config)?;
     let log = edge::open_log(&config)?;
     let server = edge::describe(&config, log.clone())?.build().map_err(EdgeError::from)?;
+    let identity = edge::identity(&config)?;
+    let control = Control::start(&config, identity, &sender)?;
     // Bound and opened; what comes now, threads and workers, needs no privileges.
-    if let Some(identity) = edge::identity(&config)? {
+    if let Some(identity) = identity {
         identity.assume()?;
     }
     let reports = sender.clone();
@@ -78,16 +83,20 @@ pub(crate) fn run(config: Config) -> Result<(), RunError> {
     }
     let mut running = Running {
         handle: server.handle(),
+        events: sender.clone(),
         supervisor,
         addresses: server.addresses().to_vec(),
         config,
+        generation: 1,
         log,
+        control,
         not_ready,
         leaving: Leaving::default(),
         is_announced: false,
         is_edge_running: true,
         stop: Stop::No,
         deadline: None,
+        started: Instant::now(),
         noted: Instant::now(),
         failure: None,
     };
@@ -100,6 +109,8 @@ pub(crate) fn run(config: Config) -> Result<(), RunError> {
 enum Event {
     Signal(i32),
     Workers(Report),
+    /// Somebody asks for the status.
+    Asked(UnixStream),
     Served(Result<(), RunError>),
 }
 
@@ -159,11 +170,15 @@ enum Stop {
 
 struct Running {
     handle: Handle,
+    events: Sender<Event>,
     supervisor: Supervisor,
     addresses: Vec<SocketAddr>,
     /// What is served.
     config: Config,
+    /// How many configurations have been in force.
+    generation: u64,
     log: Option<AccessLog>,
+    control: Option<Control>,
     /// Commands whose workers have not been ready yet.
     not_ready: BTreeSet<CommandId>,
     /// Commands that the configuration does not have any more.
@@ -174,6 +189,7 @@ struct Running {
     stop: Stop,
     /// When patience with those who have been told to end is over.
     deadline: Option<Instant>,
+    started: Instant,
     /// When it was last said, or looked whether to say, that something is awaited.
     noted: Instant,
     failure: Option<RunError>,
@@ -214,6 +230,7 @@ impl Running {
             Event::Signal(SIGUSR1) => self.reopen_logs(),
             Event::Signal(SIGTERM) if self.stop == Stop::No => self.drain(),
             Event::Signal(_) => self.end_quickly(),
+            Event::Asked(stream) => self.answer(&stream),
             Event::Workers(Report::Ready(id)) => self.on_settled(id),
             Event::Workers(Report::StartFailed(message)) => self.fail(RunError::Workers(message)),
             Event::Workers(Report::Ended(id)) => {

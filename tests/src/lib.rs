@@ -22,12 +22,14 @@
 //! | `privileges` | whose process it is, and who may be a worker |
 //! | `queueing` | a request waits only when all workers are busy, in order, within bounds |
 //! | `reload` | a changed configuration is taken over while clients are served, or not at all |
+//! | `responses` | what applications must not say never reaches a client as if they might |
+//! | `rfc*` | what these sections refuse never reaches an application, what they allow does |
 //! | `slow_clients` | clients that drip occupy no worker and delay nobody |
 //! | `spool` | what is too large for memory goes through files, and workers wait for nobody |
 //! | `startup_errors` | what cannot start says why, and what to do, in one line |
+//! | `status` | a running server tells what it does and has counted, or it is said why not |
 //! | `steady_state` | under load there are no errors and memory does not grow |
 //! | `streaming` | what an application produces piece by piece arrives piece by piece |
-//! | `strictness` | doubtful requests are refused and never reach an application |
 //! | `tidy` | the sources keep the house rules |
 //! | `timeouts` | clients that stop sending or reading are let go |
 //! | `worker_bind` | a worker listens plainly, without an edge |
@@ -57,10 +59,12 @@ mod open_loop;
 mod process;
 mod python;
 mod random;
+mod raw_worker;
 mod response;
 mod site;
 pub mod source;
 mod storm;
+mod strict;
 mod sys;
 mod tools;
 mod wait;
@@ -74,9 +78,11 @@ pub use open_loop::{Arrival, OpenLoop, Outcome};
 pub use process::{Process, children, is_alive, resident_bytes, send_signal, workers_of};
 pub use python::{Python, python};
 pub use random::Random;
+pub use raw_worker::RawWorker;
 pub use response::Response;
 pub use site::{Site, SiteBuilder};
 pub use storm::{Outcomes, Storm};
+pub use strict::Strict;
 pub use sys::{HUP, INT, KILL, TERM, TTIN, TTOU, USR1, as_user, is_root};
 pub use tools::{Tool, is_full, skip, tool};
 pub use wait::{PATIENCE, wait_until};

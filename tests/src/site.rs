@@ -205,6 +205,13 @@ impl SiteBuilder {
         self.route("path = \"/\"\npool = \"app\"")
     }
 
+    /// A route `/` to the pool `app`, whose workers come from the test: [`RawWorker`].
+    ///
+    /// [`RawWorker`]: crate::RawWorker
+    pub fn raw_app(self) -> SiteBuilder {
+        self.pool("socket = \"run/app.sock\"").route("path = \"/\"\npool = \"app\"")
+    }
+
     /// One more line below `[pool.app]`, such as `queue = 2`.
     pub fn pool(mut self, line: &str) -> SiteBuilder {
         self.pool += &format!("{line}\n");

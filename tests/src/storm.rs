@@ -1,4 +1,4 @@
-//! Clients that send POST requests with unique ids at a steady pace and account for every one.
+//! Clients that send requests with unique ids at a steady pace and account for every one.
 
 use crate::client::{Client, Failure};
 use std::collections::BTreeMap;
@@ -20,6 +20,8 @@ pub struct Storm {
 pub struct Outcomes {
     /// Statuses by id: exactly one for each request that was answered.
     pub statuses: BTreeMap<usize, u16>,
+    /// What the edge calls the requests that were not answered with 200 (`X-Request-Id`).
+    pub request_ids: BTreeMap<usize, String>,
     /// Whatever else happened: no answer, another's answer, a second answer.
     pub faults: Vec<(usize, String)>,
     /// The longest time from sending a request to having its answer.
@@ -30,6 +32,7 @@ pub struct Outcomes {
 
 struct Shared {
     address: SocketAddr,
+    method: &'static str,
     /// Between two requests of one client.
     interval: Duration,
     next: AtomicUsize,
@@ -38,11 +41,17 @@ struct Shared {
 
 impl Storm {
     /// Starts so many clients that together send so many requests a second, as long as they get
-    /// their answers at once: `POST /once/ID/MS` with contents of different lengths.
-    pub fn start(address: SocketAddr, clients: u32, per_second: u32) -> Storm {
+    /// their answers at once: `/once/ID/MS`, if the method is POST with contents of different
+    /// lengths.
+    pub fn start(
+        address: SocketAddr,
+        method: &'static str,
+        clients: u32,
+        per_second: u32,
+    ) -> Storm {
         let interval = Duration::from_secs(1) * clients / per_second;
         let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let shared = Arc::new(Shared { address, interval, next, stop });
+        let shared = Arc::new(Shared { address, method, interval, next, stop });
         let begin = Instant::now();
         let start = |number| {
             let shared = Arc::clone(&shared);
@@ -68,6 +77,7 @@ impl Storm {
         for thread in self.threads {
             let part = thread.join().expect("clients report faults, they do not panic");
             whole.statuses.extend(part.statuses);
+            whole.request_ids.extend(part.request_ids);
             whole.faults.extend(part.faults);
             whole.longest = whole.longest.max(part.longest);
         }
@@ -94,7 +104,10 @@ impl Shared {
             id = self.next.fetch_add(1, Ordering::Relaxed);
             let began = Instant::now();
             match self.exchange(id, &mut connection) {
-                Ok(status) => drop(outcomes.statuses.insert(id, status)),
+                Ok((status, request_id)) => {
+                    outcomes.statuses.insert(id, status);
+                    outcomes.request_ids.extend(request_id.map(|request_id| (id, request_id)));
+                }
                 Err(fault) => outcomes.faults.push((id, fault)),
             }
             outcomes.longest = outcomes.longest.max(began.elapsed());
@@ -103,24 +116,31 @@ impl Shared {
         outcomes
     }
 
-    fn exchange(&self, id: usize, connection: &mut Option<Client>) -> Result<u16, String> {
+    /// The status, and how the edge calls the request if that is not 200.
+    fn exchange(
+        &self,
+        id: usize,
+        connection: &mut Option<Client>,
+    ) -> Result<(u16, Option<String>), String> {
         let mut exchange = || -> Result<_, Failure> {
             let mut client = match connection.take() {
                 Some(client) => client,
                 None => Client::try_connect(self.address)?,
             };
-            client.try_send(request(id))?;
+            client.try_send(request(self.method, id))?;
             Ok((client.try_response(false)?, client))
         };
         let (response, client) = exchange().map_err(|failure| failure.to_string())?;
         if response.status == 200 && response.content != id.to_string().as_bytes() {
             return Err(format!("answered with {:?}", String::from_utf8_lossy(&response.content)));
         }
-        if response.closes() {
-            return more(client).map_or(Ok(response.status), Err);
+        match response.closes() {
+            true => more(client).map_or(Ok(()), Err)?,
+            false => *connection = Some(client),
         }
-        *connection = Some(client);
-        Ok(response.status)
+        let failed = response.status != 200;
+        let request_id = response.field("X-Request-Id").filter(|_| failed).map(str::to_owned);
+        Ok((response.status, request_id))
     }
 }
 
@@ -134,17 +154,17 @@ fn more(mut client: Client) -> Option<String> {
 }
 
 /// Up to 3 ms of work, and contents below and above what one write and one buffer hold.
-fn request(id: usize) -> Vec<u8> {
+fn request(method: &str, id: usize) -> Vec<u8> {
     let length = match id % 50 {
+        _ if method != "POST" => 0,
         0 => 100_000,
         1..10 => 5_000,
         10..30 => 100,
         _ => 0,
     };
     let milliseconds = id % 4;
-    let head = format!(
-        "POST /once/{id}/{milliseconds} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n"
-    );
+    let line = format!("{method} /once/{id}/{milliseconds} HTTP/1.1");
+    let head = format!("{line}\r\nHost: test\r\nContent-Length: {length}\r\n\r\n");
     let mut request = head.into_bytes();
     request.resize(request.len() + length, b'x');
     request

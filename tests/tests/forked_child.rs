@@ -49,6 +49,26 @@ fn a_worker_that_is_retired_goes_like_any_other() {
     assert_replaced(&site, worker, child, asked_at);
 }
 
+/// A child that was not made by fork(3) has the slots open, and nothing else says that they have
+/// ended: the edge watches the process.
+#[test]
+fn a_child_that_keeps_the_slots_hides_no_death() {
+    for flags in [&["-w", "1"][..], &["-w", "1", "--threads", "4"]] {
+        let site = Site::builder().app_with("probe", flags).path_variable("PROBE_LOG", "log");
+        let site = site.start();
+        let mut client = site.client();
+        let child: u32 = client.get("/keep/60000").text().parse().unwrap();
+        let worker = worker(&mut client);
+        let mut running = site.client();
+        running.send("POST /once/1/50000 HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n");
+        wait_until("it runs", PATIENCE, || site.path("log").exists());
+        let killed_at = Instant::now();
+        send_signal(worker, KILL);
+        assert_eq!(running.read_response().status, 502, "its end was seen");
+        assert_replaced(&site, worker, child, killed_at);
+    }
+}
+
 /// Nobody watches slots here: the kernel closes the connection, or the child keeps it open.
 #[test]
 fn a_plain_connection_ends_with_its_worker() {

@@ -1,6 +1,6 @@
 //! Applications see canonical requests and only trustworthy facts.
 
-use forebay_tests::{Client, Site};
+use forebay_tests::{Client, PATIENCE, Site, wait_until};
 use serde_json::Value;
 
 #[test]
@@ -46,12 +46,54 @@ fn facts_about_the_client_are_the_edges_own() {
     let mut client = site.client();
     let lies = "X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: https\r\n\
                 Forebay-Peer: 192.0.2.1:1\r\nForebay-Anything: 192.0.2.1\r\n\
-                Forwarded: for=192.0.2.1\r\n";
+                Forwarded: for=192.0.2.1\r\nX-Forwarded-Host: 192.0.2.1\r\n\
+                X-Real-IP: 192.0.2.1\r\nX-Request-Id: 192.0.2.1\r\n";
     let seen = echoed(&mut client, lies);
     assert_eq!(values(&seen, "x-forwarded-for"), ["127.0.0.1"]);
     assert_eq!(values(&seen, "x-forwarded-proto"), ["http"]);
     assert!(!format!("{seen:?}").contains("192.0.2.1"), "{seen:?}");
+    assert_eq!(values(&seen, "x-forwarded-host"), ["test"]);
+    assert_eq!(values(&seen, "x-real-ip"), ["127.0.0.1"]);
+    // RFC 7239 §4.
+    assert_eq!(values(&seen, "forwarded"), ["for=127.0.0.1;host=\"test\";proto=http"]);
     assert_eq!(values(&seen, "x-request-id").len(), 1);
+}
+
+#[test]
+fn a_trusted_proxy_is_believed() {
+    let server = "trusted_proxies = [\"127.0.0.1\", \"10.0.0.0/8\"]\naccess_log = \"-\"";
+    let site = Site::builder().server(server).app("echo", 1).start();
+    let told = "X-Forwarded-For: 6.6.6.6, 2001:db8::7\r\nX-Forwarded-For: 10.1.2.3\r\n\
+                X-Forwarded-Proto: https\r\nX-Forwarded-Host: www.example.com\r\n\
+                Forwarded: for=6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\nX-Request-Id: its-own\r\n\
+                Forebay-Peer: 6.6.6.6:6\r\nX-Forwarded-Port: 6\r\n";
+    let mut client = site.client();
+    let seen = echoed(&mut client, told);
+    for (name, value) in [
+        ("host", "test"),
+        ("x-forwarded-for", "2001:db8::7"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", "www.example.com"),
+        ("forwarded", "for=\"[2001:db8::7]\";host=\"www.example.com\";proto=https"),
+        ("x-real-ip", "2001:db8::7"),
+        ("x-request-id", "its-own"),
+    ] {
+        assert_eq!(values(&seen, name), [value], "{name}");
+    }
+    assert_eq!(values(&seen, "x-forwarded-port"), Vec::<&str>::new());
+    wait_until("its line", PATIENCE, || site.stdout().contains("2001:db8::7 - - ["));
+    // The next request on the same connection is another client's.
+    assert_eq!(values(&echoed(&mut client, ""), "x-forwarded-for"), ["127.0.0.1"]);
+    let next = echoed(&mut client, "X-Forwarded-For: 192.0.2.1\r\n");
+    assert_eq!(values(&next, "x-forwarded-for"), ["192.0.2.1"]);
+}
+
+#[test]
+fn others_than_the_trusted_proxies_are_not_believed() {
+    let server = "trusted_proxies = [\"10.0.0.0/8\"]";
+    let site = Site::builder().server(server).app("echo", 1).start();
+    let seen = echoed(&mut site.client(), "X-Forwarded-For: 192.0.2.1\r\n");
+    assert_eq!(values(&seen, "x-forwarded-for"), ["127.0.0.1"]);
 }
 
 #[test]

@@ -70,8 +70,8 @@ fn privileges_are_given_up_after_binding() {
     if !is_open_to_all(worker_bin()) {
         return skip("others may not run the executables under test");
     }
-    let site = Site::builder().server("user = \"nobody\"").files("/f/", "f").file("f/a", "a file");
-    let site = site.app("hello", 1);
+    let site = Site::builder().server("user = \"nobody\"\ncontrol = \"run/control.sock\"");
+    let site = site.files("/f/", "f").file("f/a", "a file").app("hello", 1);
     fs::set_permissions(site.path(""), Permissions::from_mode(0o755)).unwrap();
     let site = site.start();
     for pid in [site.pid(), children(site.pid())[0], site.worker_pids()[0]] {
@@ -85,7 +85,9 @@ fn privileges_are_given_up_after_binding() {
     }
     let threads = fs::read_dir(format!("/proc/{}/task", site.pid())).unwrap().flatten();
     assert!(threads.into_iter().all(|thread| thread.metadata().unwrap().uid() == NOBODY));
-    assert_eq!(fs::metadata(site.path("run/app.sock")).unwrap().uid(), NOBODY);
+    for socket in ["run/app.sock", "run/control.sock"] {
+        assert_eq!(fs::metadata(site.path(socket)).unwrap().uid(), NOBODY, "{socket}");
+    }
     let mut client = site.client();
     assert_eq!(client.get("/").status, 200);
     site.set_config(&site.config().replace("/f/", "/g/"));

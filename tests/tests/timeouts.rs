@@ -1,6 +1,9 @@
 //! Clients that stop sending or reading are let go, each after its own time.
 
 use forebay_tests::{Client, PATIENCE, Response, Site, wait_until};
+use std::io::Write;
+use std::thread;
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_head_that_does_not_end_is_408() {
@@ -71,12 +74,14 @@ fn the_last_request_of_a_connection_is_announced() {
 fn a_client_that_does_not_read_is_cut_off_and_its_worker_freed() {
     let limit = "send_timeout = \"500ms\"";
     let site = Site::builder().limit(limit).app("probe", 1).start();
+    let mut other = site.client();
+    assert_eq!(other.get("/hello").status, 200, "the worker has dialled in");
     let before = site.descriptors();
     let mut deaf = Client::connect_narrow(site.address());
     deaf.send("GET /bytes/20000000 HTTP/1.1\r\nHost: test\r\n\r\n");
     assert_eq!(deaf.read_head().map(|head| head.status), Ok(200));
     wait_until("it is cut off", PATIENCE, || site.descriptors() <= before);
-    assert_eq!(site.client().get("/hello").status, 200, "the only worker is free");
+    assert_eq!(other.get("/hello").status, 200, "the only worker is free");
     assert!(deaf.read_exactly(20_000_000).is_err(), "the answer was not completed");
 }
 
@@ -95,6 +100,37 @@ fn a_reader_that_is_only_slow_is_served() {
         // 25 × 100 ms, longer than the timeout in all.
         assert_eq!(other.get("/sleep/100").status, 200);
     }
+}
+
+/// RFC 9110 §15.5.9. The minimum counts after 10 s, so this takes as long.
+#[test]
+fn content_below_the_least_rate_is_408_and_answers_taken_below_it_are_cut_off() {
+    let site = with_limit("rate_min = \"100KiB\"");
+    let mut dripping = site.client();
+    dripping.send("POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 10000000\r\n\r\n");
+    let mut reading = Client::connect_narrow(site.address());
+    reading.send("GET /bytes/20000000 HTTP/1.1\r\nHost: test\r\n\r\n");
+    assert_eq!(reading.read_head().map(|head| head.status), Ok(200));
+    let begin = Instant::now();
+    let mut sender = dripping.sender();
+    let drip = thread::spawn(move || {
+        // Until the server has answered and sends no more; then, or soon, it takes no more either.
+        while sender.write_all(&[b'x'; 1_000]).is_ok() && begin.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_millis(100));
+        }
+    });
+    let answer = dripping.read_response();
+    assert_eq!((answer.status, answer.closes()), (408, true));
+    assert!(begin.elapsed() > Duration::from_secs(9), "not before the average counts");
+    let mut taken = 0;
+    while begin.elapsed() < PATIENCE && reading.read_exactly(1_000).is_ok() {
+        taken += 1_000;
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert!(taken < 20_000_000 / 2, "the answer was not completed: {taken}");
+    drop(dripping);
+    drip.join().unwrap();
+    assert_eq!(site.client().get("/hello").status, 200);
 }
 
 fn with_limit(line: &str) -> Site {

@@ -45,6 +45,13 @@ pub(crate) struct Snapshot {
     pub(crate) requests: u64,
 }
 
+impl Snapshot {
+    /// A request has begun and has not ended.
+    pub(crate) fn is_running(&self) -> bool {
+        matches!(self.state, State::Busy | State::Sending)
+    }
+}
+
 /// What a thread is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum State {

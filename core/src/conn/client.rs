@@ -11,18 +11,20 @@
 //!                                  answered, not kept alive   ▼
 //!                            Closing ◄── Lingering ◄─────── Ending
 //! ```
-//! Input is received only in `Head`, `Content` and `Lingering`: a client that pipelines waits in
-//! the kernel's buffer while its request is being answered.
+//! From its second request on a connection goes on receiving while its request is being answered,
+//! so that its end is noticed; what comes behind the request waits, up to a bound, in `input`.
 
 use super::Machine;
 use super::content::Content;
 use super::output::Output;
+use super::pace::{Delivery, TooSlow};
+use super::request_id::RequestId;
 use super::response;
 use super::world::{Meta, Notice, World};
 use crate::access_log::Record;
 use crate::files::Pending;
 use crate::http::{HeadSearch, Reject, Version};
-use crate::io::{Direction, Done, Errno, Fd, Interest, Op, Outgoing, Time, Token};
+use crate::io::{Direction, Done, Errno, Fd, Op, Outgoing, Time, Token};
 use std::net::SocketAddr;
 
 /// See the module's documentation.
@@ -38,12 +40,9 @@ pub(crate) struct Client {
     /// `input` may hold a whole request, which waits until earlier answers are sent.
     pub(super) stalled: bool,
     pub(super) output: Output,
-    /// True exactly while a receive is in flight.
-    pub(super) receiving: bool,
-    /// True exactly while a poll for the connection's end is in flight.
-    pub(super) watching: bool,
-    /// Such a poll says all it can say only once.
-    was_watched: bool,
+    pub(super) receiving: Receiving,
+    /// A receive is to be in flight also while a request is being answered.
+    pub(super) watched: bool,
     /// True exactly while a file operation is in flight.
     pub(super) file_op: bool,
     /// The client has sent its last byte (half-closed, RFC 9112 §9.6).
@@ -52,13 +51,29 @@ pub(crate) struct Client {
     pub(super) linger: bool,
     /// It has said that its current request is its last.
     pub(super) has_said_close: bool,
+    /// It is counted among those that wait for their next request.
+    parked: bool,
     pub(super) requests: u64,
     pub(super) meta: Meta,
     /// What the log will say about the current request, and about those answered but not sent.
     pub(super) record: Option<Record>,
     pub(super) unsent_records: Vec<Record>,
     pub(super) receive_deadline: Option<Time>,
-    send_deadline: Option<Time>,
+    /// When to look whether it takes its answers.
+    look_at: Option<Time>,
+    delivery: Delivery,
+}
+
+/// The receive of a connection that is in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Receiving {
+    No,
+    /// It ends with what it receives.
+    Once,
+    /// It stays.
+    Repeatedly,
+    /// It has been asked to end.
+    NoMore,
 }
 
 /// Where a connection is.
@@ -101,19 +116,20 @@ impl Client {
             search: HeadSearch::default(),
             stalled: false,
             output: Output::default(),
-            receiving: false,
-            watching: false,
-            was_watched: false,
+            receiving: Receiving::No,
+            watched: false,
             file_op: false,
             input_ended: false,
             linger: false,
             has_said_close: false,
+            parked: false,
             requests: 0,
             meta: Client::NO_REQUEST,
             record: None,
             unsent_records: Vec::new(),
             receive_deadline: Some(w.now.after(w.limits.client_header_timeout)),
-            send_deadline: None,
+            look_at: None,
+            delivery: Delivery::default(),
         };
         client.settle(w);
         client
@@ -125,12 +141,8 @@ impl Client {
         keep_alive: false,
         to_head: false,
         idempotent: false,
-        id: [b'0'; 16],
+        id: RequestId::NONE,
     };
-
-    pub(crate) fn peer(&self) -> SocketAddr {
-        self.peer
-    }
 
     /// Its exchange, if a pool has its request.
     pub(crate) fn exchange(&self) -> Option<Token> {
@@ -165,6 +177,23 @@ impl Client {
         self.settle(w);
     }
 
+    /// Whether it is to be looked at now: its socket, for [`Client::on_look`].
+    pub(crate) fn wants_look(&self, now: Time) -> Option<Fd> {
+        self.look_at.is_some_and(|at| at <= now).then_some(self.fd)
+    }
+
+    /// So many bytes are still in the socket's buffer.
+    pub(crate) fn on_look(&mut self, unsent: u64, w: &mut World) {
+        self.look_at = Some(w.now.after(Delivery::interval(&w.limits)));
+        match self.delivery.look(unsent, &w.limits, w.now) {
+            None => return,
+            Some(TooSlow::Stalled) => w.counters.send_timeout.count(),
+            Some(TooSlow::Drips) => w.counters.rate_min.count(),
+        }
+        self.abort(w);
+        self.settle(w);
+    }
+
     /// The files ladder's operation has ended.
     pub(crate) fn on_file_done(&mut self, done: Done, w: &mut World) {
         debug_assert!(self.file_op);
@@ -178,25 +207,6 @@ impl Client {
                 self.state = state;
                 w.dispose(done);
             }
-        }
-        self.settle(w);
-    }
-
-    /// Its request has to wait: if the client does not, no worker is to see the request. The poll
-    /// stays until the connection ends.
-    pub(crate) fn watch(&mut self, w: &mut World) {
-        if !self.watching && !self.was_watched && matches!(self.state, State::HandedOver(_)) {
-            self.watching = true;
-            self.was_watched = true;
-            w.submit(self.token, Op::Poll { fd: self.fd, interest: Interest::Gone });
-        }
-    }
-
-    /// The connection has been reset, or ends on our side. Not if the client is only half-closed.
-    pub(crate) fn on_watched(&mut self, result: Result<bool, Errno>, w: &mut World) {
-        self.watching = false;
-        if result != Ok(false) {
-            self.abort(w);
         }
         self.settle(w);
     }
@@ -225,7 +235,7 @@ impl Client {
         if let State::HandedOver(Some(exchange)) = self.state {
             w.notify(Notice::LetGo { exchange });
         }
-        if self.receiving || self.watching || self.output.is_sending() {
+        if self.receiving != Receiving::No || self.output.is_sending() {
             w.submit(self.token, Op::Shutdown { fd: self.fd, direction: Direction::Both });
         }
         self.output.abandon(&mut w.buffers);
@@ -233,12 +243,13 @@ impl Client {
         self.state = State::Closing;
         self.linger = false;
         self.receive_deadline = None;
-        self.send_deadline = None;
+        self.look_at = None;
         self.meta.keep_alive = false;
     }
 
     /// The response to the current request, with so much content, is queued as a whole.
     pub(super) fn on_answered(&mut self, status: u16, content: u64, w: &mut World) {
+        w.counters.responses(status).count();
         if let Some(mut record) = self.record.take() {
             record.answered(status, content);
             self.unsent_records.push(record);
@@ -274,10 +285,7 @@ impl Client {
         match result {
             Ok(count) => {
                 w.counters.bytes_out.add(count as u64);
-                if matches!(self.state, State::Closing) {
-                    return;
-                }
-                self.send_deadline = Some(w.now.after(w.limits.send_timeout));
+                self.delivery.accepted(count);
             }
             Err(_) => self.abort(w),
         }
@@ -289,20 +297,32 @@ impl Client {
             self.on_flushed(w);
         }
         if let Some(op) = self.output.next(self.fd) {
-            if self.send_deadline.is_none() {
-                self.send_deadline = Some(w.now.after(w.limits.send_timeout));
+            if self.look_at.is_none() {
+                self.look_at = Some(w.now.after(Delivery::interval(&w.limits)));
             }
             w.submit(self.token, op);
         }
         match self.state {
             State::Closing if self.is_joined() => self.close(w),
-            _ if !self.receiving && self.wants_input() => self.receive(w),
+            _ => self.settle_input(w),
+        }
+        self.count_parked(w);
+    }
+
+    fn count_parked(&mut self, w: &World) {
+        let waits = matches!(self.state, State::Head) && self.requests > 0;
+        let parked = waits && self.input.is_empty() && self.output.is_flushed();
+        match (self.parked, parked) {
+            (false, true) => w.counters.parked.count(),
+            (true, false) => w.counters.parked.uncount(),
             _ => {}
         }
+        self.parked = parked;
     }
 
     fn on_flushed(&mut self, w: &mut World) {
-        self.send_deadline = None;
+        self.look_at = None;
+        self.delivery.is_through();
         for record in self.unsent_records.drain(..) {
             w.log(record);
         }
@@ -331,7 +351,7 @@ impl Client {
 
     /// Nothing of this connection is in flight.
     fn is_joined(&self) -> bool {
-        !self.receiving && !self.watching && !self.output.is_sending() && !self.file_op
+        self.receiving == Receiving::No && !self.output.is_sending() && !self.file_op
     }
 
     fn close(&mut self, w: &mut World) {
@@ -344,17 +364,14 @@ impl Client {
 
 impl Machine for Client {
     fn deadline(&self) -> Option<Time> {
-        match (self.receive_deadline, self.send_deadline) {
+        match (self.receive_deadline, self.look_at) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         }
     }
 
     fn on_deadline(&mut self, w: &mut World) {
-        if self.send_deadline.is_some_and(|at| at <= w.now) {
-            w.counters.send_timeout.count();
-            self.abort(w);
-        } else if self.receive_deadline.is_some_and(|at| at <= w.now) {
+        if self.receive_deadline.is_some_and(|at| at <= w.now) {
             self.on_receive_deadline(w);
         }
         self.settle(w);

@@ -4,10 +4,12 @@
 //! goes in the end.
 
 use super::buffers::Buffers;
+use super::pace::Arrival;
 use super::spool::{PIECE_LEAST, SpoolFile};
 use super::world::{Meta, Whole};
 use crate::http::{self, ChunkedDecoder, Piece, Reject};
-use crate::io::{Body, Outgoing};
+use crate::io::{Body, Outgoing, Time};
+use crate::limits::Limits;
 use crate::route::Action;
 
 /// A request whose head is complete and whose content is not.
@@ -23,6 +25,7 @@ pub(crate) struct Content {
     /// Bytes that stay in memory; more goes to the spool.
     memory: u64,
     pub(super) spool: Option<SpoolFile>,
+    arrival: Arrival,
     pub(crate) meta: Meta,
     /// A pool or a handler.
     pub(crate) action: Action,
@@ -48,29 +51,65 @@ impl Content {
     }
 
     fn new(head: Vec<u8>, rest: Rest, max: u64, meta: Meta, action: Action) -> Content {
-        let memory = u64::MAX;
-        Content { head, bytes: Vec::new(), length: 0, rest, max, memory, spool: None, meta, action }
+        Content {
+            head,
+            bytes: Vec::new(),
+            length: 0,
+            rest,
+            max,
+            memory: u64::MAX,
+            spool: None,
+            arrival: Arrival::begin(Time::default()),
+            meta,
+            action,
+        }
     }
 
-    /// So many bytes at most stay in memory, if that is not for a handler.
-    pub(crate) fn with_memory(mut self, most: u64) -> Content {
+    /// The head has arrived now. So many bytes at most stay in memory, if that is not for a
+    /// handler.
+    pub(crate) fn begin(mut self, now: Time, memory: u64) -> Content {
+        self.arrival = Arrival::begin(now);
         if matches!(self.action, Action::Pool(_)) {
-            self.memory = most;
+            self.memory = memory;
         }
         self
+    }
+
+    /// When the client will have sent too little, if it sends no more; none while it is not the
+    /// client that is waited for.
+    pub(crate) fn late_at(&mut self, limits: &Limits, now: Time) -> Option<Time> {
+        if !self.wants_input() {
+            self.arrival.hold(now);
+            return None;
+        }
+        self.arrival.go_on(now);
+        Some(now.after(limits.client_body_timeout).min(self.drips_at(limits)))
+    }
+
+    /// When it will have been less than `rate_min`.
+    pub(crate) fn drips_at(&self, limits: &Limits) -> Time {
+        match limits.rate_min {
+            0 => Time(u64::MAX),
+            rate_min => self.arrival.is_late_at(self.length, rate_min),
+        }
     }
 
     /// All of it is here, and where it is to be.
     pub(crate) fn is_whole(&self) -> bool {
         let is_spooled =
             self.spool.as_ref().is_none_or(|spool| spool.is_ready() && self.bytes.is_empty());
-        matches!(self.rest, Rest::Whole) && is_spooled
+        self.has_arrived() && is_spooled
+    }
+
+    /// The client has sent all of it.
+    pub(crate) fn has_arrived(&self) -> bool {
+        matches!(self.rest, Rest::Whole)
     }
 
     /// Something is missing, and there is room for it.
     pub(crate) fn wants_input(&self) -> bool {
         let has_room = self.bytes.len() + Content::WORTH_IT <= Buffers::LARGE;
-        !matches!(self.rest, Rest::Whole) && (has_room || self.spool.is_none())
+        !self.has_arrived() && (has_room || self.spool.is_none())
     }
 
     /// It is, or will be, too much for memory, and has no spool file.
@@ -85,7 +124,7 @@ impl Content {
     /// What is to be written now: a large piece, or the last.
     pub(crate) fn next_write(&mut self, buffers: &mut Buffers) -> Option<Outgoing> {
         let is_ready = self.spool.as_ref().is_some_and(SpoolFile::is_ready);
-        let is_last = matches!(self.rest, Rest::Whole) && !self.bytes.is_empty();
+        let is_last = self.has_arrived() && !self.bytes.is_empty();
         let is_due = is_ready && (is_last || self.bytes.len() >= PIECE_LEAST);
         is_due.then(|| {
             let bytes = std::mem::replace(&mut self.bytes, buffers.large());
@@ -131,8 +170,13 @@ impl Content {
         }
     }
 
-    /// The buffer to receive the rest into directly, where that is worth it: much is missing and
-    /// its length is known. Give it back with [`Content::filled`].
+    /// The rest is to be received into a buffer directly, which is worth it: much is missing and
+    /// its length is known.
+    pub(crate) fn wants_buffer(&self) -> bool {
+        matches!(self.rest, Rest::Length(left) if left >= Content::WORTH_IT as u64)
+    }
+
+    /// That buffer, if it is wanted. Give it back with [`Content::filled`].
     pub(crate) fn take_buffer(&mut self, buffers: &mut Buffers) -> Option<Vec<u8>> {
         const STEP: u64 = 64 << 10;
         match self.rest {

@@ -2,7 +2,7 @@
 //!
 //! Owns the part of [`Client`] that receives and takes input apart. Must not know routes.
 
-use super::client::{Client, State};
+use super::client::{Client, Receiving, State};
 use super::world::World;
 use crate::http::Reject;
 use crate::io::{Errno, Op};
@@ -10,10 +10,15 @@ use std::time::Duration;
 
 impl Client {
     /// Bytes have arrived; none means that the client has sent its last.
-    pub(crate) fn on_received(&mut self, result: Result<&[u8], Errno>, w: &mut World) {
-        debug_assert!(self.receiving);
-        self.receiving = false;
+    /// `armed`: the receive goes on.
+    pub(crate) fn on_received(&mut self, result: Result<&[u8], Errno>, armed: bool, w: &mut World) {
+        debug_assert!(self.receiving != Receiving::No);
+        let was = self.receiving;
+        if !armed {
+            self.receiving = Receiving::No;
+        }
         match result {
+            Err(Errno(libc::ECANCELED)) if was == Receiving::NoMore => {}
             Err(_) => self.abort(w),
             Ok([]) => self.on_input_end(w),
             Ok(bytes) => {
@@ -26,8 +31,8 @@ impl Client {
 
     /// Content has been received into the buffer of [`Content::take_buffer`].
     pub(crate) fn on_filled(&mut self, buf: Vec<u8>, result: Result<usize, Errno>, w: &mut World) {
-        debug_assert!(self.receiving);
-        self.receiving = false;
+        debug_assert!(self.receiving == Receiving::Once);
+        self.receiving = Receiving::No;
         match (&mut self.state, result) {
             (State::Content(content), Ok(count)) if count > 0 => {
                 w.counters.bytes_in.add(count as u64);
@@ -45,8 +50,18 @@ impl Client {
 
     /// A transit buffer may be there now.
     pub(crate) fn on_starved(&mut self, w: &mut World) {
-        debug_assert!(self.receiving);
-        w.submit(self.token, Op::Recv { fd: self.fd, poll_first: true });
+        debug_assert!(self.receiving != Receiving::No);
+        self.receiving = Receiving::No;
+        if self.wants_input() {
+            self.receive(true, w);
+        }
+        self.settle(w);
+    }
+
+    /// Its request has to wait: if the client does not, no worker is to see the request.
+    pub(crate) fn watch(&mut self, w: &mut World) {
+        self.watched = true;
+        self.settle(w);
     }
 
     /// Goes on with input that waited.
@@ -87,35 +102,65 @@ impl Client {
                 w.counters.keepalive_timeout.count();
                 self.end(w);
             }
-            State::Content(_) => {
-                w.counters.client_body_timeout.count();
+            State::Content(ref content) => {
+                if content.drips_at(&w.limits) <= w.now {
+                    w.counters.rate_min.count();
+                } else {
+                    w.counters.client_body_timeout.count();
+                }
                 self.refuse(Reject::BodyTimeout, w);
             }
             _ => self.abort(w),
         }
     }
 
-    pub(super) fn wants_input(&self) -> bool {
-        !self.input_ended
-            && match &self.state {
-                // Who does not take its answers has no more requests received.
-                State::Head => !self.stalled && self.output.has_room(),
-                State::Content(content) => content.wants_input(),
-                State::Lingering => true,
-                _ => false,
+    /// Receives while that is wanted, and as long as it may.
+    pub(super) fn settle_input(&mut self, w: &mut World) {
+        match self.receiving {
+            Receiving::No if self.wants_input() => self.receive(self.requests > 0, w),
+            Receiving::Repeatedly if !self.has_input_room() || self.wants_buffer() => {
+                self.receiving = Receiving::NoMore;
+                w.submit(self.token, Op::EndRecv { target: self.token });
             }
+            _ => {}
+        }
     }
 
-    pub(super) fn receive(&mut self, w: &mut World) {
-        self.receiving = true;
+    fn wants_input(&self) -> bool {
+        let is_due = match self.state {
+            State::Head | State::Content(_) | State::Lingering => true,
+            State::File(_) | State::Handler | State::HandedOver(_) => self.watched,
+            State::Ending | State::Closing | State::Closed => false,
+        };
+        is_due && !self.input_ended && self.has_input_room()
+    }
+
+    fn has_input_room(&self) -> bool {
+        match &self.state {
+            // Who does not take its answers has no more requests received.
+            State::Head if !self.stalled && self.output.has_room() => true,
+            State::Content(content) => content.wants_input(),
+            State::Ending | State::Lingering | State::Closing | State::Closed => true,
+            _ => self.input.len() < INPUT_MOST,
+        }
+    }
+
+    fn wants_buffer(&self) -> bool {
+        matches!(&self.state, State::Content(content) if content.wants_buffer())
+    }
+
+    fn receive(&mut self, poll_first: bool, w: &mut World) {
         let buffer = match &mut self.state {
             State::Content(content) => content.take_buffer(&mut w.buffers),
             _ => None,
         };
+        let repeat = self.requests > 0 && buffer.is_none();
+        self.watched |= repeat;
+        self.receiving = if repeat { Receiving::Repeatedly } else { Receiving::Once };
         let op = match buffer {
             Some(buf) => Op::Fill { fd: self.fd, buf, poll_first: false },
             // After an answer the socket is surely empty.
-            None => Op::Recv { fd: self.fd, poll_first: self.requests > 0 },
+            None => Op::Recv { fd: self.fd, poll_first, repeat },
         };
         w.submit(self.token, op);
     }
@@ -123,6 +168,7 @@ impl Client {
     fn on_bytes(&mut self, bytes: &[u8], w: &mut World) {
         match self.state {
             State::Lingering | State::Closing | State::Closed | State::Ending => {}
+            _ if self.stalled => self.input.extend_from_slice(bytes),
             _ if self.input.is_empty() => {
                 let used = self.consume(bytes, w);
                 if used < bytes.len() && !self.linger {
@@ -182,10 +228,9 @@ impl Client {
     /// More of the content is here, and may be all.
     pub(super) fn on_content_progress(&mut self, w: &mut World) {
         self.spool_on(w);
-        if let State::Content(content) = &self.state {
+        if let State::Content(content) = &mut self.state {
             // Who has to wait for our disk is not late.
-            let patience = w.now.after(w.limits.client_body_timeout);
-            self.receive_deadline = content.wants_input().then_some(patience);
+            self.receive_deadline = content.late_at(&w.limits, w.now);
         }
         if let State::Content(content) = &self.state
             && content.is_whole()
@@ -198,7 +243,8 @@ impl Client {
 
     fn on_input_end(&mut self, w: &mut World) {
         self.input_ended = true;
-        match self.state {
+        match &self.state {
+            State::Content(content) if content.has_arrived() => {}
             State::Lingering | State::Content(_) => self.abort(w),
             // Half a head is no request; whole ones that wait are served.
             State::Head if self.output.is_flushed() => self.abort(w),
@@ -223,3 +269,7 @@ impl Client {
         self.settle(w);
     }
 }
+
+/// Bytes behind a request that is being answered; with more, the rest waits in the kernel. What it
+/// has received by then comes on top: at most 32 pieces, the most of a repeated receive at once.
+const INPUT_MOST: usize = 16 << 10;

@@ -5,13 +5,16 @@
 use super::client::{Client, State};
 use super::content::Content;
 use super::relay::{End, Failure, Relay};
+use super::request_id::RequestId;
 use super::response::{self, COPY_MOST, Own};
 use super::text::Text;
 use super::world::{Meta, Notice, Whole, World, ascii};
 use crate::access_log::Record;
 use crate::files::{Ask, FileContent, FileReply, Step};
 use crate::handler::Response;
-use crate::http::{self, Forwarded, Framing, HeadLimits, HeadSearch, Reject, RequestHead, SLOTS};
+use crate::http::{
+    self, Forwarded, Framing, HeadLimits, HeadSearch, Origin, Reject, RequestHead, SLOTS,
+};
 use crate::io::Token;
 use crate::route::Action;
 use bytes::Bytes;
@@ -59,25 +62,36 @@ impl Client {
         self.requests += 1;
         w.counters.requests.count();
         self.has_said_close = !head.keep_alive;
+        let origin = self.origin(head, w);
         let is_last = self.requests >= w.limits.keepalive_requests || w.draining;
         self.meta = Meta {
             version: head.version,
             keep_alive: head.keep_alive && !is_last,
             to_head: head.method == "HEAD",
             idempotent: http::is_idempotent(head.method),
-            id: w.next_request_id(),
+            id: origin.request_id.map_or_else(|| w.next_request_id(), RequestId::given),
         };
         if w.log.is_some() {
-            self.record = Some(Record::new(head, self.peer, w.now, w.buffers.small()));
+            self.record = Some(Record::new(head, origin.client, w.now, w.buffers.small()));
         }
-        if let Err(reject) = self.route(head, bytes.len() > head.len, w) {
+        if let Err(reject) = self.route(head, &origin, bytes.len() > head.len, w) {
             self.refuse(reject, w);
+        }
+    }
+
+    /// Who the request is from, as far as we believe it.
+    fn origin<'b>(&self, head: &RequestHead<'_, 'b>, w: &World) -> Origin<'b> {
+        if w.policy.trusts(self.peer.ip()) {
+            Origin::told_by(self.peer, head, |address| w.policy.trusts(address))
+        } else {
+            Origin::of_peer(self.peer)
         }
     }
 
     fn route(
         &mut self,
         head: &RequestHead<'_, '_>,
+        origin: &Origin<'_>,
         has_more: bool,
         w: &mut World,
     ) -> Result<(), Reject> {
@@ -117,7 +131,11 @@ impl Client {
                 let content = Bytes::new();
                 self.answer_own(&Own { status: redirect.code(), fields: &fields, content }, w);
             }
-            Some((action, _)) => self.begin_content(head, &target, has_more, action, w)?,
+            Some((action, _)) => {
+                self.check_length(head, w)?;
+                let canonical = self.canonical_head(head, &target, origin, w);
+                self.begin_content(head, canonical, has_more, action, w);
+            }
         }
         Ok(())
     }
@@ -130,19 +148,23 @@ impl Client {
         }
     }
 
+    fn check_length(&self, head: &RequestHead<'_, '_>, w: &World) -> Result<(), Reject> {
+        match head.framing {
+            Framing::Length(length) if length > w.limits.content_max => {
+                Err(Reject::ContentTooLarge)
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn begin_content(
         &mut self,
         head: &RequestHead<'_, '_>,
-        target: &str,
+        canonical: Vec<u8>,
         has_more: bool,
         action: Action,
         w: &mut World,
-    ) -> Result<(), Reject> {
-        let max = w.limits.content_max;
-        if matches!(head.framing, Framing::Length(length) if length > max) {
-            return Err(Reject::ContentTooLarge);
-        }
-        let canonical = self.canonical_head(head, target, w);
+    ) {
         let meta = self.meta;
         let content = match head.framing {
             Framing::Length(0) => {
@@ -152,32 +174,38 @@ impl Client {
                 let (content, file) = (Vec::new(), None);
                 let whole = Whole { head: canonical, content, file, content_length, meta };
                 self.hand_off(whole, action, w);
-                return Ok(());
+                return;
             }
             Framing::Length(length) => Content::with_length(canonical, length, meta, action),
-            _ => Content::chunked(canonical, max, meta, action),
+            _ => Content::chunked(canonical, w.limits.content_max, meta, action),
         };
-        let content = content.with_memory(w.limits.content_memory);
+        let mut content = content.begin(w.now, w.limits.content_memory);
         if head.expects_continue && !has_more {
             let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
             self.output.head(&mut w.buffers).extend_from_slice(interim);
         }
-        self.receive_deadline = Some(w.now.after(w.limits.client_body_timeout));
+        self.receive_deadline = content.late_at(&w.limits, w.now);
         self.state = State::Content(Box::new(content));
         self.spool_on(w);
-        Ok(())
     }
 
-    fn canonical_head(&self, head: &RequestHead<'_, '_>, target: &str, w: &mut World) -> Vec<u8> {
+    fn canonical_head(
+        &self,
+        head: &RequestHead<'_, '_>,
+        target: &str,
+        origin: &Origin<'_>,
+        w: &mut World,
+    ) -> Vec<u8> {
         let (mut ip, mut local) = (Text::default(), Text::default());
-        ip.push_ip(self.peer.ip());
+        ip.push_ip(origin.client.ip());
         local.push_address(self.local);
         let facts = Forwarded {
             peer_ip: ip.as_str(),
-            peer_port: self.peer.port(),
+            peer_port: origin.client.port(),
             local: local.as_str(),
-            scheme: "http",
-            request_id: ascii(&self.meta.id),
+            scheme: origin.scheme,
+            host: origin.host,
+            request_id: self.meta.id.as_str(),
         };
         let mut canonical = w.buffers.small();
         let dropped = http::write_request(&mut canonical, head, target, &facts);
@@ -324,7 +352,7 @@ impl Client {
             Failure::Deadline => "The application did not answer in time.",
         };
         let id = self.meta.id;
-        let fields = [("X-Request-Id", ascii(&id)), ("Retry-After", "1")];
+        let fields = [("X-Request-Id", id.as_str()), ("Retry-After", "1")];
         let extra = if failure.status() == 503 { &fields[..] } else { &fields[..1] };
         self.meta.keep_alive &= !w.draining;
         let status = failure.status();

@@ -1,12 +1,13 @@
 //! A worker's connection, as its warden sees it: the reactor that accepted it.
 //!
-//! Owns the greeting and the watch for the worker's end. Requests on the slot are other objects'
+//! Owns the greeting and the watch for the worker's end: that of its connection, and that of its
+//! process, whose children can keep the connection open. Requests on the slot are other objects'
 //! business, perhaps other reactors'. Must not read from the socket after the greeting.
 
 use super::Machine;
 use super::world::{Notice, World};
 use crate::http::{self, HeadLimits, SLOTS};
-use crate::io::{Body, Direction, Errno, Fd, Interest, Op, Outgoing, Time, Token};
+use crate::io::{Body, Death, Direction, Errno, Fd, Op, Outgoing, PeerEnd, Time, Token};
 use crate::pool::SlotId;
 use crate::route::SharedPool;
 use std::mem::MaybeUninit;
@@ -93,7 +94,17 @@ impl Slot {
         if let State::Open(slot) = self.state
             && self.pool.core().hang_up(slot)
         {
-            self.state = State::Closing;
+            self.shut_down(w);
+        }
+        self.settle(w);
+    }
+
+    /// The worker's process has ended, or the kernel does not tell. That ends the slot even if
+    /// somebody else keeps it open: whatever is in flight on it, the watch for a hang-up too.
+    pub(crate) fn on_process_end(&mut self, result: Result<Death, Errno>, w: &mut World) {
+        self.in_flight -= 1;
+        if result.is_ok() && matches!(self.state, State::Open(_)) {
+            w.submit(self.token, Op::Shutdown { fd: self.fd, direction: Direction::Both });
         }
         self.settle(w);
     }
@@ -144,7 +155,8 @@ impl Slot {
     fn open(&mut self, w: &mut World) {
         self.deadline = None;
         w.buffers.give(std::mem::take(&mut self.input));
-        self.submit(Op::Poll { fd: self.fd, interest: Interest::Hangup }, w);
+        self.submit(Op::Poll { fd: self.fd }, w);
+        self.submit(Op::PeerEnd(PeerEnd::new(self.fd)), w);
         let (slot, assignment) =
             self.pool.core().join(self.fd, w.reactor, self.token, self.process, w.now);
         self.state = State::Open(slot);
@@ -166,6 +178,7 @@ impl Slot {
     fn shut_down(&mut self, w: &mut World) {
         if !matches!(self.state, State::Closing | State::Closed) {
             w.submit(self.token, Op::Shutdown { fd: self.fd, direction: Direction::Both });
+            w.submit(self.token, Op::Cancel { target: self.token });
             self.state = State::Closing;
         }
     }

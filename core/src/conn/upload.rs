@@ -63,7 +63,7 @@ impl Client {
         self.meta.keep_alive = false;
         self.linger = true;
         let id = self.meta.id;
-        let fields = [("X-Request-Id", super::world::ascii(&id)), ("Retry-After", "1")];
+        let fields = [("X-Request-Id", id.as_str()), ("Retry-After", "1")];
         let (meta, why) = (self.meta, "There is no room for the content.");
         let length = response::write_error(&mut self.output, 503, why, &fields, &meta, w);
         w.buffers.give(std::mem::take(&mut self.input));

@@ -8,7 +8,9 @@ use super::buffers::Buffers;
 use super::relay::Relay;
 use super::response::COPY_MOST;
 use super::world::{Meta, World, ascii};
-use crate::http::{self, ChunkedDecoder, Framing, HeadLimits, HeadSearch, SLOTS, Version};
+use crate::http::{
+    self, BadResponse, ChunkedDecoder, Framing, HeadLimits, HeadSearch, Reject, SLOTS, Version,
+};
 use crate::io::{Body, Outgoing, Passed};
 use crate::pool::{Goodbye, begins_like_goodbye};
 use std::mem::MaybeUninit;
@@ -17,6 +19,7 @@ use std::ops::Range;
 /// See the module's documentation.
 pub(crate) struct Upstream {
     meta: Meta,
+    /// What is left of `response_head_bytes`: interim responses use it up as well.
     head_bytes: usize,
     /// Of the head, while it is incomplete; else empty, kept for its room.
     buf: Vec<u8>,
@@ -180,10 +183,9 @@ impl Upstream {
             }
             Goodbye::No => {}
         }
-        let limits = HeadLimits { bytes: self.head_bytes, fields: SLOTS, target_bytes: usize::MAX };
         loop {
             let mut head_out = w.buffers.small();
-            match self.parse(&buf, &limits, &mut head_out, relay, w) {
+            match self.parse(&buf, &mut head_out, relay, w) {
                 Err(why) => {
                     self.keep(buf);
                     w.buffers.give(head_out);
@@ -198,6 +200,7 @@ impl Upstream {
                 Ok(Parsed::Interim(len)) => {
                     w.buffers.give(head_out);
                     buf.drain(..len);
+                    self.head_bytes = self.head_bytes.saturating_sub(len);
                     self.search = HeadSearch::default();
                 }
                 Ok(Parsed::Final(len)) => {
@@ -212,18 +215,23 @@ impl Upstream {
     fn parse(
         &mut self,
         buf: &[u8],
-        limits: &HeadLimits,
         out: &mut Vec<u8>,
         relay: &mut Relay,
         w: &World,
     ) -> Result<Parsed, &'static str> {
-        match self.search.is_complete(buf, limits) {
+        let limits = HeadLimits { bytes: self.head_bytes, fields: SLOTS, target_bytes: usize::MAX };
+        let begun = buf.len().min(VERSION.len());
+        if buf[..begun] != VERSION[..begun] {
+            return Err(BadResponse::StatusLine.reason());
+        }
+        match self.search.is_complete(buf, &limits) {
             Ok(true) => {}
             Ok(false) => return Ok(Parsed::Incomplete),
+            Err(Reject::BareLineFeed) => return Err(BadResponse::LineEnd.reason()),
             Err(_) => return Err("the head is larger than response_head_bytes"),
         }
         let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
-        let parsed = http::parse_response(buf, &mut slots, limits, self.meta.to_head);
+        let parsed = http::parse_response(buf, &mut slots, &limits, self.meta.to_head);
         let Some(head) = parsed.map_err(|bad| bad.reason())? else {
             return Ok(Parsed::Incomplete);
         };
@@ -373,3 +381,6 @@ enum Parsed {
     Interim(usize),
     Final(usize),
 }
+
+/// How every response begins.
+const VERSION: &[u8] = b"HTTP/1.";

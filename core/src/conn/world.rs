@@ -4,6 +4,7 @@
 //! buffers, policy, and what goes out: operations and notices.
 
 use super::buffers::Buffers;
+use super::request_id::{RequestId, RequestIds};
 use super::spool::Spool;
 use crate::access_log::{AccessLog, Record};
 use crate::files::{FileCache, Root};
@@ -87,12 +88,6 @@ pub(crate) struct Whole {
     pub(crate) meta: Meta,
 }
 
-/// Hexadecimal request ids: unique in the process, not to be guessed from one another.
-pub(crate) struct RequestIds(u64);
-
-/// The text of a request id.
-pub(crate) type RequestId = [u8; 16];
-
 /// Bytes of an IMF-fixdate (RFC 9110 §5.6.7).
 const DATE_LEN: usize = 29;
 
@@ -127,7 +122,7 @@ impl World {
             draining: false,
             ops: Vec::with_capacity(512),
             notices: VecDeque::with_capacity(64),
-            ids: RequestIds(parts.seed),
+            ids: RequestIds::new(parts.seed),
             silent_until: Time::default(),
         }
     }
@@ -192,18 +187,6 @@ impl World {
 
     pub(crate) fn next_request_id(&mut self) -> RequestId {
         self.ids.next()
-    }
-}
-
-impl RequestIds {
-    /// splitmix64: a bijection of a counter, so ids repeat only after 2⁶⁴ requests.
-    fn next(&mut self) -> RequestId {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
-        std::array::from_fn(|i| b"0123456789abcdef"[(mixed >> (60 - 4 * i)) as usize & 15])
     }
 }
 

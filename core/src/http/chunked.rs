@@ -9,9 +9,9 @@ use super::syntax::{TOKEN, VALUE, hex_value, is};
 /// Decodes content that arrives in pieces of any size.
 ///
 /// Strict: sizes of 1 to 13 hexadecimal digits; extensions of at most 256 bytes without control
-/// characters; CRLF everywhere; trailer fields of at most 8 KiB in all. What is not content may
-/// be 16 KiB plus eight times the content at most: chunks of one byte are served, but nobody can
-/// make us work through megabytes of extensions.
+/// characters and with whole quoted strings; CRLF everywhere; trailer fields of at most 8 KiB in
+/// all. What is not content may be 16 KiB plus eight times the content at most: chunks of one byte
+/// are served, but nobody can make us work through megabytes of extensions.
 #[derive(Clone, Debug, Default)]
 pub struct ChunkedDecoder {
     state: State,
@@ -116,7 +116,7 @@ impl ChunkedDecoder {
             }
             (State::Size, _) => self.add_digit(byte),
             (State::Extension, b'\r') => Ok(State::SizeLf),
-            (State::Extension, _) => self.add_extension(byte),
+            (State::Extension | State::Quoted | State::QuotedPair, _) => self.add_extension(byte),
             (State::SizeLf, b'\n') => self.begin_chunk(),
             (State::ContentCr, b'\r') => Ok(State::ContentLf),
             (State::ContentLf, b'\n') => {
@@ -143,7 +143,13 @@ impl ChunkedDecoder {
         if !is(byte, VALUE) || self.count > EXTENSION_BYTES {
             return Err(Reject::BadChunk);
         }
-        Ok(State::Extension)
+        Ok(match (self.state, byte) {
+            (State::Quoted, b'"') => State::Extension,
+            (State::Quoted, b'\\') => State::QuotedPair,
+            (State::Quoted | State::QuotedPair, _) => State::Quoted,
+            (_, b'"') => State::Quoted,
+            _ => State::Extension,
+        })
     }
 
     fn begin_chunk(&mut self) -> Result<State, Reject> {
@@ -201,6 +207,9 @@ enum State {
     #[default]
     Size,
     Extension,
+    /// Within a quoted string, in which no line can end (RFC 9110 §5.6.4).
+    Quoted,
+    QuotedPair,
     SizeLf,
     Content,
     ContentCr,
@@ -322,7 +331,14 @@ mod tests {
     fn extensions_are_bounded_and_dropped_rfc_9112_7_1_1() {
         let input = b"1;a=\"b;c\\\"\";d\r\nx\r\n0;e\r\n\r\n";
         assert_eq!(whole(input), Ok((b"x".to_vec(), input.len(), true)));
-        for bad in [&b"1;\0\r\n"[..], b"1;a\x7f", b"1;\"\n\"", b"1;\"\r\"\r\n"] {
+        for bad in [
+            &b"1;\0\r\n"[..],
+            b"1;a\x7f",
+            b"1;\"\n\"",
+            b"1;\"\r\"\r\n",
+            b"1;a=\"\r\n\"\r\n",
+            b"1;\"\\\"\r\n",
+        ] {
             assert_eq!(whole(bad), Err(Reject::BadChunk), "{}", bad.escape_ascii());
         }
         let extended = |len| format!("1;{}\r\nx", "e".repeat(len)).into_bytes();

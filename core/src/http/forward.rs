@@ -15,16 +15,22 @@ pub struct Forwarded<'a> {
     pub peer_port: u16,
     /// The local address and port that the client connected to, as text.
     pub local: &'a str,
-    /// `http` or `https`.
+    /// `http` or `https`: how the client sent the request.
     pub scheme: &'a str,
+    /// The host that the client asked for, if that is not the request's.
+    pub host: Option<&'a str>,
     /// The request's id.
     pub request_id: &'a str,
 }
 
 /// Appends the canonical form of a request's head, without its end: request line, `Host` first,
 /// the client's fields less those that must not pass, `X-Forwarded-For`, `X-Forwarded-Proto`,
-/// `X-Request-Id` and the reserved `Forebay-*` facts. Whoever dispatches it appends
-/// [`finish_request`]. Returns how many fields were left out because of `_` or `.` in their name.
+/// `X-Forwarded-Host`, `Forwarded` (RFC 7239), `X-Real-IP`, `X-Request-Id` and the reserved
+/// `Forebay-*` facts. Whoever dispatches it appends [`finish_request`]. Returns how many fields
+/// were left out because of `_` or `.` in their name.
+///
+/// Each of the added fields names one client, whatever proxies were on the way: applications need
+/// not know how many to skip.
 ///
 /// An HTTP/1.0 request without host gets the local address as its `Host`.
 pub fn write_request(
@@ -41,7 +47,7 @@ pub fn write_request(
     let host = if head.host.is_empty() { facts.local } else { head.host };
     push_field(out, "Host", host.as_bytes());
     let ambiguous = write_passing_fields(out, head);
-    write_facts(out, facts);
+    write_facts(out, facts, facts.host.unwrap_or(host));
     ambiguous
 }
 
@@ -75,9 +81,12 @@ fn write_passing_fields(out: &mut Vec<u8>, head: &RequestHead<'_, '_>) -> usize 
     ambiguous
 }
 
-fn write_facts(out: &mut Vec<u8>, facts: &Forwarded<'_>) {
+fn write_facts(out: &mut Vec<u8>, facts: &Forwarded<'_>, host: &str) {
     push_field(out, "X-Forwarded-For", facts.peer_ip.as_bytes());
     push_field(out, "X-Forwarded-Proto", facts.scheme.as_bytes());
+    push_field(out, "X-Forwarded-Host", host.as_bytes());
+    write_forwarded(out, facts, host);
+    push_field(out, "X-Real-IP", facts.peer_ip.as_bytes());
     push_field(out, "X-Request-Id", facts.request_id.as_bytes());
     out.extend_from_slice(b"Forebay-Peer: ");
     write_address(out, facts.peer_ip, facts.peer_port);
@@ -85,6 +94,24 @@ fn write_facts(out: &mut Vec<u8>, facts: &Forwarded<'_>) {
     push_field(out, "Forebay-Local", facts.local.as_bytes());
     push_field(out, "Forebay-Scheme", facts.scheme.as_bytes());
     push_field(out, "Forebay-Request-Id", facts.request_id.as_bytes());
+}
+
+/// One element of RFC 7239 §4. IPv6 addresses and ports are in quotes (§6).
+fn write_forwarded(out: &mut Vec<u8>, facts: &Forwarded<'_>, host: &str) {
+    let is_v6 = facts.peer_ip.contains(':');
+    let (before, behind): (&[u8], &[u8]) = if is_v6 { (b"\"[", b"]\"") } else { (b"", b"") };
+    let parts: [&[u8]; 9] = [
+        b"Forwarded: for=",
+        before,
+        facts.peer_ip.as_bytes(),
+        behind,
+        b";host=\"",
+        host.as_bytes(),
+        b"\";proto=",
+        facts.scheme.as_bytes(),
+        b"\r\n",
+    ];
+    parts.into_iter().for_each(|part| out.extend_from_slice(part));
 }
 
 /// `IP:PORT`, IPv6 in brackets.
@@ -102,7 +129,7 @@ fn write_address(out: &mut Vec<u8>, ip: &str, port: u16) {
 }
 
 /// About what the added fields take, those of [`finish_request`] included.
-const ADDED_BYTES: usize = 384;
+const ADDED_BYTES: usize = 512;
 
 #[cfg(test)]
 mod tests {
@@ -116,11 +143,13 @@ mod tests {
         peer_port: 4711,
         local: "127.0.0.1:8080",
         scheme: "http",
+        host: None,
         request_id: "r1",
     };
     const ADDED: &str = "X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\n\
-        X-Request-Id: r1\r\nForebay-Peer: 192.0.2.1:4711\r\nForebay-Local: 127.0.0.1:8080\r\n\
-        Forebay-Scheme: http\r\nForebay-Request-Id: r1\r\n";
+        X-Forwarded-Host: x\r\nForwarded: for=192.0.2.1;host=\"x\";proto=http\r\n\
+        X-Real-IP: 192.0.2.1\r\nX-Request-Id: r1\r\nForebay-Peer: 192.0.2.1:4711\r\n\
+        Forebay-Local: 127.0.0.1:8080\r\nForebay-Scheme: http\r\nForebay-Request-Id: r1\r\n";
 
     fn forwarded(head: &str, facts: &Forwarded<'_>) -> (String, usize) {
         let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
@@ -175,6 +204,16 @@ mod tests {
         let (out, _) = forwarded("GET / HTTP/1.1\r\nHost: x\r\n\r\n", &facts);
         assert!(out.contains("X-Forwarded-For: 2001:db8::1\r\n"));
         assert!(out.contains("Forebay-Peer: [2001:db8::1]:4711\r\n"));
+        assert!(out.contains("Forwarded: for=\"[2001:db8::1]\";host=\"x\";proto=http\r\n"));
+    }
+
+    #[test]
+    fn the_host_that_the_client_asked_for_may_be_another() {
+        let facts = Forwarded { host: Some("www.example.com:81"), scheme: "https", ..FACTS };
+        let (out, _) = forwarded("GET / HTTP/1.1\r\nHost: x\r\n\r\n", &facts);
+        assert!(out.starts_with("GET / HTTP/1.1\r\nHost: x\r\n"));
+        assert!(out.contains("X-Forwarded-Host: www.example.com:81\r\n"));
+        assert!(out.contains(";host=\"www.example.com:81\";proto=https\r\n"));
     }
 
     #[test]

@@ -90,6 +90,11 @@ pub(super) fn check_host<'b>(
     Ok(authority)
 }
 
+/// Whether this is `host` or `host:port`.
+pub(super) fn is_authority(text: &str) -> bool {
+    Authority::parse(text).is_some()
+}
+
 /// `host` or `host:port`.
 struct Authority<'b> {
     host: &'b str,

@@ -15,6 +15,7 @@ mod budget;
 mod creation;
 mod outgoing;
 mod passing;
+mod peer_end;
 mod shared_file;
 #[cfg(any(test, feature = "bench"))]
 #[cfg_attr(not(test), allow(dead_code, unused_imports))]
@@ -34,8 +35,9 @@ use std::time::Duration;
 pub(crate) use budget::{Budget, Share};
 pub(crate) use creation::Creation;
 pub(crate) use outgoing::{Body, Outgoing};
+pub(crate) use peer_end::{Death, PeerEnd};
 pub(crate) use shared_file::{Graveyard, SharedFile};
-pub(crate) use sys::effective_user;
+pub(crate) use sys::{effective_user, monotonic};
 pub use uring::{SetupError, probe};
 pub(crate) use uring::{Uring, UringOptions};
 
@@ -139,17 +141,6 @@ pub(crate) struct Transit {
     pub(crate) len: u32,
 }
 
-/// Which event [`Op::Poll`] waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Interest {
-    /// The peer hung up or the socket was shut down (`POLLRDHUP`, `POLLHUP`, `POLLERR`). Never
-    /// input, so nothing is stolen from a receive elsewhere.
-    Hangup,
-    /// The connection is gone: reset, or shut down in both directions (`POLLHUP`, `POLLERR`). Not
-    /// when the peer only sends no more.
-    Gone,
-}
-
 /// Which direction [`Op::Shutdown`] ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
@@ -219,9 +210,11 @@ pub(crate) enum Op {
     Accept { listener: Fd },
     /// Accept one connection that already waits, else `EAGAIN`. For draining a listener.
     AcceptNow { listener: Fd },
-    /// Receive once into a transit buffer. `poll_first` skips the first try, for a socket that is
+    /// Receive into a transit buffer. `poll_first` skips the first try, for a socket that is
     /// surely empty. Answers `ENOBUFS` when the pool is empty: try again after a recycle.
-    Recv { fd: Fd, poll_first: bool },
+    /// `repeat`: one [`Done::Recv`] for each piece, until the end of the input, a failure, an
+    /// [`Op::EndRecv`] or whenever the kernel likes (multishot).
+    Recv { fd: Fd, poll_first: bool, repeat: bool },
     /// Receive once into the spare capacity of `buf`, which must not be zero. `poll_first` as for
     /// `Recv`.
     Fill { fd: Fd, buf: Vec<u8>, poll_first: bool },
@@ -236,8 +229,12 @@ pub(crate) enum Op {
     /// sendfile(2) of at most `len` bytes at `offset`; waits for the socket to be writable, not
     /// for more than one window. May end short; 0 bytes means that the file has become shorter.
     SendFile { fd: Fd, file: Rc<SharedFile>, offset: u64, len: u32 },
-    /// Wait for an event on a descriptor, once.
-    Poll { fd: Fd, interest: Interest },
+    /// Wait until the peer hangs up or the socket is shut down (`POLLRDHUP`, `POLLHUP`,
+    /// `POLLERR`). Never for input, so nothing is stolen from a receive elsewhere.
+    Poll { fd: Fd },
+    /// Wait for the end of the process that connected a Unix socket. Answers an error at once
+    /// where the kernel does not tell.
+    PeerEnd(PeerEnd),
     /// Open a file for reading beneath the directory `root` (openat2 with `RESOLVE_BENEATH`,
     /// `RESOLVE_NO_MAGICLINKS`; never blocks on a FIFO) and fstat it. An empty path is an error.
     OpenFile { root: Rc<SharedFile>, path: Rc<CStr> },
@@ -260,6 +257,8 @@ pub(crate) enum Op {
     /// Cancel every operation in flight that was submitted with `target`. No answer; the
     /// operations themselves complete, usually with `ECANCELED`.
     Cancel { target: Token },
+    /// Cancel only every [`Op::Recv`] in flight that was submitted with `target`. No answer.
+    EndRecv { target: Token },
 }
 
 /// The end of an operation; carries back everything that the operation owned.
@@ -270,9 +269,10 @@ pub(crate) enum Done {
         result: Result<Fd, Errno>,
         armed: bool,
     },
-    /// `Ok(None)` is end of file.
+    /// `Ok(None)` is end of file. `armed`: more follows from the same [`Op::Recv`].
     Recv {
         result: Result<Option<Transit>, Errno>,
+        armed: bool,
     },
     /// Bytes received are appended to `buf`; 0 is end of file.
     Fill {
@@ -295,10 +295,10 @@ pub(crate) enum Done {
         file: Rc<SharedFile>,
         result: Result<usize, Errno>,
     },
-    /// False: the peer has said that it sends no more, which ends every poll, and that was not
-    /// the event waited for. Another poll would say the same.
-    Poll {
-        result: Result<bool, Errno>,
+    /// Also when it failed or was cancelled.
+    Poll,
+    PeerEnd {
+        result: Result<Death, Errno>,
     },
     OpenFile {
         result: Result<(Fd, Stat), Errno>,
@@ -377,8 +377,15 @@ pub(crate) trait Backend {
     /// The addresses of a TCP connection just accepted: the peer's, and ours.
     fn addresses(&self, fd: Fd) -> Result<(SocketAddr, SocketAddr), Errno>;
 
+    /// From now on a TCP listener leaves connection requests unanswered; connections that have
+    /// begun are established and can be accepted.
+    fn begin_no_connection(&self, listener: Fd);
+
     /// Who is at the other end of a Unix socket.
     fn peer(&self, fd: Fd) -> Peer;
+
+    /// Bytes sent on a TCP connection that the peer has not acknowledged.
+    fn unsent(&self, fd: Fd) -> u64;
 
     /// The bytes of a received piece.
     fn transit(&self, piece: &Transit) -> &[u8];
@@ -392,7 +399,7 @@ pub(crate) trait Backend {
     /// Seconds since 1970, for `Date` and log lines.
     fn unix_seconds(&mut self) -> u64;
 
-    /// Operations submitted whose completion has not been returned yet. A multishot accept counts
+    /// Operations submitted whose completion has not been returned yet. A multishot one counts
     /// until its last completion.
     fn in_flight(&self) -> usize;
 

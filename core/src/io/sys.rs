@@ -6,6 +6,7 @@
 
 use super::{Direction, Errno, Fd, FileKind, Peer, Stat, Time};
 use io_uring::types::OpenHow;
+use socket2::{SockFilter, SockRef};
 use std::ffi::CStr;
 use std::mem;
 use std::net::SocketAddr;
@@ -76,12 +77,32 @@ pub(super) fn accept(listener: Fd) -> Result<Fd, Errno> {
 pub(super) fn addresses(fd: Fd) -> Result<(SocketAddr, SocketAddr), Errno> {
     // SAFETY: the caller holds the descriptor open for the whole call.
     let socket = unsafe { BorrowedFd::borrow_raw(fd) };
-    let socket = socket2::SockRef::from(&socket);
+    let socket = SockRef::from(&socket);
     let known = |address: std::io::Result<socket2::SockAddr>| {
         let address = address.map_err(|e| Errno(e.raw_os_error().unwrap_or(libc::EINVAL)))?;
         address.as_socket().ok_or(Errno(libc::EAFNOSUPPORT))
     };
     Ok((known(socket.peer_addr())?, known(socket.local_addr())?))
+}
+
+/// A socket filter (BPF) that drops what begins a connection. The client sends it again a second
+/// later, which finds no listener any more, or another one.
+pub(super) fn drop_connection_requests(listener: Fd) {
+    const FLAGS: u32 = 13;
+    const SYN: u32 = 0x02;
+    let ret = |bytes| SockFilter::new((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, bytes);
+    let filter = [
+        // A filter of a TCP socket sees segments from their TCP header on (RFC 9293 section 3.1).
+        SockFilter::new((libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16, 0, 0, FLAGS),
+        SockFilter::new((libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K) as u16, 0, 1, SYN),
+        ret(0),
+        ret(u32::MAX),
+    ];
+    // SAFETY: the caller holds the descriptor open for the whole call.
+    let socket = unsafe { BorrowedFd::borrow_raw(listener) };
+    if let Err(error) = SockRef::from(&socket).attach_filter(&filter) {
+        tracing::debug!(%error, "a connection that begins while we stop may be reset");
+    }
 }
 
 /// The user that this process acts as.
@@ -107,6 +128,14 @@ pub(super) fn has_input(socket: Fd) -> bool {
     // SAFETY: the kernel writes one int to `unread`, which outlives the call.
     let result = unsafe { libc::ioctl(socket, libc::FIONREAD, &raw mut unread) };
     result == 0 && unread > 0
+}
+
+/// Bytes sent that the peer has not acknowledged (`SIOCOUTQ`, tcp(7)); 0 if the kernel does not say.
+pub(super) fn unsent(socket: Fd) -> u64 {
+    let mut unsent: libc::c_int = 0;
+    // SAFETY: the kernel writes one int to `unsent`, which outlives the call.
+    let result = unsafe { libc::ioctl(socket, libc::TIOCOUTQ, &raw mut unsent) };
+    if result == 0 { unsent.max(0) as u64 } else { 0 }
 }
 
 /// Whether the files of a directory are in memory, as far as statfs(2) says.
@@ -156,7 +185,7 @@ pub(super) fn signal(eventfd: Fd) {
 }
 
 /// The monotonic clock.
-pub(super) fn monotonic() -> Time {
+pub(crate) fn monotonic() -> Time {
     let now = clock(libc::CLOCK_MONOTONIC);
     Time(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
 }

@@ -94,6 +94,14 @@ pub(crate) struct PoolCounts {
     pub(crate) stood: u64,
 }
 
+/// Requests that left a pool without a slot, by reason, since it is there.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Refusals {
+    pub(crate) queue_full: u64,
+    pub(crate) queue_timeout: u64,
+    pub(crate) queue_delay: u64,
+}
+
 /// The slots and the queue of one pool.
 #[derive(Debug)]
 pub(crate) struct PoolCore {
@@ -107,6 +115,7 @@ pub(crate) struct PoolCore {
     /// Empty while a slot is idle.
     queue: Queue,
     delay: Delay,
+    refusals: Refusals,
     /// Nobody sends it requests any more.
     is_retired: bool,
 }
@@ -121,6 +130,7 @@ impl PoolCore {
             queue: Queue::with_capacity(limits.queue.min(RESERVED)),
             delay: Delay::new(limits.queue_target),
             limits,
+            refusals: Refusals::default(),
             is_retired: false,
         }
     }
@@ -165,10 +175,11 @@ impl PoolCore {
 
     /// A whole request wants a slot: the idle slot used last, or the end of the queue.
     pub(crate) fn request(&mut self, reactor: ReactorId, token: Token, now: Time) -> Admission {
-        if let Some(assigned) = self.take_idle() {
+        if let Some(assigned) = self.take_idle(self.used_last()) {
             return assigned;
         }
         if self.queue.len() >= self.limits.queue {
+            self.refusals.queue_full += 1;
             return Admission::Full;
         }
         let give_up_at = now.after(self.patience());
@@ -176,11 +187,14 @@ impl PoolCore {
         Admission::Queued(id, give_up_at.min(self.delay.ask_at(now, now)))
     }
 
-    /// A request that was not started returns: an idle slot, or the head of the queue, with its
-    /// old time to give up, which alone ends its waiting. Never refused, so the queue can exceed
-    /// its bound by the number of slots.
-    pub(crate) fn request_again(&mut self, ticket: Ticket) -> Admission {
-        if let Some(assigned) = self.take_idle() {
+    /// A request returns that has ended with a slot of `process`, which may be about to close the
+    /// others: an idle slot, rather another process's, or the head of the queue, with its old time
+    /// to give up, which alone ends its waiting. Never refused, so the queue can exceed its bound
+    /// by the number of slots.
+    pub(crate) fn request_again(&mut self, ticket: Ticket, process: u32) -> Admission {
+        let is_other = |slot: &SlotId| self.slots[slot.index as usize].process != process;
+        let best = self.idle.iter().rposition(is_other).or(self.used_last());
+        if let Some(assigned) = self.take_idle(best) {
             return assigned;
         }
         Admission::Queued(self.queue.push_front(ticket), ticket.give_up_at)
@@ -202,6 +216,10 @@ impl PoolCore {
                 }
             }
         };
+        match refusal {
+            StillWaiting::TimedOut => self.refusals.queue_timeout += 1,
+            _ => self.refusals.queue_delay += 1,
+        }
         let _ = self.cancel(id);
         refusal
     }
@@ -279,8 +297,21 @@ impl PoolCore {
         }
     }
 
-    fn take_idle(&mut self) -> Option<Admission> {
-        let slot = self.idle.pop()?;
+    pub(crate) fn refusals(&self) -> Refusals {
+        self.refusals
+    }
+
+    /// Since when the request waits that came first; see [`Queue::oldest_since`].
+    pub(crate) fn oldest_since(&self) -> Option<Time> {
+        self.queue.oldest_since()
+    }
+
+    fn used_last(&self) -> Option<usize> {
+        self.idle.len().checked_sub(1)
+    }
+
+    fn take_idle(&mut self, place: Option<usize>) -> Option<Admission> {
+        let slot = self.idle.remove(place?);
         debug_assert!(self.queue.is_empty(), "a request waited while a slot was idle");
         let entry = &mut self.slots[slot.index as usize];
         entry.state = State::Busy;

@@ -7,7 +7,7 @@
 //! act before the call, and the kernel says whether it did: a Unix socket that is closed with
 //! unread bytes gives its peer `ECONNRESET`, one without gives it end of file (unix(7)).
 
-use crate::io::Errno;
+use crate::io::{Death, Errno};
 
 /// What the owner of an exchange knows when its slot ends, or its deadline passes.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -19,17 +19,14 @@ pub(crate) struct Evidence {
     /// The worker said that it leaves.
     pub(crate) goodbye: bool,
     pub(crate) ended_by: EndedBy,
-    /// Whether bytes of ours lay unread at the worker's death (`TIOCOUTQ` > 0), when known.
-    pub(crate) unread_by_worker: Option<bool>,
+    /// How the worker's process ended, once that is known; it need not be.
+    pub(crate) death: Option<Death>,
     /// The request's method is idempotent.
     pub(crate) idempotent: bool,
     /// How often other workers crashed under this request.
     pub(crate) crashes_so_far: u32,
     /// The request has had its [`Verdict::RepeatOnce`].
     pub(crate) already_repeated: bool,
-    /// The worker died by SIGSEGV, SIGBUS, SIGABRT, for want of memory or for our deadline, when
-    /// known.
-    pub(crate) killed_by_signal: Option<bool>,
 }
 
 /// How the exchange on a slot ended.
@@ -42,6 +39,13 @@ pub(crate) enum EndedBy {
     Other(Errno),
     /// The request's deadline passed.
     Deadline,
+}
+
+impl Verdict {
+    /// The worker's death can say more.
+    pub(crate) fn depends_on_death(self) -> bool {
+        matches!(self, Verdict::RepeatOnce | Verdict::BadGateway)
+    }
 }
 
 impl EndedBy {
@@ -63,7 +67,8 @@ pub(crate) enum Verdict {
     GiveUp,
     /// It may have started, but is idempotent and unanswered: to another worker, this once.
     RepeatOnce,
-    /// It may have started: 502.
+    /// It may have started, and is not idempotent, has been repeated or may have killed its worker:
+    /// 502.
     BadGateway,
     /// Its response has begun, and the client must be able to tell that it is not whole: abort
     /// the connection, or 502 if nothing of it has been sent to the client.
@@ -82,6 +87,7 @@ pub(crate) enum Verdict {
 /// | not every byte of the request was sent | not started |
 /// | reset, or unread bytes at the worker's death | not started |
 /// | everything else, end of file in particular | may have started |
+/// | that, and a signal that a request may be to blame for | may have started, and is never repeated |
 pub(crate) fn judge(evidence: &Evidence) -> Verdict {
     if evidence.response_begun {
         return Verdict::Abort;
@@ -93,10 +99,11 @@ pub(crate) fn judge(evidence: &Evidence) -> Verdict {
         return Verdict::NotStarted;
     }
     if surely_unread(evidence) {
-        let crashes = evidence.crashes_so_far + 1;
+        let crashes = evidence.crashes_so_far.saturating_add(1);
         return if crashes < CRASHES_MOST { Verdict::NotStarted } else { Verdict::GiveUp };
     }
-    let perhaps_deadly = evidence.killed_by_signal == Some(true);
+    let killed_by = evidence.death.and_then(|death| death.signal);
+    let perhaps_deadly = killed_by.is_some_and(is_blamed_on_requests);
     if evidence.idempotent && !evidence.already_repeated && !perhaps_deadly {
         return Verdict::RepeatOnce;
     }
@@ -107,7 +114,16 @@ pub(crate) fn judge(evidence: &Evidence) -> Verdict {
 fn surely_unread(evidence: &Evidence) -> bool {
     !evidence.request_sent_whole
         || evidence.ended_by == EndedBy::Reset
-        || evidence.unread_by_worker == Some(true)
+        || evidence.death.is_some_and(|death| death.left_unread)
+}
+
+/// What ends a process that has done something wrong (signal(7), action "Core"), and SIGKILL: want
+/// of memory and a request that has taken too long look like anybody else's.
+fn is_blamed_on_requests(signal: i32) -> bool {
+    use libc::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGSYS, SIGTRAP};
+    use libc::{SIGXCPU, SIGXFSZ};
+    let faults = [SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP, SIGXCPU, SIGXFSZ];
+    signal == SIGKILL || faults.contains(&signal)
 }
 
 /// Workers that may crash under one request before it is given up.
@@ -146,12 +162,15 @@ mod tests {
         response_begun: false,
         goodbye: false,
         ended_by: EndedBy::EndOfFile,
-        unread_by_worker: None,
+        death: None,
         idempotent: false,
         crashes_so_far: 0,
         already_repeated: false,
-        killed_by_signal: None,
     };
+
+    fn death(signal: impl Into<Option<i32>>, left_unread: bool) -> Option<Death> {
+        Some(Death { signal: signal.into(), left_unread })
+    }
 
     const EPIPE: EndedBy = EndedBy::Other(Errno(libc::EPIPE));
 
@@ -180,7 +199,7 @@ mod tests {
                     ended_by,
                     request_sent_whole: bits & 1 != 0,
                     goodbye: bits & 2 != 0,
-                    unread_by_worker: Some(bits & 4 != 0),
+                    death: death(None, bits & 4 != 0),
                     idempotent: bits & 8 != 0,
                     ..GONE
                 };
@@ -197,7 +216,7 @@ mod tests {
     #[test]
     fn so_do_bytes_that_lay_unread_at_the_workers_death() {
         for ended_by in [EndedBy::EndOfFile, EPIPE] {
-            let seen = Evidence { unread_by_worker: Some(true), ended_by, ..GONE };
+            let seen = Evidence { death: death(libc::SIGKILL, true), ended_by, ..GONE };
             assert_eq!(judge(&seen), Verdict::NotStarted);
         }
     }
@@ -205,8 +224,8 @@ mod tests {
     #[test]
     fn everything_else_may_have_started() {
         for ended_by in [EndedBy::EndOfFile, EPIPE] {
-            for unread_by_worker in [None, Some(false)] {
-                let seen = Evidence { ended_by, unread_by_worker, ..GONE };
+            for death in [None, death(None, false)] {
+                let seen = Evidence { ended_by, death, ..GONE };
                 assert_eq!(judge(&seen), Verdict::BadGateway);
                 let seen = Evidence { idempotent: true, ..seen };
                 assert_eq!(judge(&seen), Verdict::RepeatOnce);
@@ -218,13 +237,17 @@ mod tests {
 
     #[test]
     fn a_request_that_may_have_killed_its_worker_is_not_repeated() {
-        let seen = Evidence { idempotent: true, killed_by_signal: Some(true), ..GONE };
-        assert_eq!(judge(&seen), Verdict::BadGateway);
-        let seen = Evidence { killed_by_signal: Some(false), ..seen };
-        assert_eq!(judge(&seen), Verdict::RepeatOnce);
-        // If it was not started, it has killed nobody.
-        let seen = Evidence { ended_by: EndedBy::Reset, killed_by_signal: Some(true), ..seen };
-        assert_eq!(judge(&seen), Verdict::NotStarted);
+        for signal in [libc::SIGSEGV, libc::SIGBUS, libc::SIGABRT, libc::SIGKILL] {
+            let seen = Evidence { idempotent: true, death: death(signal, false), ..GONE };
+            assert_eq!(judge(&seen), Verdict::BadGateway);
+            // If it was not started, it has killed nobody.
+            let seen = Evidence { ended_by: EndedBy::Reset, ..seen };
+            assert_eq!(judge(&seen), Verdict::NotStarted);
+        }
+        for signal in [None, Some(libc::SIGTERM), Some(libc::SIGINT), Some(libc::SIGHUP)] {
+            let seen = Evidence { idempotent: true, death: death(signal, false), ..GONE };
+            assert_eq!(judge(&seen), Verdict::RepeatOnce);
+        }
     }
 
     #[test]
@@ -251,7 +274,7 @@ mod tests {
                 ended_by: EndedBy::Deadline,
                 request_sent_whole: bits & 1 != 0,
                 goodbye: bits & 2 != 0,
-                unread_by_worker: Some(bits & 4 != 0),
+                death: death(None, bits & 4 != 0),
                 idempotent: bits & 8 != 0,
                 ..GONE
             };

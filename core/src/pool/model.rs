@@ -133,9 +133,10 @@ impl World {
         let number = self.slots.len();
         let (fd, warden) = (number as Fd + 100, self.random.below(4) as ReactorId);
         let warden_token = Token::new(7, number as u32, 0);
-        let (id, assignment) = self.pool.join(fd, warden, warden_token, number as u32, self.now);
+        let process = process(number);
+        let (id, assignment) = self.pool.join(fd, warden, warden_token, process, self.now);
         assert!(self.slots.iter().all(|slot| slot.id != id), "{id:?} names two slots");
-        assert_eq!(self.pool.process(id), Some(number as u32));
+        assert_eq!(self.pool.process(id), Some(process));
         let state = SlotState::Idle;
         let used_at = self.tick();
         self.slots.push(Slot { id, fd, warden, warden_token, used_at, state, hung_up: false });
@@ -152,7 +153,7 @@ impl World {
         let request =
             Request { reactor, token, place, came_at, state, ticket: None, last_id: None };
         self.requests.push(request);
-        let (idle, waiting) = (self.idle_used_last(), self.waiting());
+        let (idle, waiting) = (self.idle_used_last(|_| true), self.waiting());
         match self.pool.request(reactor, token, self.now) {
             Admission::Assigned { slot, fd } => self.check_assigned(number, idle, slot, fd),
             Admission::Queued(id, ask_at) => {
@@ -211,10 +212,12 @@ impl World {
     }
 
     fn request_again(&mut self, number: usize, ticket: Ticket) {
-        let idle = self.idle_used_last();
+        let left = process(self.random.below(self.slots.len()));
+        let other = self.idle_used_last(|slot| process(slot) != left);
+        let idle = other.or_else(|| self.idle_used_last(|_| true));
         self.requests[number].place = self.head;
         self.head -= 1;
-        match self.pool.request_again(ticket) {
+        match self.pool.request_again(ticket, left) {
             Admission::Assigned { slot, fd } => self.check_assigned(number, idle, slot, fd),
             Admission::Queued(id, give_up_at) => {
                 assert_eq!(give_up_at, ticket.give_up_at, "a request that returns gets no time");
@@ -351,8 +354,8 @@ impl World {
         self.requests.iter().filter(|r| r.state == RequestState::Waiting).count()
     }
 
-    fn idle_used_last(&self) -> Option<usize> {
-        let idle = |&n: &usize| self.slots[n].state == SlotState::Idle;
+    fn idle_used_last(&self, suits: impl Fn(usize) -> bool) -> Option<usize> {
+        let idle = |&n: &usize| self.slots[n].state == SlotState::Idle && suits(n);
         (0..self.slots.len()).filter(idle).max_by_key(|&n| self.slots[n].used_at)
     }
 
@@ -371,4 +374,9 @@ impl Slot {
     fn usable(&self) -> bool {
         !self.hung_up && matches!(self.state, SlotState::Idle | SlotState::Busy(_))
     }
+}
+
+/// Three slots each.
+fn process(slot: usize) -> u32 {
+    slot as u32 / 3
 }

@@ -88,6 +88,19 @@ impl Queue {
         self.entries[self.ends?.first].since
     }
 
+    /// Since when the one waits that came first; `None` if all that wait have returned. Those
+    /// stand before it: as many as there were slots at most.
+    pub(super) fn oldest_since(&self) -> Option<Time> {
+        let mut next = self.ends.map(|ends| ends.first);
+        while let Some(entry) = next.map(|index| &self.entries[index]) {
+            if entry.since.is_some() {
+                return entry.since;
+            }
+            next = entry.next;
+        }
+        None
+    }
+
     /// A ticket that waits, and since when; `None` for one that has returned.
     pub(super) fn find(&self, id: TicketId) -> Option<(Ticket, Option<Time>)> {
         let entry = self.entries.get(id.index).filter(|entry| entry.generation == id.generation)?;
@@ -175,6 +188,17 @@ mod tests {
         queue.push_front(ticket(3));
         queue.push_back(ticket(4), Time(0));
         assert_eq!(drain(&mut queue), [3, 4]);
+    }
+
+    #[test]
+    fn the_oldest_is_the_first_that_has_not_returned() {
+        let mut queue = Queue::with_capacity(0);
+        queue.push_front(ticket(0));
+        assert_eq!(queue.oldest_since(), None);
+        queue.push_back(ticket(1), Time(5));
+        queue.push_back(ticket(2), Time(6));
+        queue.push_front(ticket(3));
+        assert_eq!(queue.oldest_since(), Some(Time(5)));
     }
 
     #[test]

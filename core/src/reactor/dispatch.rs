@@ -39,20 +39,20 @@ impl<B: Backend> Reactor<B> {
         let world = &mut self.world;
         let has_sent = matches!(done, Done::Send { .. } | Done::SendFile { .. });
         match done {
-            Done::Recv { result: Err(Errno(libc::ENOBUFS)) } => {
+            Done::Recv { result: Err(Errno(libc::ENOBUFS)), .. } => {
                 world.counters.starved.count();
                 self.starved.push(token);
             }
-            Done::Recv { result: Ok(Some(piece)) } => {
-                client.on_received(Ok(self.backend.transit(&piece)), world);
+            Done::Recv { result: Ok(Some(piece)), armed } => {
+                client.on_received(Ok(self.backend.transit(&piece)), armed, world);
                 self.backend.recycle(piece);
             }
-            Done::Recv { result: Ok(None) } => client.on_received(Ok(&[]), world),
-            Done::Recv { result: Err(errno) } => client.on_received(Err(errno), world),
+            Done::Recv { result, armed } => {
+                client.on_received(result.map(|_| &[][..]), armed, world)
+            }
             Done::Fill { buf, result } => client.on_filled(buf, result, world),
             Done::Send { out, result } => client.on_sent(out, result, world),
             Done::SendFile { result, .. } => client.on_file_sent(result, world),
-            Done::Poll { result } => client.on_watched(result, world),
             Done::CreateFile { .. } | Done::WriteFile { .. } => client.on_spooled(done, world),
             done => client.on_file_done(done, world),
         }
@@ -75,6 +75,7 @@ impl<B: Backend> Reactor<B> {
             Done::FillWithFile { buf, passed, result } => {
                 exchange.on_filled(buf, passed, result, &mut self.world);
             }
+            Done::PeerEnd { result } => exchange.on_death(result, &mut self.world),
             done => exchange.on_spooled(done, &mut self.world),
         }
         self.settle_exchange(token);
@@ -87,7 +88,8 @@ impl<B: Backend> Reactor<B> {
         match done {
             Done::Fill { buf, result } => slot.on_filled(buf, result, &mut self.world),
             Done::Send { out, result } => slot.on_sent(out, result, &mut self.world),
-            Done::Poll { .. } => slot.on_hang_up(&mut self.world),
+            Done::Poll => slot.on_hang_up(&mut self.world),
+            Done::PeerEnd { result } => slot.on_process_end(result, &mut self.world),
             _ => unreachable!("wardens only greet and watch"),
         }
         self.settle_slot(token);
@@ -96,7 +98,7 @@ impl<B: Backend> Reactor<B> {
     /// A completion for somebody who has gone: what it owns is disposed of (I5).
     fn on_stale(&mut self, done: Done) {
         self.world.counters.stale.count();
-        if let Done::Recv { result: Ok(Some(piece)) } = done {
+        if let Done::Recv { result: Ok(Some(piece)), .. } = done {
             self.backend.recycle(piece);
         } else {
             self.world.dispose(done);
@@ -107,6 +109,7 @@ impl<B: Backend> Reactor<B> {
         match token.kind() {
             kind::CLIENT => {
                 if let Some(token) = fire(&mut self.clients, token, &mut self.world) {
+                    self.look_at_client(token);
                     self.settle_client(token);
                 }
             }
@@ -121,6 +124,15 @@ impl<B: Backend> Reactor<B> {
                 }
             }
             _ => self.on_listener_timer(token),
+        }
+    }
+
+    /// How much it has not taken yet, if that is of interest now.
+    fn look_at_client(&mut self, token: Token) {
+        if let Some(client) = self.clients.get_mut(token)
+            && let Some(fd) = client.wants_look(self.world.now)
+        {
+            client.on_look(self.backend.unsent(fd), &mut self.world);
         }
     }
 
@@ -200,10 +212,9 @@ impl<B: Backend> Reactor<B> {
     }
 
     fn call_handler(&mut self, client: Token, handler: &Arc<dyn Handler>, whole: Whole) {
-        let Some(peer) = self.clients.get_mut(client).map(|c| c.peer()) else { return };
         let before = self.backend.now();
         let mailbox = Arc::clone(self.mailbox());
-        if !handle::call(&**handler, whole, peer, client, &mailbox) {
+        if !handle::call(&**handler, whole, client, &mailbox) {
             self.world.counters.handler_panics.count();
         }
         if self.backend.now().since(before) > HANDLER_BUDGET {
@@ -257,8 +268,9 @@ impl<B: Backend> Reactor<B> {
 
     /// Ends without waiting for anybody.
     fn stop(&mut self) {
-        self.drain();
         self.stopped = true;
+        self.drain();
+        self.stop_listening(true);
         for token in self.clients.tokens() {
             if let Some(client) = self.clients.get_mut(token) {
                 client.stop(&mut self.world);

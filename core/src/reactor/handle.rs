@@ -9,7 +9,6 @@ use crate::http::{self, HeadLimits, SLOTS};
 use crate::io::Token;
 use bytes::Bytes;
 use std::mem::MaybeUninit;
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -17,19 +16,18 @@ use std::sync::Arc;
 pub(super) fn call(
     handler: &dyn Handler,
     whole: Whole,
-    peer: SocketAddr,
     client: Token,
     mailbox: &Arc<Mailbox>,
 ) -> bool {
     let mailbox = Arc::clone(mailbox);
     let reply = Reply::new(move |response| mailbox.post(Message::Reply { client, response }));
-    let request = request(whole, peer);
+    let request = request(whole);
     // A handler that panics has dropped its reply, which answers 500.
     catch_unwind(AssertUnwindSafe(|| handler.call(request, reply))).is_ok()
 }
 
 /// What a handler sees of a request: the canonical head, without the facts meant for workers.
-fn request(mut whole: Whole, peer: SocketAddr) -> Request {
+fn request(mut whole: Whole) -> Request {
     let Meta { version, .. } = whole.meta;
     whole.head.extend_from_slice(b"\r\n");
     let limits = HeadLimits { bytes: usize::MAX, fields: SLOTS, target_bytes: usize::MAX };
@@ -39,6 +37,10 @@ fn request(mut whole: Whole, peer: SocketAddr) -> Request {
     };
     let is_fact =
         |name: &str| name.get(..8).is_some_and(|prefix| prefix.eq_ignore_ascii_case("forebay-"));
+    let peer = head.field("Forebay-Peer").and_then(|value| str::from_utf8(value).ok());
+    let Some(peer) = peer.and_then(|address| address.parse().ok()) else {
+        unreachable!("we wrote this address");
+    };
     let fields = head.fields.iter().filter(|f| !is_fact(f.name));
     Request {
         method: head.method.into(),

@@ -1,7 +1,8 @@
 //! Listening sockets and their life: armed, cancelled, emptied, closed.
 //!
-//! Owns the order in which a listener ends, so that no waiting connection is reset: cancel the
-//! accept, wait for its last completion, accept what waits in the queue, close.
+//! Owns the order in which a listener ends, so that no connection is reset: let no new one begin,
+//! accept those whose handshake is under way, cancel the accept, wait for its last completion,
+//! accept what waits in the queue, close.
 
 use super::Reactor;
 use crate::conn::{Client, Slot};
@@ -26,14 +27,17 @@ pub(crate) enum Source {
 
 pub(super) struct Listener {
     source: Source,
-    state: State,
+    /// An accept is in flight.
+    armed: bool,
+    phase: Phase,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Armed,
-    /// Out of descriptors or memory; armed again by a timer.
-    Resting,
+enum Phase {
+    /// Without an accept in flight: out of descriptors or memory, and armed again by a timer.
+    Serving,
+    /// Accepts what had begun, for the time of [`HANDSHAKE`].
+    Leaving,
     Cancelled,
     /// Accepts what still waits.
     Emptying,
@@ -41,6 +45,9 @@ enum State {
 
 /// How long a reactor without descriptors waits before it accepts again.
 const REST: Duration = Duration::from_millis(100);
+
+/// Time for the last packet of a handshake whose first one we have answered: a slow round trip.
+const HANDSHAKE: Duration = Duration::from_millis(200);
 
 impl Listener {
     pub(super) fn is_for_clients(&self) -> bool {
@@ -60,7 +67,8 @@ impl Listener {
 
 impl<B: Backend> Reactor<B> {
     pub(super) fn listen(&mut self, source: Source) {
-        let token = self.listeners.insert_with(|_| Listener { source, state: State::Armed });
+        let listener = |_| Listener { source, armed: false, phase: Phase::Serving };
+        let token = self.listeners.insert_with(listener);
         self.arm(token);
     }
 
@@ -74,23 +82,23 @@ impl<B: Backend> Reactor<B> {
             return;
         }
         let Some(listener) = self.listeners.get_mut(token) else { return };
-        match listener.state {
-            State::Armed if result.is_err_and(|errno| errno.is_exhaustion()) => {
-                listener.state = State::Resting;
-                self.timers.insert(token, self.world.now.after(REST));
-            }
-            State::Armed => self.arm(token),
-            State::Cancelled => self.empty(token),
-            State::Emptying if result.is_ok() => self.empty(token),
-            State::Emptying => self.close(token),
-            State::Resting => {}
+        listener.armed = false;
+        let is_exhausted = result.is_err_and(|errno| errno.is_exhaustion());
+        match listener.phase {
+            Phase::Serving if is_exhausted => self.wake_after(token, REST),
+            Phase::Leaving if is_exhausted => {}
+            Phase::Serving | Phase::Leaving => self.arm(token),
+            Phase::Cancelled => self.empty(token),
+            Phase::Emptying if result.is_ok() => self.empty(token),
+            Phase::Emptying => self.close(token),
         }
     }
 
-    /// A resting listener tries again.
     pub(super) fn on_listener_timer(&mut self, token: Token) {
-        if self.listeners.get_mut(token).is_some_and(|l| l.state == State::Resting) {
-            self.arm(token);
+        match self.listeners.get_mut(token) {
+            Some(Listener { phase: Phase::Serving, armed: false, .. }) => self.arm(token),
+            Some(Listener { phase: Phase::Leaving, .. }) => self.cancel(token),
+            _ => {}
         }
     }
 
@@ -106,29 +114,46 @@ impl<B: Backend> Reactor<B> {
 
     fn stop_listeners(&mut self, which: impl Fn(&Listener) -> bool) {
         for token in self.listeners.tokens() {
-            let Some(listener) = self.listeners.get_mut(token) else { continue };
-            match listener.state {
-                _ if !which(listener) => {}
-                State::Armed => {
-                    listener.state = State::Cancelled;
-                    self.world.submit(token, Op::Cancel { target: token });
+            let Some(listener) = self.listeners.get_mut(token).filter(|l| which(l)) else {
+                continue;
+            };
+            let is_waited_for = listener.is_for_clients() && !self.stopped;
+            match listener.phase {
+                Phase::Serving if is_waited_for => {
+                    listener.phase = Phase::Leaving;
+                    self.backend.begin_no_connection(listener.fd());
+                    self.wake_after(token, HANDSHAKE);
                 }
-                State::Resting => self.empty(token),
-                State::Cancelled | State::Emptying => {}
+                Phase::Leaving if is_waited_for => {}
+                Phase::Serving | Phase::Leaving => self.cancel(token),
+                Phase::Cancelled | Phase::Emptying => {}
             }
         }
     }
 
+    fn wake_after(&mut self, token: Token, after: Duration) {
+        self.timers.insert(token, self.world.now.after(after));
+    }
+
     fn arm(&mut self, token: Token) {
         let Some(entry) = self.listeners.get_mut(token) else { return };
-        entry.state = State::Armed;
+        entry.armed = true;
         let listener = entry.fd();
         self.world.submit(token, Op::Accept { listener });
     }
 
+    fn cancel(&mut self, token: Token) {
+        let Some(entry) = self.listeners.get_mut(token) else { return };
+        if !entry.armed {
+            return self.empty(token);
+        }
+        entry.phase = Phase::Cancelled;
+        self.world.submit(token, Op::Cancel { target: token });
+    }
+
     fn empty(&mut self, token: Token) {
         let Some(entry) = self.listeners.get_mut(token) else { return };
-        entry.state = State::Emptying;
+        entry.phase = Phase::Emptying;
         match entry.source {
             Source::Clients(listener) => self.world.submit(token, Op::AcceptNow { listener }),
             Source::Workers { .. } => self.close(token),
@@ -146,7 +171,9 @@ impl<B: Backend> Reactor<B> {
             Some(Listener { source: Source::Clients(_), .. }) if !self.stopped => {
                 self.on_client(fd);
             }
-            Some(Listener { source: Source::Workers { pool, .. }, state: State::Armed }) => {
+            Some(Listener {
+                source: Source::Workers { pool, .. }, phase: Phase::Serving, ..
+            }) => {
                 let pool = Arc::clone(pool);
                 self.on_worker(fd, pool);
             }

@@ -2,8 +2,9 @@
 //!
 //! Owns the public targets that are neither files nor pools. Must not know connections.
 
-use super::{RoutedPool, Routes};
+use super::{Network, RoutedPool, Routes};
 use crate::handler::{Handler, Response};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// What a matching route does. Numbers refer to the files routes of the same policy.
@@ -20,6 +21,14 @@ pub(crate) enum Action {
 #[derive(Default)]
 pub(crate) struct Policy {
     pub(crate) routes: Routes<Action>,
+    /// Whose word about their clients is taken.
+    pub(crate) trusted_proxies: Vec<Network>,
+}
+
+impl Policy {
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|network| network.contains(address))
+    }
 }
 
 /// A route's target that sends the client elsewhere.
@@ -59,11 +68,40 @@ impl Redirect {
         self.status
     }
 
+    /// No target makes a path into another host: `//` and `/\\` at the start would, to browsers
+    /// (RFC 3986 §4.2).
     pub(crate) fn location(&self, target: &str) -> String {
-        self.location.replace("{target}", target)
+        let location = self.location.replace("{target}", target);
+        let path = location.trim_start_matches(['/', '\\']);
+        let slashes = location.len() - path.len();
+        match slashes > 1 && !self.location.starts_with("//") {
+            true => format!("/{path}"),
+            false => location,
+        }
     }
 
     pub(crate) fn template(&self) -> &str {
         &self.location
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_target_leads_to_another_host_rfc_3986_4_2() {
+        for (template, target, location) in [
+            ("https://a{target}", "//b", "https://a//b"),
+            ("/new{target}", "//b", "/new//b"),
+            ("{target}", "/b//c", "/b//c"),
+            ("{target}", "//b", "/b"),
+            ("{target}", "/\\b", "/b"),
+            ("/{target}", "/b", "/b"),
+            ("/{target}", "/\\/b", "/b"),
+            ("//a{target}", "//b", "//a//b"),
+        ] {
+            assert_eq!(Redirect::to(template).location(target), location, "{template} {target}");
+        }
     }
 }

@@ -7,12 +7,14 @@
 //! routes come before those for any host.
 
 mod action;
+mod network;
 mod shared_pool;
 
 use std::collections::HashMap;
 
 pub use action::Redirect;
 pub(crate) use action::{Action, Policy};
+pub use network::{Network, NetworkError};
 pub(crate) use shared_pool::{RoutedPool, SharedPool};
 
 /// The routes of a server: `A` is what to do.

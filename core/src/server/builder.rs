@@ -9,7 +9,7 @@ use crate::files::Files;
 use crate::handler::{Handler, Response};
 use crate::io;
 use crate::limits::Limits;
-use crate::route::Redirect;
+use crate::route::{Network, Redirect};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ pub struct Builder {
     pub(super) reactors: usize,
     pub(super) limits: Limits,
     pub(super) spool_dir: Option<PathBuf>,
+    pub(super) trusted_proxies: Vec<Network>,
     pub(super) routes: Vec<Route>,
     pub(super) log: Option<AccessLog>,
 }
@@ -68,6 +69,15 @@ impl Builder {
     /// a file system in memory would be no gain.
     pub fn spool_dir(mut self, directory: impl Into<PathBuf>) -> Builder {
         self.spool_dir = Some(directory.into());
+        self
+    }
+
+    /// The proxies in front of this server. What they say about their clients is believed, and of
+    /// nobody else: the client of a request is the last address of `X-Forwarded-For` that is not
+    /// in one of these networks, its scheme the last of `X-Forwarded-Proto`; `X-Forwarded-Host`
+    /// and `X-Request-Id` are taken over. Default: none.
+    pub fn trusted_proxies(mut self, networks: impl IntoIterator<Item = Network>) -> Builder {
+        self.trusted_proxies = networks.into_iter().collect();
         self
     }
 

@@ -6,14 +6,15 @@
 use super::builder::Builder;
 use super::error::BuildError;
 use super::plan::{Known, Plan};
-use super::pool_socket::{PoolSocket, SocketAccess};
+use super::unix_socket::{SocketAccess, UnixSocket};
 use crate::access_log::AccessLog;
-use crate::io::Budget;
+use crate::io::{self, Budget};
 use crate::reactor::{Change, Mailbox, Message, Shared, Source};
 use crate::route::{RoutedPool, SharedPool};
 use crate::stats::{Counters, PoolStats, Stats};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 pub(super) struct Control {
     pub(super) shared: Arc<Shared>,
@@ -39,7 +40,7 @@ struct Current {
 #[derive(Clone)]
 pub(super) struct BoundPool {
     pub(super) routed: Arc<RoutedPool>,
-    pub(super) socket: Arc<PoolSocket>,
+    pub(super) socket: Arc<UnixSocket>,
     pub(super) access: SocketAccess,
 }
 
@@ -55,7 +56,7 @@ impl Control {
             serving: AtomicUsize::new(count),
         });
         let mut current = Current {
-            addresses: builder.addresses,
+            addresses: builder.addresses.clone(),
             reactors: builder.reactors,
             pools: Vec::new(),
             leaving: Vec::new(),
@@ -64,8 +65,8 @@ impl Control {
             is_over: false,
         };
         let known = Known { pools: &[], next_root: 0, shared: &shared };
-        let plan = Plan::new(builder.routes, builder.limits, builder.spool_dir, &known)?;
-        let changes = current.adopt(plan, builder.log, |_| {});
+        let plan = Plan::new(builder, &known)?;
+        let changes = current.adopt(plan, |_| {});
         let counters = (0..count).map(|_| Arc::new(Counters::default())).collect();
         let (spool_budget, current) = (Budget::default(), Mutex::new(current));
         Ok((Control { shared, counters, spool_budget, current }, changes))
@@ -84,8 +85,8 @@ impl Control {
         }
         let (pools, next_root) = (&current.pools[..], current.next_root);
         let known = Known { pools, next_root, shared: &self.shared };
-        let plan = Plan::new(builder.routes, builder.limits, builder.spool_dir, &known)?;
-        current.adopt(plan, builder.log, |changes| {
+        let plan = Plan::new(builder, &known)?;
+        current.adopt(plan, |changes| {
             for (mailbox, change) in self.shared.mailboxes.iter().zip(changes.drain(..)) {
                 mailbox.post(Message::Change(Box::new(change)));
             }
@@ -100,7 +101,7 @@ impl Control {
     }
 
     pub(super) fn stats(&self) -> Stats {
-        let mut stats = Stats::default();
+        let mut stats = Stats { reactors: self.counters.len(), ..Stats::default() };
         for counters in &self.counters {
             stats.add(counters);
         }
@@ -131,12 +132,7 @@ impl Control {
 impl Current {
     /// From here on nothing fails. `post` sees one change per reactor, before any pool that has
     /// been removed can become unused.
-    fn adopt(
-        &mut self,
-        plan: Plan,
-        log: Option<AccessLog>,
-        post: impl FnOnce(&mut Vec<Change>),
-    ) -> Vec<Change> {
+    fn adopt(&mut self, plan: Plan, post: impl FnOnce(&mut Vec<Change>)) -> Vec<Change> {
         let is_kept = |old: &BoundPool| {
             plan.pools.iter().any(|planned| Arc::ptr_eq(&planned.bound.routed, &old.routed))
         };
@@ -145,7 +141,7 @@ impl Current {
         let gone = || removed.iter().map(|pool| Arc::clone(pool.routed.shared())).collect();
         let is_new = plan.pools.iter().filter(|planned| planned.is_new);
         let new: Vec<_> = is_new.map(|planned| planned.bound.clone()).collect();
-        self.log = log;
+        self.log = plan.log;
         let first_root = self.next_root;
         self.next_root += plan.roots.first().map_or(0, Vec::len) as u32;
         let change = |roots| Change {
@@ -187,13 +183,19 @@ impl super::plan::PlannedPool {
 }
 
 fn pool_stats(pool: &SharedPool, is_routed: bool) -> PoolStats {
-    let counts = pool.core().counts();
+    let core = pool.core();
+    let (counts, refusals, oldest) = (core.counts(), core.refusals(), core.oldest_since());
+    drop(core);
     PoolStats {
         socket: pool.socket().into(),
         is_routed,
         slots: counts.slots,
         idle: counts.idle,
         queued: counts.queued,
+        oldest_wait: oldest.map_or(Duration::ZERO, |since| io::monotonic().since(since)),
+        queue_full: refusals.queue_full,
+        queue_timeout: refusals.queue_timeout,
+        queue_delay: refusals.queue_delay,
         stood: counts.stood,
     }
 }

@@ -9,14 +9,15 @@ mod handle;
 mod listen;
 mod plan;
 mod pool;
-mod pool_socket;
 mod spool_dir;
 mod start;
+mod unix_socket;
 
 pub use builder::{Builder, Target};
 pub use error::{BuildError, RunError};
 pub use handle::Handle;
 pub use pool::Pool;
+pub use unix_socket::{SocketAccess, UnixSocket};
 
 use crate::reactor::Change;
 use control::Control;

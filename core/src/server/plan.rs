@@ -3,12 +3,13 @@
 //! Owns the checks, the opening of roots and the binding of new pools' sockets. What it has made is
 //! gone when it is dropped, so a plan that is not carried out leaves nothing.
 
-use super::builder::{Kind, Route, Target, check};
+use super::builder::{Builder, Kind, Route, Target, check};
 use super::control::BoundPool;
 use super::error::BuildError;
 use super::pool::Pool;
-use super::pool_socket::{PoolSocket, SocketAccess};
 use super::spool_dir;
+use super::unix_socket::{SocketAccess, UnixSocket};
+use crate::access_log::AccessLog;
 use crate::files::Files;
 use crate::http;
 use crate::limits::Limits;
@@ -16,7 +17,6 @@ use crate::reactor::{OpenRoot, Shared};
 use crate::route::{Action, Policy, RoutedPool, SharedPool};
 use std::ffi::CString;
 use std::fs::File;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// How requests are to be answered.
@@ -27,6 +27,7 @@ pub(super) struct Plan {
     /// For each reactor, the roots that the policy's numbers refer to.
     pub(super) roots: Vec<Vec<OpenRoot>>,
     pub(super) pools: Vec<PlannedPool>,
+    pub(super) log: Option<AccessLog>,
 }
 
 /// A pool that routes lead to, and how it is to be.
@@ -45,16 +46,12 @@ pub(super) struct Known<'a> {
 }
 
 impl Plan {
-    pub(super) fn new(
-        routes: Vec<Route>,
-        limits: Limits,
-        spool_dir: Option<PathBuf>,
-        known: &Known<'_>,
-    ) -> Result<Plan, BuildError> {
+    pub(super) fn new(builder: Builder, known: &Known<'_>) -> Result<Plan, BuildError> {
+        let Builder { routes, limits, spool_dir, trusted_proxies, log, .. } = builder;
         check(&limits)?;
         let spool_dir = spool_dir::check(spool_dir)?;
         let count = known.shared.mailboxes.len();
-        let mut policy = Policy::default();
+        let mut policy = Policy { trusted_proxies, ..Policy::default() };
         let mut plan = Planner { known, files: Vec::new(), pools: Vec::new() };
         for Route { host, path, target } in routes {
             let is_clean = http::clean_target(&path).is_ok_and(|clean| clean == path);
@@ -71,7 +68,7 @@ impl Plan {
         let pools = plan.pools;
         adjust_sockets(&pools)?;
         let (policy, limits) = (Arc::new(policy), Arc::new(limits));
-        Ok(Plan { policy, limits, spool_dir, roots, pools })
+        Ok(Plan { policy, limits, spool_dir, roots, pools, log })
     }
 }
 
@@ -120,7 +117,7 @@ impl Planner<'_> {
 
     fn bind(&self, settings: &Pool) -> Result<BoundPool, BuildError> {
         let Pool { socket, limits, access, allowed } = settings;
-        let bound = PoolSocket::bind(socket, access)?;
+        let bound = UnixSocket::bind(socket, access)?;
         let pool = SharedPool::new(socket, *limits, allowed.clone());
         // Messages have pools, and pools must not keep messages.
         let shared = Arc::downgrade(self.known.shared);
@@ -156,7 +153,7 @@ fn check_files(files: &Files) -> Result<(), BuildError> {
 
 /// Gives the sockets of pools that stay their new mode and owner: all of them, or none.
 fn adjust_sockets(pools: &[PlannedPool]) -> Result<(), BuildError> {
-    let changed: Vec<(&PoolSocket, SocketAccess, SocketAccess)> = pools
+    let changed: Vec<(&UnixSocket, SocketAccess, SocketAccess)> = pools
         .iter()
         .filter(|planned| planned.bound.access != planned.settings.access)
         .map(|p| (&*p.bound.socket, p.bound.access, p.settings.access))

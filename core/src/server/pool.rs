@@ -2,7 +2,7 @@
 //!
 //! Owns its settings and their defaults. Must not bind or lock anything.
 
-use super::pool_socket::SocketAccess;
+use super::unix_socket::SocketAccess;
 use crate::pool::PoolLimits;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -10,10 +10,11 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 /// Every field of [`Limits`].
-pub(crate) const KEYS: [&str; 17] = [
+pub(crate) const KEYS: [&str; 18] = [
     "client_header_timeout",
     "client_body_timeout",
     "send_timeout",
+    "rate_min",
     "keepalive_timeout",
     "keepalive_requests",
     "lingering_timeout",
@@ -40,6 +41,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Lim
     fields.duration("client_header_timeout", &mut limits.client_header_timeout);
     fields.duration("client_body_timeout", &mut limits.client_body_timeout);
     fields.duration("send_timeout", &mut limits.send_timeout);
+    fields.size_or_none("rate_min", &mut limits.rate_min);
     fields.duration("keepalive_timeout", &mut limits.keepalive_timeout);
     fields.count("keepalive_requests", u64::MAX, &mut limits.keepalive_requests);
     fields.duration("lingering_timeout", &mut limits.lingering_timeout);
@@ -75,6 +77,13 @@ impl Fields<'_, '_, '_, '_> {
     fn size<N: TryFrom<u64>>(&mut self, key: &str, field: &mut N) {
         let written = self.section.size(self.reader, key);
         self.store(key, written, field);
+    }
+
+    /// 0 stands for no bound.
+    fn size_or_none(&mut self, key: &str, field: &mut u64) {
+        if let Some(At { value, .. }) = self.section.size(self.reader, key) {
+            *field = value;
+        }
     }
 
     fn count<N>(&mut self, key: &str, most: N, field: &mut N)

@@ -17,7 +17,7 @@ pub(crate) use error::{At, ConfigError};
 pub(crate) use limits::KEYS as LIMIT_KEYS;
 
 use error::Problems;
-use forebay::Limits;
+use forebay::{Limits, Network};
 use section::Reader;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -38,6 +38,10 @@ pub(crate) struct Config {
     pub(crate) access_log: AccessLog,
     /// `None`: the edge's default.
     pub(crate) spool_dir: Option<PathBuf>,
+    /// Whose word about their clients is taken.
+    pub(crate) trusted_proxies: Vec<Network>,
+    /// Where `status` is answered; `None`: nowhere.
+    pub(crate) control: Option<At<PathBuf>>,
     /// Name or number of the user to become.
     pub(crate) user: Option<At<String>>,
     /// Name or number of the group to be in.
@@ -121,14 +125,22 @@ pub(crate) struct Pool {
 /// # Errors
 /// Everything that is wrong, in the order of the file.
 pub(crate) fn load(file: &Path) -> Result<Config, Vec<ConfigError>> {
+    let config = read(file)?;
+    surroundings::check(&config, file)?;
+    Ok(config)
+}
+
+/// Reads `file`, whatever is around it.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub(crate) fn read(file: &Path) -> Result<Config, Vec<ConfigError>> {
     let text = std::fs::read_to_string(file).map_err(|error| {
         let mut problems = Problems::new(file);
         problems.add(0, format!("cannot read the configuration: {error}"));
         problems.sorted()
     })?;
-    let config = parse(&text, file)?;
-    surroundings::check(&config, file)?;
-    Ok(config)
+    parse(&text, file)
 }
 
 /// What `text` means, if it is what `file` contains. Only the text is looked at.

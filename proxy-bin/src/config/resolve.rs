@@ -5,6 +5,7 @@
 use super::error::{At, ConfigError, Problems, suggestion};
 use super::written::{self, Written};
 use super::{AccessLog, Config, Pool, Route, Target};
+use forebay::Network;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -22,8 +23,10 @@ pub(crate) fn resolve(
     let listen = resolver.listen(server.listen.unwrap_or_default());
     let access_log = resolver.access_log(server.access_log);
     let spool_dir = server.spool_dir.map(|written| resolver.path(written).value);
+    let trusted_proxies = resolver.networks(server.trusted_proxies.unwrap_or_default());
     let mut pools: Vec<_> = pools.into_iter().filter_map(|pool| resolver.pool(pool)).collect();
-    resolver.distinct_sockets(&pools);
+    let control = server.control.map(|written| resolver.socket(written, "control"));
+    resolver.distinct_sockets(control.as_ref(), &pools);
     let routes = resolver.routes(routes, &pools);
     if resolver.problems.is_empty() {
         pools.retain(|pool| resolver.is_used(pool, &routes));
@@ -36,6 +39,8 @@ pub(crate) fn resolve(
         reactors: server.reactors.map_or(0, |reactors| reactors.value),
         access_log,
         spool_dir,
+        trusted_proxies,
+        control,
         user: server.user,
         group: server.group,
         limits,
@@ -74,6 +79,17 @@ impl Resolver {
         written.into_iter().map(|listen| listen.value).collect()
     }
 
+    fn networks(&mut self, written: Vec<At<String>>) -> Vec<Network> {
+        let parse = |At { value, line }: At<String>| match value.parse::<Network>() {
+            Ok(network) => Some(network),
+            Err(error) => {
+                self.problems.add(line, format!("trusted_proxies: {error}"));
+                None
+            }
+        };
+        written.into_iter().filter_map(parse).collect()
+    }
+
     fn access_log(&self, written: Option<At<String>>) -> AccessLog {
         match written {
             None => AccessLog::Stdout,
@@ -101,16 +117,7 @@ impl Resolver {
             }
         }
         let mode = written.mode.and_then(|mode| self.mode(mode));
-        let socket = self.path(written.socket?);
-        let length = socket.value.as_os_str().len();
-        if length > SOCKET_PATH_MOST {
-            let what = format!(
-                "socket path \"{}\" is too long, {length} bytes of at most {SOCKET_PATH_MOST}: \
-                 write a shorter one, such as \"/run/forebay/{name}.sock\"",
-                socket.value.display()
-            );
-            self.problems.add(socket.line, what);
-        }
+        let socket = self.socket(written.socket?, name);
         Some(Pool {
             name: written.name,
             socket,
@@ -127,6 +134,21 @@ impl Resolver {
         })
     }
 
+    /// `name` is what a shorter path could be called.
+    fn socket(&mut self, written: At<String>, name: &str) -> At<PathBuf> {
+        let socket = self.path(written);
+        let length = socket.value.as_os_str().len();
+        if length > SOCKET_PATH_MOST {
+            let what = format!(
+                "socket path \"{}\" is too long, {length} bytes of at most {SOCKET_PATH_MOST}: \
+                 write a shorter one, such as \"/run/forebay/{name}.sock\"",
+                socket.value.display()
+            );
+            self.problems.add(socket.line, what);
+        }
+        socket
+    }
+
     fn mode(&mut self, mode: At<String>) -> Option<u32> {
         let At { value, line } = mode;
         let is_octal = value.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
@@ -138,15 +160,15 @@ impl Resolver {
         mode
     }
 
-    fn distinct_sockets(&mut self, pools: &[Pool]) {
-        let mut seen: HashMap<&Path, &At<String>> = HashMap::new();
+    fn distinct_sockets(&mut self, control: Option<&At<PathBuf>>, pools: &[Pool]) {
+        let mut seen: HashMap<&Path, String> = HashMap::new();
+        seen.extend(control.map(|socket| (socket.value.as_path(), "`control`".to_owned())));
         for Pool { name, socket, .. } in pools {
-            if let Some(other) = seen.insert(&socket.value, name) {
+            let owner = format!("[pool.{}]", name.value);
+            if let Some(other) = seen.insert(&socket.value, owner.clone()) {
+                let socket_text = socket.value.display();
                 let what = format!(
-                    "socket \"{}\" of [pool.{}] is also that of [pool.{}]: give each its own",
-                    socket.value.display(),
-                    name.value,
-                    other.value
+                    "socket \"{socket_text}\" of {owner} is also that of {other}: give each its own"
                 );
                 self.problems.add(socket.line, what);
             }

@@ -24,6 +24,9 @@ pub(crate) fn check(config: &Config, file: &Path) -> Result<(), Vec<ConfigError>
     if let AccessLog::File(path) = &config.access_log {
         check_parent(&mut problems, "access_log", path);
     }
+    if let Some(control) = &config.control {
+        check_parent(&mut problems, "control", control);
+    }
     check_user(&mut problems, config.user.as_ref());
     check_group(&mut problems, config.group.as_ref());
     for Pool { name, socket, workers, user, group, allowed_users, .. } in &config.pools {

@@ -314,3 +314,18 @@ fn what_is_missing_around_the_file() {
         missing[0].to_string().contains("none.toml: cannot read the configuration: No such file")
     );
 }
+
+#[test]
+fn trusted_proxies_are_networks() {
+    let with = |value: &str| {
+        SMALLEST.replace("[server]", &format!("[server]\ntrusted_proxies = [{value}]"))
+    };
+    let good = with("\"10.0.0.0/8\", \"2001:db8::1\"");
+    let trusted = parse(&good, Path::new("/x/f")).unwrap().trusted_proxies;
+    let trusted: Vec<_> = trusted.iter().map(ToString::to_string).collect();
+    assert_eq!(trusted, ["10.0.0.0/8", "2001:db8::1/128"]);
+    let errors = errors(&with("\n\"lan\",\n\"::/129\""));
+    let [lan, long] = &errors[..] else { panic!("not two errors: {errors:?}") };
+    assert!(lan.starts_with("/x/f.toml:3: trusted_proxies: \"lan\" is no network: write"), "{lan}");
+    assert!(long.starts_with("/x/f.toml:4: ") && long.contains("::/129"), "{long}");
+}

@@ -26,6 +26,8 @@ pub(crate) struct Server {
     pub(crate) reactors: Option<At<usize>>,
     pub(crate) access_log: Option<At<String>>,
     pub(crate) spool_dir: Option<At<String>>,
+    pub(crate) trusted_proxies: Option<Vec<At<String>>>,
+    pub(crate) control: Option<At<String>>,
     pub(crate) user: Option<At<String>>,
     pub(crate) group: Option<At<String>>,
 }
@@ -92,8 +94,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, file: &DeTable<'_>) -> Written {
 }
 
 fn server(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Server {
-    let known = ["listen", "reactors", "access_log", "spool_dir", "user", "group"];
-    let Some(section) = Section::open(reader, "[server]".into(), value, &known) else {
+    let Some(section) = Section::open(reader, "[server]".into(), value, &SERVER_KEYS) else {
         return Server::default();
     };
     if section.value("listen").is_none() {
@@ -105,6 +106,8 @@ fn server(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Server {
         reactors: reactors(reader, &section),
         access_log: section.string(reader, "access_log"),
         spool_dir: section.string(reader, "spool_dir"),
+        trusted_proxies: section.strings(reader, "trusted_proxies"),
+        control: section.string(reader, "control"),
         user: section.name(reader, "user"),
         group: section.name(reader, "group"),
     }
@@ -223,6 +226,17 @@ fn pool(reader: &mut Reader<'_>, name: At<&str>, value: &Spanned<DeValue<'_>>) -
         allowed_users: section.names(reader, "allowed_users"),
     })
 }
+
+const SERVER_KEYS: [&str; 8] = [
+    "listen",
+    "reactors",
+    "access_log",
+    "spool_dir",
+    "trusted_proxies",
+    "control",
+    "user",
+    "group",
+];
 
 const ROUTE_KEYS: [&str; 9] =
     ["path", "host", "files", "index", "cache_control", "pool", "redirect", "status", "respond"];

@@ -35,8 +35,13 @@ impl Running {
             edge::open_log(&config).map_err(|error| line(&error))?
         };
         let edge = edge::describe(&config, log.clone()).map_err(|error| line(&error))?;
+        let control = self.changed_control(&config).map_err(|error| line(&error))?;
         self.handle.reload(edge).map_err(|error| line(&error))?;
+        if let Some(control) = control {
+            self.control = control;
+        }
         (self.config, self.log) = (config, log);
+        self.generation += 1;
         self.change_workers(commands);
         Ok(())
     }

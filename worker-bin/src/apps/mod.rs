@@ -23,7 +23,8 @@ Applications:
            /status/CODE            a status
            /drip/N/MS              N chunks, MS milliseconds apart
            /once/ID                appends a line to the file named by PROBE_LOG
-           /exit /fork/MS          dies; forks a child that sleeps";
+           /exit                   dies
+           /fork/MS /keep/MS       forks a child that sleeps, and that keeps all that is open";
 
 /// A built-in application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,7 +15,8 @@ use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 /// `/hello`, `/bytes/N`, `/sleep/MS`, `/spin/MS`, `/status/CODE`, `/headers/N`, `/drip/N/MS`,
-/// `/exit`, `/fork/MS`, `/pid`, `/once/ID`, `/once/ID/MS`, `/echo`; anything else is 404.
+/// `/exit`, `/fork/MS`, `/keep/MS`, `/pid`, `/once/ID`, `/once/ID/MS`, `/echo`; anything else is
+/// 404.
 pub(super) fn probe(request: &Request) -> Response {
     let mut segments = request.path().trim_start_matches('/').split('/');
     let (name, one, two) = (segments.next().unwrap_or_default(), segments.next(), segments.next());
@@ -64,7 +65,8 @@ fn with_number(name: &str, number: u64) -> Response {
             _ => bad("statuses are 200 to 599"),
         },
         "headers" => headers(number),
-        "fork" => fork(Duration::from_millis(number)),
+        "fork" => fork(process::fork, Duration::from_millis(number)),
+        "keep" => fork(process::fork_raw, Duration::from_millis(number)),
         _ => unknown(),
     }
 }
@@ -122,10 +124,14 @@ fn drip(chunks: u64, milliseconds: u64) -> Response {
     Response::stream(pieces).with_field("Content-Type", "text/plain; charset=utf-8")
 }
 
-/// The child outlives this process, if it must, and holds nothing of its connections.
-fn fork(duration: Duration) -> Response {
+/// The child outlives this process, if it must. It holds nothing of its connections, unless it is
+/// one that nobody could tell of that.
+fn fork(
+    fork: impl FnOnce() -> io::Result<Option<crate::arbiter::Pid>>,
+    duration: Duration,
+) -> Response {
     static CHILDREN: Mutex<Vec<crate::arbiter::Pid>> = Mutex::new(Vec::new());
-    match process::fork() {
+    match fork() {
         Ok(None) => {
             process::sleep(duration);
             exit_now(0);
@@ -169,7 +175,7 @@ fn number(text: &str) -> Option<u64> {
 fn unknown() -> Response {
     Response::text(
         "no such probe; there are /hello /bytes/N /sleep/MS /spin/MS /status/CODE /headers/N \
-         /drip/N/MS /exit /fork/MS /pid /once/ID /once/ID/MS /echo\n",
+         /drip/N/MS /exit /fork/MS /keep/MS /pid /once/ID /once/ID/MS /echo\n",
     )
     .with_status(404)
 }

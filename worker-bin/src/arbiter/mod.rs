@@ -118,7 +118,7 @@ impl Shell<'_> {
         let mut events = vec![Event::Tick];
         loop {
             for event in std::mem::take(&mut events) {
-                notes::event(&core, event, &mut self.out_of_memory);
+                notes::event(&core, event, &mut self.out_of_memory, &self.watch);
                 for action in core.on(event, Instant::now()) {
                     notes::action(action);
                     match action {

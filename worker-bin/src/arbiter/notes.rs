@@ -5,14 +5,21 @@
 use super::core::Core;
 use super::events::{Action, End, Event, Flaw, Request};
 use super::memory::OutOfMemory;
-use super::watch::Sight;
+use super::watch::{Sight, Watch};
+use crate::liveness::Snapshot;
 use crate::log;
 
 /// Before the core hears of it.
-pub(super) fn event(core: &Core, event: Event, out_of_memory: &mut OutOfMemory) {
+pub(super) fn event(core: &Core, event: Event, out_of_memory: &mut OutOfMemory, watch: &Watch) {
     match event {
         Event::Exited(pid, end) => {
             let Some(worker) = core.worker(pid) else { return };
+            for Snapshot { request_id, age, .. } in
+                watch.snapshots(pid).filter(Snapshot::is_running)
+            {
+                let (id, age) = (named(&request_id), age.as_secs_f64());
+                log::error!("worker {pid} has ended in request {id}, begun {age:.3} s ago");
+            }
             match end {
                 End::Signal(9) if worker.overdue => {
                     log::error!("worker {pid} was killed by us: a request took too long");
@@ -61,7 +68,7 @@ pub(super) fn action(action: Action) {
 pub(super) fn sight(sight: &Sight) {
     match sight {
         Sight::Overdue { pid, request_id, age } => {
-            let id = if request_id.is_empty() { "(without id)" } else { request_id };
+            let id = named(request_id);
             let age = age.as_secs_f64();
             log::error!(
                 "worker {pid}: request {id} has been running for {age:.1} s, past its deadline: \
@@ -73,6 +80,10 @@ pub(super) fn sight(sight: &Sight) {
             log::warning!("worker {pid} uses {mebibytes} MiB, more than it may: replacing it");
         }
     }
+}
+
+fn named(request_id: &str) -> &str {
+    if request_id.is_empty() { "(without id)" } else { request_id }
 }
 
 fn cause(killed_for_memory: Option<bool>) -> &'static str {

@@ -129,6 +129,17 @@ pub(crate) fn fork() -> io::Result<Option<Pid>> {
     }
 }
 
+/// The same without what fork(3) does besides: the child keeps what its handlers would have closed.
+pub(crate) fn fork_raw() -> io::Result<Option<Pid>> {
+    // SAFETY: the child has a copy of the memory and the stack, and calls only what is
+    // async-signal-safe.
+    match unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) } {
+        0 => Ok(None),
+        pid if pid > 0 => Ok(Some(pid as Pid)),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Sleeps without anything that a forked child of a threaded process may not do.
 pub(crate) fn sleep(duration: Duration) {
     let time = libc::timespec {

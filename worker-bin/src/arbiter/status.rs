@@ -63,7 +63,7 @@ pub(super) fn status(core: &Core, watch: &Watch, started: Instant) -> Status {
         };
         for thread in watch.snapshots(worker.pid) {
             status.requests += thread.requests;
-            if matches!(thread.state, State::Busy | State::Sending) {
+            if thread.is_running() {
                 status.current.push(CurrentRequest {
                     request_id: thread.request_id,
                     age_ms: u64::try_from(thread.age.as_millis()).unwrap_or(u64::MAX),

@@ -12,7 +12,7 @@ use super::Machine;
 use super::relay::{End, Failure, Relay};
 use super::upstream::{Progress, Upstream};
 use super::world::{Notice, Whole, World};
-use crate::io::{Direction, Errno, Fd, Op, Outgoing, Passed, Time, Token};
+use crate::io::{Death, Direction, Errno, Fd, Op, Outgoing, Passed, Time, Token};
 use crate::pool::{AfterRelease, Assignment, EndedBy, SlotId, TicketId};
 use crate::route::{RoutedPool, SharedPool};
 use request::Request;
@@ -29,6 +29,7 @@ pub(crate) struct HandOver {
     sending: bool,
     /// True exactly while a receive from the worker is in flight.
     receiving: bool,
+    inquest: Inquest,
     upstream: Upstream,
     pub(crate) relay: Relay,
     give_up_at: Time,
@@ -38,6 +39,16 @@ pub(crate) struct HandOver {
     /// Processes that crashed before they had begun it.
     crashed: Vec<u32>,
     repeated: bool,
+}
+
+/// What is known of the death of a worker that may have begun the request.
+#[derive(Copy, Clone, PartialEq, Eq)]
+enum Inquest {
+    None,
+    /// The kernel has been asked.
+    Held,
+    /// `None`: it does not tell.
+    Closed(Option<Death>),
 }
 
 enum Phase {
@@ -69,6 +80,7 @@ impl HandOver {
             phase: Phase::Waiting(None),
             sending: false,
             receiving: false,
+            inquest: Inquest::None,
             upstream,
             relay: Relay::new(&mut w.buffers),
             give_up_at: w.now,
@@ -195,6 +207,7 @@ impl HandOver {
 
     /// The server ends at once.
     pub(crate) fn stop(&mut self, w: &mut World) {
+        self.end_inquest(w);
         self.cut_off(w);
         self.conclude(w);
     }
@@ -202,6 +215,7 @@ impl HandOver {
     fn dispatch(&mut self, slot: SlotId, fd: Fd, w: &mut World) {
         let patience = self.pool.core().limits().deadline;
         self.phase = Phase::OnSlot { slot, fd, ended: None };
+        self.inquest = Inquest::None;
         self.deadline = Some(w.now.after(patience));
         self.relay.dispatched_at = Some(w.now);
         let out = self.request.outgoing(patience);
@@ -337,6 +351,7 @@ impl Machine for HandOver {
                 self.on_still_waiting(answer, w);
             }
             Phase::Waiting(None) | Phase::Over => {}
+            Phase::OnSlot { .. } if self.inquest == Inquest::Held => self.end_inquest(w),
             Phase::OnSlot { .. } if !self.upstream.has_begun() && !self.relay.is_finished() => {
                 w.counters.deadline.count();
                 // The worker may still answer, as late as it likes but once more as long; that is
@@ -353,7 +368,8 @@ impl Machine for HandOver {
     }
 
     fn is_over(&self) -> bool {
-        let in_flight = self.sending || self.receiving || self.relay.is_spooling();
+        let on_slot = self.sending || self.receiving || self.inquest == Inquest::Held;
+        let in_flight = on_slot || self.relay.is_spooling();
         matches!(self.phase, Phase::Over) && self.client.is_none() && !in_flight
     }
 }

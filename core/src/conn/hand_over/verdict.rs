@@ -3,35 +3,70 @@
 //! Owns the collection of the evidence, and what follows from the verdict. Must not know the rules
 //! by which it is found: those are the pool's.
 
-use super::{HandOver, Phase, release};
+use super::{HandOver, Inquest, Phase, release};
 use crate::conn::relay::{End, Failure};
-use crate::conn::world::{World, ascii};
-use crate::pool::{Evidence, Ticket, Verdict, judge};
+use crate::conn::world::World;
+use crate::io::{Death, Errno, Fd, Op, PeerEnd};
+use crate::pool::{EndedBy, Evidence, Ticket, Verdict, judge};
+use std::time::Duration;
 
 impl HandOver {
     /// When a slot has ended and nothing is in flight on it: reads the evidence (I7).
     pub(super) fn conclude(&mut self, w: &mut World) {
-        let Phase::OnSlot { slot, ended: Some(by), .. } = self.phase else { return };
-        if self.sending || self.receiving {
+        let Phase::OnSlot { slot, fd, ended: Some(by) } = self.phase else { return };
+        if self.sending || self.receiving || self.inquest == Inquest::Held {
             return;
         }
         self.worker = self.pool.core().process(slot).unwrap_or_default();
-        let verdict = judge(&Evidence {
-            request_sent_whole: self.request.is_sent,
-            response_begun: self.upstream.has_received(),
-            // A worker that got nothing of the request has not crashed under it.
-            goodbye: self.has_left(),
-            ended_by: by,
-            unread_by_worker: None,
-            idempotent: self.request.meta().idempotent,
-            crashes_so_far: self.crashes_of_others(),
-            already_repeated: self.repeated,
-            killed_by_signal: None,
-        });
+        let verdict = judge(&self.evidence(by));
+        if verdict.depends_on_death() && self.inquest == Inquest::None && self.is_wanted() {
+            return self.hold_inquest(fd, w);
+        }
         release(self.pool.shared(), slot, false, w);
         self.phase = Phase::Over;
         self.deadline = None;
         self.on_verdict(verdict, w);
+    }
+
+    fn evidence(&self, ended_by: EndedBy) -> Evidence {
+        Evidence {
+            request_sent_whole: self.request.is_sent,
+            response_begun: self.upstream.has_received(),
+            // A worker that got nothing of the request has not crashed under it.
+            goodbye: self.has_left(),
+            ended_by,
+            death: self.death(),
+            idempotent: self.request.meta().idempotent,
+            crashes_so_far: self.crashes_of_others(),
+            already_repeated: self.repeated,
+        }
+    }
+
+    /// Asks how the worker died. It may not have been dead for long, and be reaped in a moment.
+    fn hold_inquest(&mut self, fd: Fd, w: &mut World) {
+        self.inquest = Inquest::Held;
+        self.deadline = Some(w.now.after(INQUEST));
+        w.submit(self.token, Op::PeerEnd(PeerEnd::with_cause(fd)));
+    }
+
+    /// The kernel has said how the worker died, or that it does not know.
+    pub(crate) fn on_death(&mut self, result: Result<Death, Errno>, w: &mut World) {
+        self.inquest = Inquest::Closed(result.ok());
+        self.conclude(w);
+    }
+
+    /// It has lasted long enough.
+    pub(super) fn end_inquest(&self, w: &mut World) {
+        if self.inquest == Inquest::Held {
+            w.submit(self.token, Op::Cancel { target: self.token });
+        }
+    }
+
+    fn death(&self) -> Option<Death> {
+        match self.inquest {
+            Inquest::Closed(death) => death,
+            Inquest::None | Inquest::Held => None,
+        }
     }
 
     fn has_left(&self) -> bool {
@@ -70,16 +105,27 @@ impl HandOver {
                 self.finish(End::Broken, w);
             }
             Verdict::GatewayTimeout => self.finish(End::Failed(Failure::Deadline), w),
-            Verdict::Abort | Verdict::GiveUp | Verdict::BadGateway => {
-                w.counters.bad_gateway.count();
-                let request = ascii(&self.request.meta().id);
-                let worker = self.worker;
+            Verdict::GiveUp => {
+                let id = self.request.meta().id;
+                let request = id.as_str();
+                tracing::warn!(request, "too many workers ended before they began it: 502");
+                self.bad_gateway(w);
+            }
+            Verdict::Abort | Verdict::BadGateway => {
+                let id = self.request.meta().id;
+                let request = id.as_str();
+                let (worker, signal) = (self.worker, self.death().and_then(|death| death.signal));
                 if w.may_warn() {
-                    tracing::warn!(request, worker, "the worker ended inside a request: 502");
+                    tracing::warn!(request, worker, signal, "its worker ended inside it: 502");
                 }
-                self.finish(End::Failed(Failure::BadGateway), w);
+                self.bad_gateway(w);
             }
         }
+    }
+
+    fn bad_gateway(&mut self, w: &mut World) {
+        w.counters.bad_gateway.count();
+        self.finish(End::Failed(Failure::BadGateway), w);
     }
 
     /// Back to the head of the queue, with the old deadline.
@@ -88,7 +134,10 @@ impl HandOver {
         self.upstream.restart();
         self.phase = Phase::Waiting(None);
         let ticket = Ticket { reactor: w.reactor, token: self.token, give_up_at: self.give_up_at };
-        let admission = self.pool.core().request_again(ticket);
+        let admission = self.pool.core().request_again(ticket, self.worker);
         self.on_admission(admission, w);
     }
 }
+
+/// How long a dead worker's parent may take to ask for its exit status.
+const INQUEST: Duration = Duration::from_secs(1);

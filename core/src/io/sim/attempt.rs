@@ -3,7 +3,7 @@
 //! Owns the step from an operation to its outcome, and waking who waits for one. Must not know
 //! when completions are delivered.
 
-use super::super::{Direction, Done, Fd, Interest, Op};
+use super::super::{Direction, Done, Fd, Op};
 use super::descriptors::{Descriptors, Object};
 use super::files::Inode;
 use super::operation::{self, Stage};
@@ -26,6 +26,9 @@ impl Kernel {
             return self.fail(ring, index, Errno(libc::ENOMEM));
         }
         self.maybe_sever(ring, index);
+        if matches!(self.rings[ring].operations[index].op, Op::Recv { repeat: true, .. }) {
+            return self.receive_all(ring, index, pool);
+        }
         match self.perform(ring, index, pool) {
             Some(done) => {
                 let delay = self.cold_turns(&done);
@@ -38,11 +41,13 @@ impl Kernel {
     /// Ends an operation by an error.
     pub(super) fn fail(&mut self, ring: usize, index: usize, errno: Errno) {
         let operation = &mut self.rings[ring].operations[index];
-        if let Op::Accept { .. } = operation.op {
-            return self.accepted(ring, index, Err(errno), false);
-        }
         let done = operation::failure(&mut operation.op, errno);
-        self.complete(ring, index, done, 0);
+        match operation.op {
+            Op::Accept { .. } | Op::Recv { repeat: true, .. } => {
+                self.shoot(ring, index, done, false);
+            }
+            _ => self.complete(ring, index, done, 0),
+        }
     }
 
     pub(super) fn shutdown(&mut self, fd: Fd, direction: Direction) {
@@ -150,7 +155,7 @@ impl Kernel {
             }
             let stream = self.listeners[key].backlog.pop_front().expect("not empty");
             let fd = self.descriptors.open(Object::Stream(stream));
-            let armed = !self.random.chance(self.faults.accept_end);
+            let armed = !self.random.chance(self.faults.multishot_end);
             self.accepted(ring, index, Ok(fd), armed);
             if !armed {
                 return;
@@ -159,8 +164,28 @@ impl Kernel {
     }
 
     fn accepted(&mut self, ring: usize, index: usize, result: Result<Fd, Errno>, armed: bool) {
+        self.shoot(ring, index, Done::Accept { result, armed }, armed);
+    }
+
+    /// Piece by piece, until nothing is there.
+    fn receive_all(&mut self, ring: usize, index: usize, pool: &mut TransitPool) {
+        loop {
+            let Some(Done::Recv { result, .. }) = self.perform(ring, index, pool) else {
+                return self.wait_for_event(ring, index);
+            };
+            let goes_on = matches!(result, Ok(Some(_)));
+            let armed = goes_on && !self.random.chance(self.faults.multishot_end);
+            self.shoot(ring, index, Done::Recv { result, armed }, armed);
+            if !armed {
+                return;
+            }
+        }
+    }
+
+    /// One completion of a multishot operation.
+    fn shoot(&mut self, ring: usize, index: usize, done: Done, armed: bool) {
         let operation = &mut self.rings[ring].operations[index];
-        operation.accepted.push_back((result, armed));
+        operation.shots.push_back(done);
         if !armed {
             operation.stage = Stage::Ended;
         }
@@ -177,9 +202,10 @@ impl Kernel {
                 let fd = *listener;
                 return Some(Done::Accept { result: self.accept_now(fd), armed: false });
             }
-            Op::Recv { fd, poll_first } => {
+            Op::Recv { fd, poll_first, .. } => {
                 let stream = &mut streams[stream_index(descriptors, *fd)];
-                Done::Recv { result: recv(stream, pool, *poll_first, random, faults)? }
+                let result = recv(stream, pool, *poll_first, random, faults)?;
+                Done::Recv { result, armed: false }
             }
             Op::Fill { fd, buf, .. } => {
                 let stream = &mut streams[stream_index(descriptors, *fd)];
@@ -212,10 +238,13 @@ impl Kernel {
                 let result = send_file(stream, inode, *offset, most)?;
                 Done::SendFile { file: Rc::clone(file), result }
             }
-            Op::Poll { fd, interest } => {
+            Op::Poll { fd } => {
                 let stream = &streams[stream_index(descriptors, *fd)];
-                let wanted = *interest == Interest::Hangup || stream.gone();
-                stream.hung_up().then_some(Done::Poll { result: Ok(wanted) })?
+                stream.hung_up().then_some(Done::Poll)?
+            }
+            Op::PeerEnd(end) => {
+                let stream = &streams[stream_index(descriptors, end.socket)];
+                Done::PeerEnd { result: Ok(stream.death()?) }
             }
             _ => return Some(self.perform_on_file(ring, index)),
         })

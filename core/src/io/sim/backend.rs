@@ -3,6 +3,7 @@
 //! Owns the reactor's transit buffers. Must not know how operations are performed.
 
 use super::super::{Backend, Completion, Errno, Fd, Op, Peer, Time, Token, Transit, Wait, Wake};
+use super::descriptors::Object;
 use super::ring::Ring;
 use super::transit::{TransitPool, TransitSize};
 use super::{SimKernel, WakeFlag};
@@ -59,8 +60,19 @@ impl Backend for SimBackend {
         Ok((at(1, fd as u16), at(2, 80)))
     }
 
+    /// Simulated connections are established when they are seen.
+    fn begin_no_connection(&self, _: Fd) {}
+
     fn peer(&self, fd: Fd) -> Peer {
-        Peer { process: 1_000 + fd as u32, user: 0 }
+        Peer { process: self.kernel.process_behind(fd), user: 0 }
+    }
+
+    fn unsent(&self, fd: Fd) -> u64 {
+        let kernel = self.kernel.kernel();
+        match *kernel.descriptors.object(fd) {
+            Object::Stream(stream) => kernel.streams[stream].unsent() as u64,
+            ref other => panic!("simulator: descriptor {fd} is no connection: {other:?}"),
+        }
     }
 
     fn transit(&self, piece: &Transit) -> &[u8] {
@@ -102,7 +114,7 @@ impl Drop for SimBackend {
 #[cfg(test)]
 mod tests {
     use super::super::super::{
-        Body, Direction, Done, Fd, FileKind, Graveyard, Interest, Outgoing, SharedFile,
+        Body, Direction, Done, Fd, FileKind, Graveyard, Outgoing, SharedFile,
     };
     use super::super::{Faults, Peer, StreamKind};
     use super::*;
@@ -192,19 +204,19 @@ mod tests {
         let kernel = kernel();
         let mut backend = kernel.backend_with(TransitSize { buffers: 1, bytes: 4 });
         let (fd, peer) = connected(&kernel, &mut backend, StreamKind::Tcp);
-        backend.submit(TOKEN, Op::Recv { fd, poll_first: false });
+        backend.submit(TOKEN, Op::Recv { fd, poll_first: false, repeat: false });
         assert!(turn(&mut backend).is_empty());
         peer.send(b"hello");
-        let Done::Recv { result: Ok(Some(piece)) } = only(&mut backend) else { panic!() };
+        let Done::Recv { result: Ok(Some(piece)), .. } = only(&mut backend) else { panic!() };
         assert_eq!(backend.transit(&piece), b"hell");
         assert_eq!(kernel.transit_outstanding(backend.id()), 1);
         backend.recycle(piece);
 
         let (other, _peer) = connected(&kernel, &mut backend, StreamKind::Tcp);
-        backend.submit(TOKEN, Op::Recv { fd, poll_first: false });
-        backend.submit(OTHER, Op::Recv { fd: other, poll_first: false });
+        backend.submit(TOKEN, Op::Recv { fd, poll_first: false, repeat: false });
+        backend.submit(OTHER, Op::Recv { fd: other, poll_first: false, repeat: false });
         let done: [Completion; 2] = turn(&mut backend).try_into().unwrap();
-        let [Done::Recv { result: Ok(Some(piece)) }, Done::Recv { result: Err(errno) }] =
+        let [Done::Recv { result: Ok(Some(piece)), .. }, Done::Recv { result: Err(errno), .. }] =
             done.map(|completion| completion.done)
         else {
             panic!("one buffer, two receives")
@@ -214,13 +226,61 @@ mod tests {
         backend.recycle(piece);
     }
 
+    /// The next piece, whether more follows, and how the receive has ended.
+    fn shot(backend: &mut SimBackend, done: Completion) -> (Vec<u8>, bool, Option<Errno>) {
+        let Done::Recv { result, armed } = done.done else { panic!("{done:?}") };
+        match result {
+            Ok(Some(piece)) => {
+                let bytes = backend.transit(&piece).to_vec();
+                backend.recycle(piece);
+                (bytes, armed, None)
+            }
+            Ok(None) => (Vec::new(), armed, None),
+            Err(errno) => (Vec::new(), armed, Some(errno)),
+        }
+    }
+
+    #[test]
+    fn a_repeated_receive_goes_on_until_it_is_ended() {
+        let kernel = kernel();
+        let mut backend = kernel.backend_with(TransitSize { buffers: 2, bytes: 4 });
+        let (fd, peer) = connected(&kernel, &mut backend, StreamKind::Tcp);
+        let repeated = || Op::Recv { fd, poll_first: true, repeat: true };
+        let shots = |backend: &mut SimBackend| {
+            let done = turn(backend);
+            done.into_iter().map(|done| shot(backend, done)).collect::<Vec<_>>()
+        };
+        backend.submit(TOKEN, repeated());
+        assert!(shots(&mut backend).is_empty());
+        peer.send(b"hello");
+        let pieces = [(b"hell".to_vec(), true, None), (b"o".to_vec(), true, None)];
+        assert_eq!(shots(&mut backend), pieces);
+        peer.send(b"goodbye!!");
+        let last = shots(&mut backend).pop();
+        assert_eq!(last, Some((Vec::new(), false, Some(Errno(libc::ENOBUFS)))));
+        assert_eq!(backend.in_flight(), 0);
+
+        backend.submit(TOKEN, repeated());
+        assert_eq!(shots(&mut backend), [(b"!".to_vec(), true, None)]);
+        backend.submit(TOKEN, Op::Poll { fd });
+        backend.submit(OTHER, Op::EndRecv { target: TOKEN });
+        assert_eq!(shots(&mut backend), [(Vec::new(), false, Some(Errno(libc::ECANCELED)))]);
+        assert_eq!(backend.in_flight(), 1, "the poll goes on");
+
+        backend.submit(OTHER, repeated());
+        peer.finish();
+        let mut done = turn(&mut backend);
+        done.retain(|completion| completion.token == OTHER);
+        assert_eq!(shot(&mut backend, done.remove(0)), (Vec::new(), false, None));
+    }
+
     #[test]
     fn shutdown_of_both_ends_what_is_in_flight() {
         let kernel = kernel();
         kernel.set_capacity(4);
         let (mut backend, mut warden) = (kernel.backend(), kernel.backend());
         let (fd, peer) = connected(&kernel, &mut backend, StreamKind::Unix);
-        warden.submit(OTHER, Op::Poll { fd, interest: Interest::Hangup });
+        warden.submit(OTHER, Op::Poll { fd });
         backend.submit(TOKEN, fill(fd));
         backend.submit(TOKEN, send(fd, b"12345678"));
         let Done::Send { out, result: Ok(4) } = only(&mut backend) else { panic!("4 fit") };
@@ -235,7 +295,7 @@ mod tests {
             }
         }
         assert!(kernel.has_work(warden.id()) && backend.in_flight() == 0);
-        assert!(matches!(only(&mut warden), Done::Poll { result: Ok(true) }));
+        assert!(matches!(only(&mut warden), Done::Poll));
         backend.submit(TOKEN, Op::Close { fd });
         assert!(turn(&mut backend).is_empty());
         assert_eq!(peer.receive(), b"1234");
@@ -246,18 +306,11 @@ mod tests {
     #[test]
     fn hangup_is_not_input() {
         let (_kernel, mut backend, fd, peer) = pair();
-        backend.submit(TOKEN, Op::Poll { fd, interest: Interest::Hangup });
-        backend.submit(OTHER, Op::Poll { fd, interest: Interest::Gone });
+        backend.submit(TOKEN, Op::Poll { fd });
         peer.send(b"input");
         assert!(turn(&mut backend).is_empty());
         peer.finish();
-        let done = turn(&mut backend);
-        let gone = done.iter().find(|c| c.token == OTHER).unwrap();
-        assert!(matches!(gone.done, Done::Poll { result: Ok(false) }), "only half-closed");
-        backend.submit(OTHER, Op::Poll { fd, interest: Interest::Gone });
-        peer.reset();
-        let done = turn(&mut backend);
-        assert!(matches!(done[0].done, Done::Poll { result: Ok(true) }));
+        assert!(matches!(only(&mut backend), Done::Poll));
     }
 
     #[test]
@@ -330,7 +383,7 @@ mod tests {
     fn closing_under_another_reactors_operation_is_a_mistake() {
         let (kernel, mut backend, fd, _peer) = pair();
         let mut other = kernel.backend();
-        other.submit(OTHER, Op::Poll { fd, interest: Interest::Hangup });
+        other.submit(OTHER, Op::Poll { fd });
         turn(&mut other);
         backend.submit(TOKEN, Op::Close { fd });
     }
@@ -347,7 +400,7 @@ mod tests {
     #[should_panic(expected = "Poll on descriptor 77, which is not open")]
     fn using_an_unknown_descriptor_is_a_mistake() {
         let mut backend = kernel().backend();
-        backend.submit(TOKEN, Op::Poll { fd: 77, interest: Interest::Hangup });
+        backend.submit(TOKEN, Op::Poll { fd: 77 });
     }
 
     #[test]

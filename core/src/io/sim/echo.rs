@@ -1,8 +1,7 @@
 //! The simulator's own proof: an echo server on two reactors, whatever the kernel does.
 
 use super::super::{
-    Backend, Body, Completion, Direction, Done, Errno, Fd, Interest, Op, Outgoing, Time, Token,
-    Transit, Wait,
+    Backend, Body, Completion, Direction, Done, Errno, Fd, Op, Outgoing, Time, Token, Transit, Wait,
 };
 use super::{DescriptorKind, Faults, Peer, Random, SimBackend, SimKernel};
 use std::fmt::Write;
@@ -73,7 +72,7 @@ impl Echo {
                 let (ending, closed) = (false, false);
                 self.connections.push(Connection { fd, in_flight: 0, ending, closed });
                 let index = self.connections.len() - 1;
-                self.submit(index, Op::Poll { fd, interest: Interest::Hangup });
+                self.submit(index, Op::Poll { fd });
                 self.receive(index);
             }
             Err(errno) if self.leaving => assert_eq!(errno.0, libc::ECANCELED),
@@ -90,17 +89,19 @@ impl Echo {
     fn handle(&mut self, index: usize, done: Done) {
         self.connections[index].in_flight -= 1;
         match done {
-            Done::Recv { result: Ok(Some(piece)) } => self.echo_piece(index, piece),
-            Done::Recv { result: Err(Errno(libc::ENOBUFS)) } => self.receive(index),
-            Done::Recv { result: Ok(None) } | Done::Fill { result: Ok(0), .. } => self.end(index),
+            Done::Recv { result: Ok(Some(piece)), .. } => self.echo_piece(index, piece),
+            Done::Recv { result: Err(Errno(libc::ENOBUFS)), .. } => self.receive(index),
+            Done::Recv { result: Ok(None), .. } | Done::Fill { result: Ok(0), .. } => {
+                self.end(index)
+            }
             Done::Fill { buf, result: Ok(count) } => {
                 assert_eq!(buf.len(), count);
                 self.send(index, Outgoing::new(Vec::new(), Body::Owned(buf, 0..count)));
             }
             Done::Send { out, result: Ok(_) } if out.remaining() > 0 => self.send(index, out),
             Done::Send { result: Ok(_), .. } => self.receive(index),
-            Done::Poll { .. } => {}
-            Done::Recv { result: Err(_) }
+            Done::Poll => {}
+            Done::Recv { result: Err(_), .. }
             | Done::Fill { result: Err(_), .. }
             | Done::Send { result: Err(_), .. } => {
                 self.broken += 1;
@@ -122,8 +123,8 @@ impl Echo {
         let fd = self.connections[index].fd;
         let op = match self.backend.now().0.wrapping_add(index as u64) % 3 {
             0 => Op::Fill { fd, buf: Vec::with_capacity(700), poll_first: false },
-            1 => Op::Recv { fd, poll_first: true },
-            _ => Op::Recv { fd, poll_first: false },
+            1 => Op::Recv { fd, poll_first: true, repeat: false },
+            _ => Op::Recv { fd, poll_first: false, repeat: false },
         };
         self.submit(index, op);
     }

@@ -24,8 +24,8 @@ pub(crate) struct Faults {
     pub(crate) reset: u16,
     /// Accepting fails with `EMFILE`, which ends the multishot; the connection goes on waiting.
     pub(crate) no_descriptors: u16,
-    /// A multishot accept ends with a connection that it delivers.
-    pub(crate) accept_end: u16,
+    /// A multishot operation ends with what it delivers.
+    pub(crate) multishot_end: u16,
     /// Opening, looking up or reading a file takes up to [`Faults::COLD`] turns.
     pub(crate) cold: u16,
     /// An operation other than accepting fails with `ENOMEM`.
@@ -60,7 +60,7 @@ impl Faults {
             no_buffers: 60,
             reset: 2,
             no_descriptors: 60,
-            accept_end: 60,
+            multishot_end: 60,
             cold: 250,
             no_memory: 2,
             disk: 20,

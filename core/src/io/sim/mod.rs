@@ -65,6 +65,7 @@ impl SimKernel {
             random: Random::new(seed),
             faults,
             capacity: CAPACITY,
+            process: 1_000,
             descriptors: Descriptors::default(),
             listeners: Slab::new(),
             streams: Slab::new(),
@@ -163,6 +164,8 @@ struct Kernel {
     faults: Faults,
     /// Of either direction of a new connection.
     capacity: usize,
+    /// The last one that has connected.
+    process: u32,
     descriptors: Descriptors,
     listeners: Slab<Listener>,
     streams: Slab<Stream>,

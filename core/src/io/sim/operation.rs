@@ -16,12 +16,14 @@ pub(super) struct Operation {
     /// What it owns until it is released, the files above all; buffers move on to `done`.
     pub(super) op: Op,
     pub(super) done: Option<Done>,
-    /// What a multishot accept has to deliver, in order; the flag is `armed`.
-    pub(super) accepted: VecDeque<(Result<Fd, Errno>, bool)>,
+    /// What a multishot operation has to deliver, in order.
+    pub(super) shots: VecDeque<Done>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
+    /// Submitted; what is submitted after a cancellation is not cancelled.
+    Queued,
     /// It will be tried, in this turn or a later one.
     Pending,
     /// It is in a list of waiters.
@@ -35,11 +37,11 @@ impl Operation {
         Operation {
             token,
             fds: descriptors(&op),
-            stage: Stage::Pending,
+            stage: Stage::Queued,
             cancelled: false,
             op,
             done: None,
-            accepted: VecDeque::new(),
+            shots: VecDeque::new(),
         }
     }
 }
@@ -55,6 +57,7 @@ pub(super) fn name(op: &Op) -> &'static str {
         Op::SendIfSilent { .. } => "SendIfSilent",
         Op::SendFile { .. } => "SendFile",
         Op::Poll { .. } => "Poll",
+        Op::PeerEnd(_) => "PeerEnd",
         Op::OpenFile { .. } => "OpenFile",
         Op::StatFile { .. } => "StatFile",
         Op::ReadFile { .. } => "ReadFile",
@@ -64,6 +67,7 @@ pub(super) fn name(op: &Op) -> &'static str {
         Op::Shutdown { .. } => "Shutdown",
         Op::Close { .. } => "Close",
         Op::Cancel { .. } => "Cancel",
+        Op::EndRecv { .. } => "EndRecv",
     }
 }
 
@@ -75,6 +79,7 @@ pub(super) fn descriptors(op: &Op) -> [Option<Fd>; 2] {
         | Op::Fill { fd, .. }
         | Op::FillWithFile { fd, .. }
         | Op::Poll { fd, .. } => [Some(*fd), None],
+        Op::PeerEnd(end) => [Some(end.socket), None],
         Op::Send { fd, out, .. } | Op::SendIfSilent { fd, out } => {
             [Some(*fd), out.file_due().map(|file| file.fd())]
         }
@@ -86,7 +91,9 @@ pub(super) fn descriptors(op: &Op) -> [Option<Fd>; 2] {
             [Some(file.fd()), None]
         }
         Op::CreateFile { .. } => [None, None],
-        Op::Shutdown { .. } | Op::Close { .. } | Op::Cancel { .. } => [None, None],
+        Op::Shutdown { .. } | Op::Close { .. } | Op::Cancel { .. } | Op::EndRecv { .. } => {
+            [None, None]
+        }
     }
 }
 
@@ -103,7 +110,9 @@ pub(super) fn expected(op: &Op) -> [Option<DescriptorKind>; 2] {
     use DescriptorKind::{File, Listener, Stream};
     match op {
         Op::Accept { .. } | Op::AcceptNow { .. } => [Some(Listener), None],
-        Op::Recv { .. } | Op::Fill { .. } | Op::FillWithFile { .. } => [Some(Stream), None],
+        Op::Recv { .. } | Op::Fill { .. } | Op::FillWithFile { .. } | Op::PeerEnd(_) => {
+            [Some(Stream), None]
+        }
         Op::Send { .. } | Op::SendIfSilent { .. } => [Some(Stream), Some(File)],
         Op::SendFile { .. } => [Some(Stream), Some(File)],
         Op::OpenFile { .. }
@@ -112,9 +121,11 @@ pub(super) fn expected(op: &Op) -> [Option<DescriptorKind>; 2] {
         | Op::WriteFile { .. }
         | Op::StatOpen { .. } => [Some(File), None],
         Op::CreateFile { .. } => [None, None],
-        Op::Poll { .. } | Op::Shutdown { .. } | Op::Close { .. } | Op::Cancel { .. } => {
-            [None, None]
-        }
+        Op::Poll { .. }
+        | Op::Shutdown { .. }
+        | Op::Close { .. }
+        | Op::Cancel { .. }
+        | Op::EndRecv { .. } => [None, None],
     }
 }
 
@@ -124,7 +135,7 @@ pub(super) fn failure(op: &mut Op, errno: Errno) -> Done {
         Op::Accept { .. } | Op::AcceptNow { .. } => {
             Done::Accept { result: Err(errno), armed: false }
         }
-        Op::Recv { .. } => Done::Recv { result: Err(errno) },
+        Op::Recv { .. } => Done::Recv { result: Err(errno), armed: false },
         Op::Fill { buf, .. } => Done::Fill { buf: mem::take(buf), result: Err(errno) },
         Op::FillWithFile { buf, .. } => {
             let (buf, passed) = (mem::take(buf), Passed::Nothing);
@@ -134,14 +145,15 @@ pub(super) fn failure(op: &mut Op, errno: Errno) -> Done {
             Done::Send { out: mem::take(out), result: Err(errno) }
         }
         Op::SendFile { file, .. } => Done::SendFile { file: file.clone(), result: Err(errno) },
-        Op::Poll { .. } => Done::Poll { result: Err(errno) },
+        Op::Poll { .. } => Done::Poll,
+        Op::PeerEnd(_) => Done::PeerEnd { result: Err(errno) },
         Op::OpenFile { .. } => Done::OpenFile { result: Err(errno) },
         Op::StatFile { .. } => Done::StatFile { result: Err(errno) },
         Op::ReadFile { buf, .. } => Done::ReadFile { buf: mem::take(buf), result: Err(errno) },
         Op::CreateFile { .. } => Done::CreateFile { result: Err(errno) },
         Op::WriteFile { out, .. } => Done::WriteFile { out: mem::take(out), result: Err(errno) },
         Op::StatOpen { .. } => Done::StatOpen { result: Err(errno) },
-        Op::Shutdown { .. } | Op::Close { .. } | Op::Cancel { .. } => {
+        Op::Shutdown { .. } | Op::Close { .. } | Op::Cancel { .. } | Op::EndRecv { .. } => {
             unreachable!("these have no answer")
         }
     }

@@ -28,18 +28,34 @@ impl SimKernel {
         self.kernel_mut().capacity = bytes;
     }
 
-    /// Connects to a listening socket; the connection waits to be accepted.
+    /// Connects to a listening socket, as a process of its own; the connection waits to be accepted.
     pub(crate) fn connect(&self, listener: Fd) -> Peer {
+        let process = self.kernel().process + 1;
+        self.connect_as(process, listener)
+    }
+
+    /// Connects as this process.
+    pub(crate) fn connect_as(&self, process: u32, listener: Fd) -> Peer {
         let mut kernel = self.kernel_mut();
+        kernel.process = kernel.process.max(process);
         let Kernel { descriptors, listeners, streams, rings, capacity, .. } = &mut *kernel;
         let Object::Listener(key) = *descriptors.object(listener) else {
             panic!("simulator: descriptor {listener} does not listen");
         };
         let listener = &mut listeners[key];
         let stream = streams.insert(Stream::new(listener.kind, *capacity));
+        streams[stream].process = process;
         listener.backlog.push_back(stream);
         wake_all(&mut listener.waiters, rings);
         Peer { kernel: self.clone(), stream }
+    }
+
+    pub(super) fn process_behind(&self, fd: Fd) -> u32 {
+        let kernel = self.kernel();
+        match kernel.descriptors.object(fd) {
+            Object::Stream(stream) => kernel.streams[*stream].process,
+            other => panic!("simulator: nobody has connected {other:?}"),
+        }
     }
 
     pub(super) fn listen_on(&self, kind: StreamKind) -> Fd {
@@ -115,6 +131,11 @@ impl Peer {
     /// Aborts the connection: our side gets `ECONNRESET`.
     pub(crate) fn reset(&self) {
         self.with(|stream| (stream.peer_abort(), Some(Event::End)));
+    }
+
+    /// The peer's process is killed; a child of it keeps the connection open until it is dropped.
+    pub(crate) fn kill(&self, signal: i32) {
+        self.with(|stream| (stream.peer_kill(signal), Some(Event::End)));
     }
 
     /// Everything has been received, and end of file.

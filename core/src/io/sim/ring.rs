@@ -92,7 +92,7 @@ impl Kernel {
                 self.descriptors.begin_close(fd);
                 Submitted::Control(op)
             }
-            Op::Cancel { .. } => Submitted::Control(op),
+            Op::Cancel { .. } | Op::EndRecv { .. } => Submitted::Control(op),
             op => Submitted::Start(self.begin(ring, token, op)),
         };
         self.rings[ring].submitted.push(entry);
@@ -167,9 +167,15 @@ impl Kernel {
         let mut submitted = mem::take(&mut self.rings[ring].submitted);
         for entry in submitted.drain(..) {
             match entry {
-                Submitted::Start(operation) => self.consider(ring, operation, pool),
+                Submitted::Start(operation) => {
+                    self.rings[ring].operations[operation].stage = Stage::Pending;
+                    self.consider(ring, operation, pool);
+                }
                 Submitted::Control(Op::Close { fd }) => self.close(fd),
-                Submitted::Control(Op::Cancel { target }) => self.cancel(ring, target),
+                Submitted::Control(Op::Cancel { target }) => self.cancel(ring, target, |_| true),
+                Submitted::Control(Op::EndRecv { target }) => {
+                    self.cancel(ring, target, |op| matches!(op, Op::Recv { .. }));
+                }
                 Submitted::Control(op) => unreachable!("{op:?} has an answer"),
             }
         }
@@ -194,15 +200,17 @@ impl Kernel {
         this.late.push(Late { due, operation, completed });
     }
 
-    /// Ends every operation of the ring that was submitted with `target` and has not ended.
-    fn cancel(&mut self, ring: usize, target: Token) {
+    /// Ends every operation of the ring that was submitted with `target`, is meant, and has not
+    /// ended.
+    fn cancel(&mut self, ring: usize, target: Token, is_meant: fn(&Op) -> bool) {
         let operations = self.rings[ring].operations.iter_mut();
         let mut waiting = Vec::new();
-        for (index, operation) in operations.filter(|(_, operation)| operation.token == target) {
+        let is_meant = |operation: &Operation| operation.token == target && is_meant(&operation.op);
+        for (index, operation) in operations.filter(|(_, operation)| is_meant(operation)) {
             match operation.stage {
                 Stage::Pending => operation.cancelled = true,
                 Stage::Waiting => waiting.push(index),
-                Stage::Ended => {}
+                Stage::Queued | Stage::Ended => {}
             }
         }
         for operation in waiting {
@@ -236,15 +244,12 @@ impl Kernel {
             let Some(index) = next else { return };
             let operation = &mut self.rings[ring].operations[index];
             let token = operation.token;
-            let accepted = operation.accepted.pop_front();
-            let what = match accepted {
-                Some((result, armed)) => Done::Accept { result, armed },
-                None => operation.done.take().expect("performed before it is delivered"),
-            };
-            if !matches!(accepted, Some((_, true))) {
+            let shot = operation.shots.pop_front().or_else(|| operation.done.take());
+            let what = shot.expect("performed before it is delivered");
+            if !matches!(what, Done::Accept { armed: true, .. } | Done::Recv { armed: true, .. }) {
                 self.release(ring, index);
             }
-            if let Done::Recv { result: Ok(Some(piece)) } = &what {
+            if let Done::Recv { result: Ok(Some(piece)), .. } = &what {
                 pool.lend(piece);
             }
             done.push(Completion { token, done: what });
@@ -266,9 +271,8 @@ impl Kernel {
                 self.forget_waiter(Waiter { ring, operation });
             }
             let operation = self.release(ring, operation);
-            let accepted = operation.accepted.iter().filter_map(|(result, _)| result.ok());
-            let opened = operation.done.as_ref().and_then(Done::descriptor);
-            accepted.chain(opened).for_each(|fd| self.close(fd));
+            let done = operation.shots.iter().chain(&operation.done);
+            done.filter_map(Done::descriptor).for_each(|fd| self.close(fd));
         }
     }
 

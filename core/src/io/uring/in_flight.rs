@@ -57,12 +57,12 @@ impl InFlight {
         (token, op)
     }
 
-    /// The key of one operation of `target` that is not cancelled yet; it is from now on.
-    pub(super) fn cancel_next(&mut self, target: Token) -> Option<u32> {
+    /// The key of one operation of `target` that is meant and not cancelled yet; it is from now on.
+    pub(super) fn cancel_next(&mut self, target: Token, is_meant: fn(&Op) -> bool) -> Option<u32> {
         let mut key = *self.head(target);
         while key != NONE {
             let entry = &mut self.entries[key as usize];
-            if entry.token == target && !entry.cancelled {
+            if entry.token == target && !entry.cancelled && is_meant(&entry.op) {
                 entry.cancelled = true;
                 return Some(key);
             }
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     fn op() -> Op {
-        Op::Recv { fd: 0, poll_first: false }
+        Op::Recv { fd: 0, poll_first: false, repeat: false }
     }
 
     #[test]
@@ -105,10 +105,11 @@ mod tests {
         let (old, new, other) = (Token::new(1, 5, 1), Token::new(1, 5, 2), Token::new(2, 5, 1));
         let keys = [old, new, new, other].map(|token| in_flight.insert(token, op()));
         in_flight.remove(keys[1]);
-        assert_eq!(in_flight.cancel_next(new), Some(keys[2]));
-        assert_eq!(in_flight.cancel_next(new), None);
-        assert_eq!(in_flight.cancel_next(old), Some(keys[0]));
-        assert_eq!(in_flight.cancel_next(Token::new(9, 9, 9)), None);
+        assert_eq!(in_flight.cancel_next(new, |_| false), None);
+        assert_eq!(in_flight.cancel_next(new, |_| true), Some(keys[2]));
+        assert_eq!(in_flight.cancel_next(new, |_| true), None);
+        assert_eq!(in_flight.cancel_next(old, |_| true), Some(keys[0]));
+        assert_eq!(in_flight.cancel_next(Token::new(9, 9, 9), |_| true), None);
         for key in [keys[2], keys[0], keys[3]] {
             in_flight.remove(key);
         }

@@ -171,8 +171,8 @@ impl Uring {
         }
     }
 
-    fn cancel(&mut self, target: Token) {
-        while let Some(key) = self.in_flight.cancel_next(target) {
+    fn cancel(&mut self, target: Token, is_meant: fn(&Op) -> bool) {
+        while let Some(key) = self.in_flight.cancel_next(target, is_meant) {
             let entry = opcode::AsyncCancel::new(u64::from(key)).build();
             if let Err(errno) = self.push_internal(entry, CANCEL) {
                 tracing::error!(%errno, "cannot cancel an operation");
@@ -233,10 +233,15 @@ impl Uring {
             return None;
         };
         let token = entry.token;
+        let buffer = cqueue::buffer_select(flags);
         let result = match &mut entry.op {
             Op::Accept { .. } if cqueue::more(flags) => {
                 let done = Done::Accept { result: result.map(|fd| fd as Fd), armed: true };
                 return Some(Completion { token, done });
+            }
+            Op::Recv { .. } if cqueue::more(flags) => {
+                let result = operation::received(result, buffer, &mut self.transit);
+                return Some(Completion { token, done: Done::Recv { result, armed: true } });
             }
             Op::CreateFile { directory, creation } => match creation.advance(directory, result) {
                 Next::Step => {
@@ -257,7 +262,6 @@ impl Uring {
             _ => result,
         };
         let (token, op) = self.in_flight.remove(key);
-        let buffer = cqueue::buffer_select(flags);
         let done = operation::answer(op, result, buffer, &mut self.transit);
         Some(Completion { token, done })
     }
@@ -283,7 +287,8 @@ impl Backend for Uring {
         match op {
             Op::Shutdown { fd, direction } => sys::shutdown(fd, direction),
             Op::Close { fd } => self.close(fd),
-            Op::Cancel { target } => self.cancel(target),
+            Op::Cancel { target } => self.cancel(target, |_| true),
+            Op::EndRecv { target } => self.cancel(target, |op| matches!(op, Op::Recv { .. })),
             Op::AcceptNow { listener } => {
                 let accepted = sys::accept(listener).map(|fd| fd as usize);
                 self.conclude(token, op, accepted);
@@ -344,8 +349,16 @@ impl Backend for Uring {
         sys::addresses(fd)
     }
 
+    fn begin_no_connection(&self, listener: Fd) {
+        sys::drop_connection_requests(listener);
+    }
+
     fn peer(&self, fd: Fd) -> Peer {
         sys::peer(fd)
+    }
+
+    fn unsent(&self, fd: Fd) -> u64 {
+        sys::unsent(fd)
     }
 
     fn transit(&self, piece: &Transit) -> &[u8] {

@@ -5,8 +5,7 @@
 use super::ring::{Message, TRANSIT_GROUP};
 use crate::io::transit::TransitPool;
 use crate::io::{
-    Creation, Done, Errno, Fd, Interest, Op, Outgoing, Passed, SharedFile, Stat, Transit, passing,
-    sys,
+    Creation, Done, Errno, Fd, Op, Outgoing, Passed, SharedFile, Stat, Transit, passing, sys,
 };
 use io_uring::types::{self, OpenHow};
 use io_uring::{opcode, squeue};
@@ -18,27 +17,30 @@ pub(super) fn entry(op: &mut Op, message: &mut Message, transit_size: u32) -> sq
         Op::Accept { listener } => opcode::AcceptMulti::new(types::Fd(*listener))
             .flags(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)
             .build(),
-        Op::Recv { fd, poll_first } => {
-            opcode::Recv::new(types::Fd(*fd), std::ptr::null_mut(), transit_size)
+        Op::Recv { fd, poll_first, repeat } => {
+            // A length would bound all pieces together.
+            let len = if *repeat { 0 } else { transit_size };
+            opcode::Recv::new(types::Fd(*fd), std::ptr::null_mut(), len)
                 .buf_group(TRANSIT_GROUP)
-                .ioprio(if *poll_first { IORING_RECVSEND_POLL_FIRST } else { 0 })
+                .ioprio(poll_first_flag(*poll_first) | repeat_flag(*repeat))
                 .build()
                 .flags(squeue::Flags::BUFFER_SELECT)
         }
         Op::Fill { fd, buf, poll_first } => {
             let (start, len) = spare(buf);
             opcode::Recv::new(types::Fd(*fd), start, len)
-                .ioprio(if *poll_first { IORING_RECVSEND_POLL_FIRST } else { 0 })
+                .ioprio(poll_first_flag(*poll_first))
                 .build()
         }
         Op::Send { fd, out, .. } if out.file_due().is_some() => poll(*fd, libc::POLLOUT),
         Op::Send { fd, out, more } => send(*fd, out, *more, message),
         Op::SendFile { fd, .. } => poll(*fd, libc::POLLOUT),
         Op::FillWithFile { fd, .. } => poll(*fd, libc::POLLIN | libc::POLLRDHUP),
-        Op::Poll { fd, interest: Interest::Hangup } => {
-            poll(*fd, libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR)
+        Op::Poll { fd } => poll(*fd, libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR),
+        Op::PeerEnd(end) => {
+            let (process, events) = end.event();
+            poll(process, events)
         }
-        Op::Poll { fd, interest: Interest::Gone } => poll(*fd, libc::POLLHUP | libc::POLLERR),
         Op::OpenFile { root, path } => open(root, path, &OPEN_FILE),
         Op::StatFile { root, path } => open(root, path, &OPEN_PATH),
         Op::ReadFile { file, buf, offset } => {
@@ -57,7 +59,8 @@ pub(super) fn entry(op: &mut Op, message: &mut Message, transit_size: u32) -> sq
         | Op::StatOpen { .. }
         | Op::Shutdown { .. }
         | Op::Close { .. }
-        | Op::Cancel { .. } => unreachable!("never in flight"),
+        | Op::Cancel { .. }
+        | Op::EndRecv { .. } => unreachable!("never in flight"),
     }
 }
 
@@ -72,7 +75,7 @@ pub(super) fn answer(
         Op::Accept { .. } | Op::AcceptNow { .. } => {
             Done::Accept { result: result.map(|fd| fd as Fd), armed: false }
         }
-        Op::Recv { .. } => Done::Recv { result: received(result, buffer, transit) },
+        Op::Recv { .. } => Done::Recv { result: received(result, buffer, transit), armed: false },
         Op::Fill { mut buf, .. } => {
             append(&mut buf, result);
             Done::Fill { buf, result }
@@ -83,13 +86,10 @@ pub(super) fn answer(
             Done::Send { out, result }
         }
         Op::SendFile { file, .. } => Done::SendFile { file, result },
-        // The kernel adds POLLRDHUP to every poll; the events are in the result.
-        Op::Poll { interest, .. } => {
-            let wanted = match interest {
-                Interest::Hangup => POLLRDHUP | POLLGONE,
-                Interest::Gone => POLLGONE,
-            };
-            Done::Poll { result: result.map(|events| events & wanted != 0) }
+        Op::Poll { .. } => Done::Poll,
+        Op::PeerEnd(_) => {
+            let errno = result.err().unwrap_or(Errno(libc::EAGAIN));
+            Done::PeerEnd { result: Err(errno) }
         }
         Op::OpenFile { .. } => Done::OpenFile { result: result.and_then(|fd| opened(fd as Fd)) },
         Op::StatFile { .. } => Done::StatFile { result: result.and_then(|fd| stat_once(fd as Fd)) },
@@ -108,7 +108,7 @@ pub(super) fn answer(
             Done::WriteFile { out, result }
         }
         Op::StatOpen { file } => Done::StatOpen { result: sys::fstat(file.fd()) },
-        Op::Shutdown { .. } | Op::Close { .. } | Op::Cancel { .. } => {
+        Op::Shutdown { .. } | Op::Close { .. } | Op::Cancel { .. } | Op::EndRecv { .. } => {
             unreachable!("has no answer")
         }
     }
@@ -117,7 +117,7 @@ pub(super) fn answer(
 /// The ring only says when to try; then [`perform`] does it.
 pub(super) fn is_only_awaited(op: &Op) -> bool {
     match op {
-        Op::SendFile { .. } | Op::FillWithFile { .. } => true,
+        Op::SendFile { .. } | Op::FillWithFile { .. } | Op::PeerEnd(_) => true,
         Op::Send { out, .. } => out.file_due().is_some(),
         _ => false,
     }
@@ -144,8 +144,17 @@ pub(super) fn perform(op: &mut Op) -> Option<Done> {
             out.advance(result.unwrap_or(0));
             Some(Done::Send { out: std::mem::take(out), result })
         }
+        Op::PeerEnd(end) => Some(Done::PeerEnd { result: end.perform()? }),
         _ => unreachable!("performed by the ring"),
     }
+}
+
+fn poll_first_flag(poll_first: bool) -> u16 {
+    if poll_first { IORING_RECVSEND_POLL_FIRST } else { 0 }
+}
+
+fn repeat_flag(repeat: bool) -> u16 {
+    if repeat { IORING_RECV_MULTISHOT } else { 0 }
 }
 
 fn unless_early<T>(result: Result<T, Errno>) -> Option<Result<T, Errno>> {
@@ -178,9 +187,6 @@ fn send(fd: Fd, out: &Outgoing, more: bool, message: &mut Message) -> squeue::En
     };
     opcode::Send::new(types::Fd(fd), piece.as_ptr(), length(piece.len())).flags(flags).build()
 }
-
-const POLLRDHUP: usize = libc::POLLRDHUP as usize;
-const POLLGONE: usize = (libc::POLLHUP | libc::POLLERR) as usize;
 
 fn poll(fd: Fd, events: libc::c_short) -> squeue::Entry {
     opcode::PollAdd::new(types::Fd(fd), events as u32).build()
@@ -216,7 +222,7 @@ fn append(buf: &mut Vec<u8>, result: Result<usize, Errno>) {
     unsafe { buf.set_len(buf.len() + count) };
 }
 
-fn received(
+pub(super) fn received(
     result: Result<usize, Errno>,
     buffer: Option<u16>,
     transit: &mut TransitPool,
@@ -264,3 +270,5 @@ static OPEN_PATH_CACHED: OpenHow = beneath(LOOK, libc::RESOLVE_CACHED);
 
 /// From `<linux/io_uring.h>`: do not try before the socket is ready.
 const IORING_RECVSEND_POLL_FIRST: u16 = 1;
+/// Likewise: go on after a piece has been received.
+const IORING_RECV_MULTISHOT: u16 = 2;

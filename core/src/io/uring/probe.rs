@@ -25,7 +25,10 @@ pub fn probe() -> Result<(), SetupError> {
     let (sender, receiver) =
         UnixStream::pair().map_err(|error| SetupError::from_errno(sys::errno_of(&error)))?;
     let out = Outgoing::new(MESSAGE.to_vec(), Body::None);
-    uring.submit(Token::new(0, 0, 0), Op::Recv { fd: receiver.as_raw_fd(), poll_first: true });
+    uring.submit(
+        Token::new(0, 0, 0),
+        Op::Recv { fd: receiver.as_raw_fd(), poll_first: true, repeat: false },
+    );
     uring.submit(Token::new(0, 1, 0), Op::Send { fd: sender.as_raw_fd(), out, more: false });
 
     let deadline = uring.now().after(Duration::from_secs(5));
@@ -34,7 +37,7 @@ pub fn probe() -> Result<(), SetupError> {
         uring.turn(Wait::Until(deadline), &mut done).map_err(SetupError::from_errno)?;
     }
     let arrived = done.iter().any(|completion| match &completion.done {
-        Done::Recv { result: Ok(Some(piece)) } => uring.transit(piece) == MESSAGE,
+        Done::Recv { result: Ok(Some(piece)), .. } => uring.transit(piece) == MESSAGE,
         _ => false,
     });
     if arrived { Ok(()) } else { Err(SetupError::Broken(format!("no answer but {done:?}"))) }

@@ -93,11 +93,23 @@ fn a_request_that_returns_goes_first_and_is_never_refused() {
     let give_up_at = NOW.after(Duration::from_millis(1));
     let ticket = |number| Ticket { reactor: 1, token: Token::new(0, number, 0), give_up_at };
     for number in 0..2 {
-        let Admission::Queued(_, at) = pool.request_again(ticket(number)) else { panic!() };
+        let Admission::Queued(_, at) = pool.request_again(ticket(number), 77) else { panic!() };
         assert_eq!(at, give_up_at);
     }
     let (_, assignment) = pool.join(5, 2, WARDEN_TOKEN, 77, NOW);
     assert_eq!(assignment.unwrap().ticket, ticket(1));
+}
+
+#[test]
+fn a_request_that_returns_avoids_the_process_that_it_was_with() {
+    let mut pool = pool(0);
+    let slots = [70, 71, 72, 71, 71].map(|process| pool.join(5, 2, WARDEN_TOKEN, process, NOW).0);
+    let ticket = Ticket { reactor: 1, token: Token::new(0, 0, 0), give_up_at: NOW };
+    let mut take = || match pool.request_again(ticket, 71) {
+        Admission::Assigned { slot, .. } => slots.iter().position(|&other| other == slot),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!([0; 5].map(|_| take().unwrap()), [2, 0, 4, 3, 1]);
 }
 
 #[test]
@@ -112,7 +124,7 @@ fn a_request_waits_on_until_its_time_is_up_and_asks_in_between() {
     assert_eq!(pool.still_waiting(id, after(200)), StillWaiting::Until(after(300)));
     assert_eq!(pool.still_waiting(id, after(300)), StillWaiting::Until(after(450)));
     assert_eq!(pool.still_waiting(id, after(450)), StillWaiting::TimedOut);
-    assert_eq!(pool.counts().queued, 0);
+    assert_eq!((pool.counts().queued, pool.refusals().queue_timeout), (0, 1));
 
     let Admission::Queued(id, _) = request(&mut pool, 2) else { panic!() };
     assert!(matches!(pool.release(slot, true, NOW), AfterRelease::Assign(_)));
@@ -138,14 +150,16 @@ fn a_queue_that_stands_serves_the_newest_and_refuses_the_late() {
         if pool.counts().stood == 1 {
             assert_eq!(u64::from(next.ticket.token.index()), 2 * round, "the newest");
             assert!(pool.cancel(ids[ids.len() - 2]));
+            assert_eq!(pool.oldest_since(), Some(after(round.div_ceil(2) * 20)));
             assert_eq!(pool.still_waiting(ids[round as usize], now), StillWaiting::Delayed);
+            assert_eq!((pool.refusals().queue_delay, pool.refusals().queue_timeout), (1, 0));
             break;
         }
         assert_eq!(u64::from(next.ticket.token.index()), round, "the oldest");
     }
     // One that returns goes first, and waits as long as it may.
     let ticket = Ticket { reactor: 1, token: Token::new(0, 9999, 0), give_up_at: after(20_000) };
-    let Admission::Queued(id, _) = pool.request_again(ticket) else { panic!() };
+    let Admission::Queued(id, _) = pool.request_again(ticket, 77) else { panic!() };
     assert_eq!(pool.still_waiting(id, after(19_000)), StillWaiting::Until(after(20_000)));
     let AfterRelease::Assign(next) = pool.release(slot, true, after(19_000)) else { panic!() };
     assert_eq!(next.id, id);
@@ -173,5 +187,6 @@ fn new_limits_are_for_requests_that_come_later() {
     let limits = PoolLimits { queue: 1, ..*pool.limits() };
     pool.set_limits(limits);
     assert_eq!(request(&mut pool, 1), Admission::Full);
+    assert_eq!(pool.refusals().queue_full, 1);
     assert!(pool.cancel(id), "it waits on");
 }

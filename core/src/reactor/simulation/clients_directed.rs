@@ -100,7 +100,8 @@ fn half_a_head_behind_many_requests_of_a_half_closed_client_is_no_request() {
 
 #[test]
 fn content_that_stops_coming_is_408() {
-    let mut edge = edge();
+    let limits = Limits { rate_min: 0, ..Limits::default() };
+    let mut edge = Edge::new(&Settings { limits, ..Settings::default() });
     let post = "POST /echo HTTP/1.1\r\nHost: x\r\n";
     let clients = [
         edge.client(0, format!("{post}Content-Length: 9\r\n\r\n")),
@@ -161,7 +162,8 @@ fn a_connection_is_not_idle_while_it_takes_an_answer() {
 
 #[test]
 fn who_takes_nothing_is_aborted_after_send_timeout() {
-    let mut edge = edge();
+    let limits = Limits { rate_min: 0, ..Limits::default() };
+    let mut edge = Edge::new(&Settings { limits, ..Settings::default() });
     edge.kernel.set_capacity(1000);
     let (file, app) = (edge.client(0, get("/files/large.bin")), edge.client(0, get("/app/1")));
     edge.kernel.set_capacity(1 << 20);
@@ -228,6 +230,31 @@ fn who_takes_no_answers_is_not_received_from() {
     let stats = edge.stats();
     assert!(stats.requests < 1_000, "{} requests were answered in memory", stats.requests);
     assert!(stats.bytes_in < 100 << 10, "{} bytes are held", stats.bytes_in);
+    edge.finish();
+}
+
+#[test]
+fn who_pipelines_behind_a_request_in_progress_has_the_rest_wait() {
+    let mut edge = edge();
+    let client = edge.client(0, get("/fixed"));
+    edge.say(&client, get("/app/1"));
+    let mut requests = 0;
+    while client.send(get("/fixed").as_bytes()) == get("/fixed").len() {
+        requests += 1;
+        edge.settle();
+    }
+    let held = edge.stats().bytes_in;
+    assert!((16 << 10..20 << 10).contains(&held), "{held} of {} bytes", client.unread());
+    assert!(client.unread() > 60 << 10);
+    let worker = edge.dial_in(0);
+    assert!(text(&worker).starts_with("GET /app/1 "));
+    edge.say(&worker, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    let mut answers = String::new();
+    while !client.peek().is_empty() {
+        answers += &text(&client);
+        edge.settle();
+    }
+    assert_eq!(answers.matches(OK).count(), 2 + requests);
     edge.finish();
 }
 

@@ -6,12 +6,14 @@
 mod changes_directed;
 mod client;
 mod clients_directed;
+mod corpus;
 mod incoming;
 mod oracle;
 mod passing;
 mod random;
 mod request;
 mod response;
+mod slow_directed;
 mod spool_directed;
 mod worker;
 mod workers_directed;
@@ -236,6 +238,16 @@ impl Edge {
     /// A worker that has dialled in and become a slot.
     fn dial_in(&mut self, pool: usize) -> Peer {
         let worker = self.kernel.connect(self.sockets[pool]);
+        self.greet(worker)
+    }
+
+    /// Further threads of one process.
+    fn dial_in_as(&mut self, process: u32, pool: usize) -> Peer {
+        let worker = self.kernel.connect_as(process, self.sockets[pool]);
+        self.greet(worker)
+    }
+
+    fn greet(&mut self, worker: Peer) -> Peer {
         worker.send(worker::GREETING);
         self.settle();
         let mut answer = Vec::new();
@@ -297,6 +309,7 @@ impl Edge {
         let stats = self.stats();
         assert_eq!(stats.stale, 0, "a completion came for nobody");
         assert_eq!(stats.accepted, stats.closed, "every connection ends once");
+        assert_eq!(stats.parked, 0, "a connection that has ended waits for nothing");
     }
 
     /// Where each reactor is, for messages.

@@ -37,6 +37,8 @@ pub(super) struct Known {
     crashes: u32,
     /// Workers that failed it after the start.
     breaks: u32,
+    /// It was begun by a worker that a fault has killed.
+    is_blamed: bool,
     /// A worker has not answered for longer than the deadline.
     hung: bool,
 }
@@ -49,8 +51,10 @@ impl Oracle {
         answer: Answer,
         pool: usize,
     ) -> usize {
+        let (starts, crashes, breaks) = (0, 0, 0);
+        let (is_blamed, hung) = (false, false);
         let known =
-            Known { method, content, answer, pool, starts: 0, crashes: 0, breaks: 0, hung: false };
+            Known { method, content, answer, pool, starts, crashes, breaks, is_blamed, hung };
         self.requests.push(known);
         self.requests.len() - 1
     }
@@ -69,6 +73,7 @@ impl Oracle {
         known.starts += 1;
         let most = if known.is_idempotent() { 2 } else { 1 };
         assert!(known.starts <= most, "request {id} ({}) was started twice", known.method);
+        assert!(!known.is_blamed, "request {id} has killed a worker and was started again");
     }
 
     /// A worker ended before it took the last byte.
@@ -79,6 +84,11 @@ impl Oracle {
     /// A worker ended, or made nonsense, after it took the last byte.
     pub(super) fn on_break(&mut self, id: usize) {
         self.requests[id].breaks += 1;
+    }
+
+    /// A fault has killed a worker after it took the last byte.
+    pub(super) fn on_fault(&mut self, id: usize) {
+        self.requests[id].is_blamed = true;
     }
 
     /// A worker lets the deadline pass.

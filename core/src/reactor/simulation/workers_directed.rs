@@ -76,6 +76,30 @@ fn a_full_queue_refuses_at_once() {
 }
 
 #[test]
+fn who_is_gone_leaves_the_queue_and_who_only_sends_no_more_does_not() {
+    for earlier in [0, 1] {
+        let mut edge = edge(PoolLimits::default());
+        let worker = edge.dial_in(0);
+        let clients: Vec<_> =
+            (0..3).map(|_| edge.client(0, get("/fixed").repeat(earlier))).collect();
+        for (n, client) in clients.iter().enumerate() {
+            edge.say(client, get(&format!("/app/{n}")));
+        }
+        assert_eq!(counts(&edge), (1, 0, 2));
+        clients[1].reset();
+        clients[2].finish();
+        edge.settle();
+        assert_eq!(counts(&edge), (1, 0, 1), "after {earlier} requests");
+        for target in ["/app/0", "/app/2"] {
+            assert!(text(&worker).starts_with(&format!("GET {target} ")));
+            edge.say(&worker, ANSWER);
+        }
+        assert_eq!(text(&clients[2]).matches(OK).count(), 1 + earlier);
+        edge.finish();
+    }
+}
+
+#[test]
 fn a_request_waits_so_long_and_no_longer() {
     let pool =
         PoolLimits { queue_timeout: seconds(7), boot_grace: seconds(3), ..PoolLimits::default() };
@@ -205,6 +229,97 @@ fn only_what_is_idempotent_is_repeated_once() {
         assert!(!client.at_end());
         edge.finish();
     }
+}
+
+#[test]
+fn a_request_that_has_killed_its_worker_is_not_repeated() {
+    for (signal, repeats) in [(libc::SIGSEGV, false), (libc::SIGKILL, false), (libc::SIGTERM, true)]
+    {
+        let mut edge = edge(PoolLimits::default());
+        let client = edge.client(0, get("/app/1"));
+        let worker = edge.dial_in(0);
+        assert!(!text(&worker).is_empty());
+        worker.kill(signal);
+        drop(worker);
+        edge.settle();
+        assert_eq!(text(&client).starts_with("HTTP/1.1 502 "), !repeats);
+        edge.finish();
+    }
+}
+
+#[test]
+fn a_worker_that_closes_and_lives_costs_a_moment() {
+    for (request, answer) in [(get("/app/1"), OK), (post("/app/1"), "HTTP/1.1 502 ")] {
+        let mut edge = edge(PoolLimits::default());
+        let client = edge.client(0, request);
+        let worker = edge.dial_in(0);
+        assert!(!text(&worker).is_empty());
+        worker.finish();
+        edge.settle();
+        let other = edge.dial_in(0);
+        edge.pass(Duration::from_millis(900));
+        assert!(text(&client).is_empty() && text(&other).is_empty(), "it may be dying");
+        edge.pass(Duration::from_millis(200));
+        if !text(&other).is_empty() {
+            edge.say(&other, ANSWER);
+        }
+        assert!(text(&client).starts_with(answer));
+        edge.finish();
+    }
+}
+
+#[test]
+fn a_dead_worker_is_missed_though_a_child_keeps_its_slot() {
+    for is_taken in [false, true] {
+        let mut edge = edge(PoolLimits::default());
+        let client = edge.client(0, post("/app/1"));
+        let worker = edge.dial_in(0);
+        let idle = edge.dial_in(0);
+        if is_taken {
+            text(&worker);
+        }
+        for slot in [&worker, &idle] {
+            slot.kill(libc::SIGKILL);
+        }
+        edge.settle();
+        assert_eq!(counts(&edge), (0, 0, usize::from(!is_taken)));
+        assert_eq!(text(&client).starts_with("HTTP/1.1 502 "), is_taken);
+        let other = edge.dial_in(0);
+        assert_eq!(text(&other).starts_with("POST /app/1 "), !is_taken);
+        drop(other);
+        edge.finish();
+    }
+}
+
+#[test]
+fn the_death_of_a_process_with_many_slots_is_one_crash() {
+    let mut edge = edge(PoolLimits::default());
+    let client = edge.client(0, post("/app/1"));
+    for process in 1..=3 {
+        let threads: Vec<_> = (0..8).map(|_| edge.dial_in_as(9000 + process, 0)).collect();
+        assert!(text(&client).is_empty(), "after {} crashes", process - 1);
+        // One after the other, and the request goes to those that are left.
+        for thread in threads {
+            drop(thread);
+            edge.settle();
+        }
+    }
+    assert!(text(&client).starts_with("HTTP/1.1 502 "));
+    edge.finish();
+}
+
+#[test]
+fn a_request_leaves_a_dying_process_for_another() {
+    let mut edge = edge(PoolLimits::default());
+    let other = edge.dial_in_as(9001, 0);
+    let mut dying: Vec<_> = (0..8).map(|_| edge.dial_in_as(9002, 0)).collect();
+    let client = edge.client(0, post("/app/1"));
+    drop(dying.pop());
+    edge.settle();
+    assert!(text(&other).starts_with("POST /app/1 "));
+    edge.say(&other, ANSWER);
+    assert!(text(&client).starts_with(OK));
+    edge.finish();
 }
 
 #[test]

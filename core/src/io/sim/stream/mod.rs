@@ -5,7 +5,7 @@
 
 mod peer;
 
-use super::super::{Direction, Errno};
+use super::super::{Death, Direction, Errno};
 use super::files::SimFile;
 use super::pipe::Pipe;
 use super::ring::Waiter;
@@ -34,6 +34,10 @@ pub(super) struct Stream {
     dead: bool,
     peer_reset: bool,
     peer_open: bool,
+    /// The number of the peer's process.
+    pub(super) process: u32,
+    /// What has killed the peer's process, while somebody else keeps its end open.
+    peer_killed_by: Option<i32>,
     local_open: bool,
     /// The test still has its handle.
     pub(super) peer_held: bool,
@@ -54,6 +58,8 @@ impl Stream {
             dead: false,
             peer_reset: false,
             peer_open: true,
+            process: 0,
+            peer_killed_by: None,
             local_open: true,
             peer_held: true,
             receivers: Vec::new(),
@@ -72,9 +78,11 @@ impl Stream {
         self.inbound.finished || self.read_shut || self.dead || self.error.is_some()
     }
 
-    /// `POLLHUP` or `POLLERR`: no direction is left.
-    pub(super) fn gone(&self) -> bool {
-        self.dead || self.error.is_some() || (self.read_shut && self.outbound.finished)
+    /// How the peer's process has ended, if it has: one that closes the connection does.
+    pub(super) fn death(&self) -> Option<Death> {
+        let ended = !self.peer_open || self.peer_killed_by.is_some();
+        let left_unread = self.peer_open && !self.outbound.bytes.is_empty();
+        ended.then_some(Death { signal: self.peer_killed_by, left_unread })
     }
 
     /// A send would not wait.

@@ -58,6 +58,11 @@ impl Stream {
         self.inbound.finished = true;
     }
 
+    /// The process ends, and the connection does not.
+    pub(in crate::io::sim) fn peer_kill(&mut self, signal: i32) {
+        self.peer_killed_by = Some(signal);
+    }
+
     /// An abort, whatever is queued.
     pub(in crate::io::sim) fn peer_abort(&mut self) {
         if std::mem::replace(&mut self.peer_open, false) && self.local_open && !self.dead {
@@ -100,6 +105,11 @@ impl Stream {
 
     pub(in crate::io::sim) fn peer_was_reset(&self) -> bool {
         self.peer_reset && self.outbound.bytes.is_empty()
+    }
+
+    /// Bytes that we have sent and the peer has not received.
+    pub(in crate::io::sim) fn unsent(&self) -> usize {
+        self.outbound.bytes.len()
     }
 
     /// Bytes that the peer has sent and we have not received.

@@ -6,7 +6,7 @@ mod sockets;
 mod turns;
 
 use super::*;
-use crate::io::{Body, Direction, FileKind, Graveyard, Interest, Outgoing, SharedFile};
+use crate::io::{Body, Direction, FileKind, Graveyard, Outgoing, SharedFile};
 use std::ffi::{CStr, CString};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
@@ -79,12 +79,12 @@ impl Bench {
     /// The bytes of an answer to [`Op::Recv`]; none at the end of file.
     fn received(&mut self, index: u32) -> Vec<u8> {
         match self.answer(index) {
-            Done::Recv { result: Ok(Some(piece)) } => {
+            Done::Recv { result: Ok(Some(piece)), .. } => {
                 let bytes = self.uring.transit(&piece).to_vec();
                 self.uring.recycle(piece);
                 bytes
             }
-            Done::Recv { result: Ok(None) } => Vec::new(),
+            Done::Recv { result: Ok(None), .. } => Vec::new(),
             other => panic!("{other:?}"),
         }
     }
@@ -95,11 +95,11 @@ fn token(index: u32) -> Token {
 }
 
 fn recv(socket: &impl AsRawFd) -> Op {
-    Op::Recv { fd: socket.as_raw_fd(), poll_first: false }
+    Op::Recv { fd: socket.as_raw_fd(), poll_first: false, repeat: false }
 }
 
 fn recv_later(socket: &impl AsRawFd) -> Op {
-    Op::Recv { fd: socket.as_raw_fd(), poll_first: true }
+    Op::Recv { fd: socket.as_raw_fd(), poll_first: true, repeat: false }
 }
 
 fn send(socket: &impl AsRawFd, head: &[u8], body: Body) -> Op {

@@ -13,7 +13,7 @@ fn serves_a_connection_from_accept_to_close() {
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let Done::Accept { result: Ok(fd), armed: true } = bench.answer(1) else { panic!() };
         client.write_all(b"ping").unwrap();
-        bench.submit(2, Op::Recv { fd, poll_first: false });
+        bench.submit(2, Op::Recv { fd, poll_first: false, repeat: false });
         assert_eq!(bench.received(2), b"ping");
         let out = Outgoing::new(b"pong".to_vec(), Body::None);
         let Done::Send { out, result } = bench.perform(2, Op::Send { fd, out, more: false }) else {
@@ -97,6 +97,23 @@ fn cancelling_an_accept_ends_it() {
 }
 
 #[test]
+fn a_listener_that_leaves_begins_no_connection_and_loses_none() {
+    let mut bench = Bench::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (fd, address) = (listener.as_raw_fd(), listener.local_addr().unwrap());
+    let mut established = TcpStream::connect(address).unwrap();
+    bench.uring.begin_no_connection(fd);
+    established.write_all(b"ping").unwrap();
+    let patience = std::time::Duration::from_millis(50);
+    let refused = TcpStream::connect_timeout(&address, patience).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::TimedOut);
+    let now = bench.perform(1, Op::AcceptNow { listener: fd });
+    let Done::Accept { result: Ok(fd), .. } = now else { panic!("{now:?}") };
+    bench.submit(2, Op::Recv { fd, poll_first: false, repeat: false });
+    assert_eq!(bench.received(2), b"ping");
+}
+
+#[test]
 fn sends_to_a_slow_reader_end_short_and_lose_nothing() {
     let mut bench = Bench::new();
     let (server, client) = tcp_pair();
@@ -162,7 +179,9 @@ fn an_empty_pool_is_an_error_until_a_buffer_returns() {
     let (mut one, first) = UnixStream::pair().unwrap();
     let (mut two, second) = UnixStream::pair().unwrap();
     one.write_all(b"one").unwrap();
-    let Done::Recv { result: Ok(Some(held)) } = bench.perform(1, recv(&first)) else { panic!() };
+    let Done::Recv { result: Ok(Some(held)), .. } = bench.perform(1, recv(&first)) else {
+        panic!()
+    };
 
     let starved = bench.perform(2, recv(&second));
     assert_eq!(receive_errno(&starved), Some(libc::ENOBUFS));
@@ -219,26 +238,92 @@ fn fill_appends() {
 }
 
 #[test]
-fn polls_for_hangup_and_for_the_end_of_both_directions() {
+fn polls_for_hangup_only() {
     let mut bench = Bench::new();
     let (server, mut client) = tcp_pair();
-    let fd = server.as_raw_fd();
-    bench.submit(1, Op::Poll { fd, interest: Interest::Hangup });
-    bench.submit(2, Op::Poll { fd, interest: Interest::Gone });
+    bench.submit(1, Op::Poll { fd: server.as_raw_fd() });
     client.write_all(b"input").unwrap();
     bench.poll();
     assert!(bench.done.is_empty(), "input is not a hang-up");
     client.shutdown(Shutdown::Write).unwrap();
-    assert!(matches!(bench.answer(1), Done::Poll { result: Ok(true) }));
-    assert!(matches!(bench.answer(2), Done::Poll { result: Ok(false) }), "it is still there");
+    assert!(matches!(bench.answer(1), Done::Poll));
+}
 
+/// The next answer of a repeated receive: bytes, and whether more follow.
+fn piece(bench: &mut Bench, index: u32) -> Result<(Vec<u8>, bool), Errno> {
+    match bench.answer(index) {
+        Done::Recv { result: Ok(Some(piece)), armed } => {
+            let bytes = bench.uring.transit(&piece).to_vec();
+            bench.uring.recycle(piece);
+            Ok((bytes, armed))
+        }
+        Done::Recv { result: Ok(None), armed } => Ok((Vec::new(), armed)),
+        Done::Recv { result: Err(errno), armed: false } => Err(errno),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_repeated_receive_gets_piece_after_piece_and_the_end() {
+    let mut bench = Bench::new();
+    let (server, mut client) = tcp_pair();
+    let fd = server.as_raw_fd();
+    bench.submit(1, Op::Recv { fd, poll_first: true, repeat: true });
+    for round in 0..1_000_u32 {
+        client.write_all(&round.to_le_bytes()).unwrap();
+        assert_eq!(piece(&mut bench, 1), Ok((round.to_le_bytes().to_vec(), true)));
+        assert_eq!(bench.uring.in_flight(), 1);
+    }
+    client.write_all(b"last").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(piece(&mut bench, 1), Ok((b"last".to_vec(), true)));
+    assert_eq!(piece(&mut bench, 1), Ok((Vec::new(), false)), "the end comes without a request");
+    assert_eq!(bench.uring.in_flight(), 0);
+}
+
+#[test]
+fn a_repeated_receive_reports_a_reset() {
+    let mut bench = Bench::new();
     let (server, client) = tcp_pair();
-    bench.submit(2, Op::Poll { fd: server.as_raw_fd(), interest: Interest::Gone });
+    bench.submit(1, Op::Recv { fd: server.as_raw_fd(), poll_first: true, repeat: true });
+    bench.poll();
     // With unread input of ours, closing resets.
     (&server).write_all(b"unread").unwrap();
     while client.peek(&mut [0]).unwrap() == 0 {}
     drop(client);
-    assert!(matches!(bench.answer(2), Done::Poll { result: Ok(true) }));
+    assert_eq!(piece(&mut bench, 1), Err(Errno(libc::ECONNRESET)));
+    assert_eq!(bench.uring.in_flight(), 0);
+}
+
+#[test]
+fn ending_a_repeated_receive_ends_nothing_else() {
+    let mut bench = Bench::new();
+    let (server, mut client) = tcp_pair();
+    let fd = server.as_raw_fd();
+    bench.submit(1, Op::Recv { fd, poll_first: true, repeat: true });
+    bench.submit(1, Op::Poll { fd });
+    client.write_all(b"first").unwrap();
+    assert_eq!(piece(&mut bench, 1), Ok((b"first".to_vec(), true)));
+    bench.submit(2, Op::EndRecv { target: token(1) });
+    assert_eq!(piece(&mut bench, 1), Err(Errno(libc::ECANCELED)));
+    client.write_all(b"second").unwrap();
+    bench.poll();
+    assert!(bench.done.is_empty() && bench.uring.in_flight() == 1, "only the poll is left");
+    bench.submit(1, Op::Recv { fd, poll_first: false, repeat: true });
+    assert_eq!(piece(&mut bench, 1), Ok((b"second".to_vec(), true)));
+}
+
+#[test]
+fn a_repeated_receive_ends_when_buffers_run_out() {
+    let options = UringOptions { transit_count: 2, transit_size: 4, ..UringOptions::default() };
+    let mut bench = Bench::with(options);
+    let (server, mut client) = tcp_pair();
+    client.write_all(b"0123456789").unwrap();
+    bench.submit(1, Op::Recv { fd: server.as_raw_fd(), poll_first: true, repeat: true });
+    let held: Vec<Done> = (0..2).map(|_| bench.answer(1)).collect();
+    assert!(held.iter().all(|done| matches!(done, Done::Recv { armed: true, .. })));
+    assert_eq!(piece(&mut bench, 1), Err(Errno(libc::ENOBUFS)));
+    assert_eq!(bench.uring.in_flight(), 0);
 }
 
 #[test]
@@ -246,14 +331,14 @@ fn cancel_ends_exactly_the_operations_of_its_target() {
     let mut bench = Bench::new();
     let (_left, right) = UnixStream::pair().unwrap();
     bench.submit(1, recv(&right));
-    bench.submit(1, Op::Poll { fd: right.as_raw_fd(), interest: Interest::Hangup });
+    bench.submit(1, Op::Poll { fd: right.as_raw_fd() });
     bench.submit(2, recv(&right));
     // In the same turn as the operations, and after them.
     bench.submit(3, Op::Cancel { target: token(1) });
     for _ in 0..2 {
         match bench.answer(1) {
-            Done::Recv { result } => assert_eq!(result, Err(Errno(libc::ECANCELED))),
-            Done::Poll { result } => assert_eq!(result, Err(Errno(libc::ECANCELED))),
+            Done::Recv { result, .. } => assert_eq!(result, Err(Errno(libc::ECANCELED))),
+            Done::Poll => {}
             other => panic!("{other:?}"),
         }
     }
@@ -279,11 +364,11 @@ fn a_late_cancel_never_hits_the_next_operation() {
         bench.submit(3, Op::Cancel { target: token(1) });
         let buf = Vec::with_capacity(16);
         match bench.answer(1) {
-            Done::Recv { result: Ok(Some(piece)) } => {
+            Done::Recv { result: Ok(Some(piece)), .. } => {
                 bench.uring.recycle(piece);
                 left.write_all(&[round]).unwrap();
             }
-            Done::Recv { result } => assert_eq!(result, Err(Errno(libc::ECANCELED))),
+            Done::Recv { result, .. } => assert_eq!(result, Err(Errno(libc::ECANCELED))),
             other => panic!("{other:?}"),
         }
         let done = bench.perform(2, Op::Fill { fd: right.as_raw_fd(), buf, poll_first: false });
@@ -294,7 +379,7 @@ fn a_late_cancel_never_hits_the_next_operation() {
 
 fn receive_errno(done: &Done) -> Option<i32> {
     match done {
-        Done::Recv { result: Err(errno) } => Some(errno.0),
+        Done::Recv { result: Err(errno), .. } => Some(errno.0),
         _ => None,
     }
 }

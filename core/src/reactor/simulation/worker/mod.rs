@@ -18,6 +18,8 @@ pub(super) struct Worker {
     pool: usize,
     manners: Manners,
     peer: Option<Peer>,
+    /// Connections that children of dead processes keep open.
+    kept: Vec<Peer>,
     /// Bytes that its connection holds.
     capacity: usize,
     state: State,
@@ -89,6 +91,7 @@ impl Worker {
             pool,
             manners,
             peer: None,
+            kept: Vec::new(),
             capacity: 0,
             state: State::Away,
             files: Vec::new(),
@@ -249,6 +252,9 @@ impl Worker {
     fn begin_answer(&mut self, id: usize, now: Time, edge: &Edge, oracle: &mut Oracle) -> bool {
         if self.fate == Fate::DieStarted {
             oracle.on_break(id);
+            if self.is_killed() {
+                oracle.on_fault(id);
+            }
             return self.end(now);
         }
         let mut bytes = Vec::new();
@@ -305,7 +311,20 @@ impl Worker {
 
     fn crash(&mut self, id: usize, now: Time, oracle: &mut Oracle) -> bool {
         oracle.on_crash(id);
+        self.is_killed();
         self.end(now)
+    }
+
+    /// Perhaps by a signal that means a fault, and perhaps it has a child that keeps the connection.
+    fn is_killed(&mut self) -> bool {
+        let killed = self.random.chance(500);
+        if let Some(peer) = self.peer.take_if(|_| killed) {
+            peer.kill(SIGSEGV);
+            if self.random.chance(500) {
+                self.kept.push(peer);
+            }
+        }
+        killed
     }
 
     fn leave(&mut self, now: Time) -> bool {
@@ -329,6 +348,9 @@ impl Worker {
         self.asleep_until = self.asleep_until.max(now.after(time));
     }
 }
+
+/// From signal(7).
+const SIGSEGV: i32 = 11;
 
 pub(super) const GREETING: &[u8] = b"GET / HTTP/1.1\r\nHost: forebay\r\nConnection: Upgrade\r\n\
     Upgrade: forebay-slot/1\r\n\r\n";

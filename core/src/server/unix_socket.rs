@@ -1,21 +1,26 @@
-//! The Unix socket of a pool, where its workers dial in.
+//! A Unix socket to listen at: a pool's, where its workers dial in, or another of the program's.
 //!
-//! Owns the socket file. A lock file beside it tells a stale socket, which is replaced, from a
-//! live one, which is an error; the new one is renamed into place, so that workers never meet a
-//! socket that does not listen yet.
+//! Owns the socket file. Must not know who connects. A lock file beside it tells a stale socket,
+//! which is replaced, from a live one, which is an error; the new one is renamed into place, so
+//! that nobody ever meets a socket that does not listen yet.
 
 use super::error::BuildError;
+use socket2::SockRef;
 use std::fs::{self, File, Permissions, TryLockError};
 use std::io;
+use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// A bound socket. Its file is removed when it is dropped.
-pub(super) struct PoolSocket {
+/// A Unix socket that listens. Its file is removed when it is dropped.
+///
+/// [`Pool`](super::Pool) makes its own; this one is for what else a program listens for on its
+/// machine. A lock file, `PATH.lock`, keeps two servers from using the same path; it stays.
+pub struct UnixSocket {
     path: PathBuf,
     listener: UnixListener,
     /// What the kernel made.
@@ -24,19 +29,27 @@ pub(super) struct PoolSocket {
     lock: Mutex<Option<File>>,
 }
 
-/// Who may dial in, as far as the file system knows; `None`: as the kernel made it.
+/// Who may connect, as far as the file system knows; `None`: as the kernel made it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct SocketAccess {
-    pub(super) mode: Option<u32>,
-    pub(super) user: Option<u32>,
-    pub(super) group: Option<u32>,
+pub struct SocketAccess {
+    /// Permissions, such as `0o600`: whoever may write may connect.
+    pub mode: Option<u32>,
+    /// The number of the user who owns the file.
+    pub user: Option<u32>,
+    /// The number of the group that owns the file.
+    pub group: Option<u32>,
 }
 
 /// sockaddr_un has 108 bytes with the final NUL (unix(7)).
 const PATH_MOST: usize = 107;
 
-impl PoolSocket {
-    pub(super) fn bind(path: &Path, access: &SocketAccess) -> Result<PoolSocket, BuildError> {
+impl UnixSocket {
+    /// Makes the file and listens. A socket that a crash has left is replaced; nobody can connect
+    /// before access is as it is to be.
+    ///
+    /// # Errors
+    /// Another process has the path, or the file cannot be made.
+    pub fn bind(path: &Path, access: &SocketAccess) -> Result<UnixSocket, BuildError> {
         let temporary = beside(path, &format!(".{}", std::process::id()));
         for name in [path, &temporary] {
             let length = name.as_os_str().as_bytes().len();
@@ -65,7 +78,22 @@ impl PoolSocket {
         let original = settle().inspect_err(|_: &BuildError| {
             let _ = fs::remove_file(&temporary);
         })?;
-        Ok(PoolSocket { path: path.into(), listener, original, lock: Mutex::new(Some(lock)) })
+        Ok(UnixSocket { path: path.into(), listener, original, lock: Mutex::new(Some(lock)) })
+    }
+
+    /// Waits for the next connection.
+    ///
+    /// # Errors
+    /// No descriptor is left, or [`UnixSocket::close`] was called (`InvalidInput`).
+    pub fn accept(&self) -> io::Result<UnixStream> {
+        self.listener.accept().map(|(stream, _)| stream)
+    }
+
+    /// Removes the file and ends every [`UnixSocket::accept`], those of other threads too.
+    pub fn close(&self) {
+        self.remove();
+        // It listens, so there is nothing that could fail.
+        let _ = SockRef::from(&self.listener).shutdown(Shutdown::Both);
     }
 
     /// Changes mode and owner.
@@ -89,7 +117,13 @@ impl PoolSocket {
     }
 }
 
-impl Drop for PoolSocket {
+impl std::fmt::Debug for UnixSocket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UnixSocket").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Drop for UnixSocket {
     fn drop(&mut self) {
         self.remove();
     }
@@ -136,10 +170,8 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::net::UnixStream;
-
-    fn bind(path: &Path) -> Result<PoolSocket, BuildError> {
-        PoolSocket::bind(path, &SocketAccess::default())
+    fn bind(path: &Path) -> Result<UnixSocket, BuildError> {
+        UnixSocket::bind(path, &SocketAccess::default())
     }
 
     #[test]
@@ -174,12 +206,27 @@ mod tests {
         let path = dir.path().join("app.sock");
         let mode = || SocketAccess::of(&path).unwrap().mode.unwrap();
         let with = |mode| SocketAccess { mode: Some(mode), ..SocketAccess::default() };
-        let socket = PoolSocket::bind(&path, &with(0o600)).unwrap();
+        let socket = UnixSocket::bind(&path, &with(0o600)).unwrap();
         assert_eq!(mode(), 0o600);
         socket.adjust(&with(0o660)).unwrap();
         assert_eq!(mode(), 0o660);
         socket.adjust(&SocketAccess::default()).unwrap();
         assert_eq!(Some(mode()), socket.original.mode);
+    }
+
+    #[test]
+    fn a_socket_that_is_closed_ends_who_waits_at_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("control.sock");
+        let socket = bind(&path).unwrap();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| socket.accept().map(drop).and_then(|()| socket.accept()));
+            drop(UnixStream::connect(&path).unwrap());
+            socket.close();
+            let error = waiting.join().unwrap().map(drop).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        });
+        assert!(!path.exists());
     }
 
     #[test]
