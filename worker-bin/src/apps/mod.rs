@@ -12,6 +12,8 @@ use crate::response::Response;
 /// What the names mean, for `--help`.
 pub const HELP: &str = "\
 Applications:
+  module:attribute, module:factory(), package.module, file.py
+         a WSGI application; without attribute it is application, or else app
   hello  answers \"Hello, world!\"
   echo   answers with JSON that describes the request
   probe  for load and fault tests:
@@ -36,31 +38,13 @@ pub enum BuiltIn {
     Probe,
 }
 
-/// There is no such application.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UnknownApp {
-    /// `module:object` or `file.py`.
-    #[error(
-        "`{0}` is a Python application, which this build does not support yet: \
-         use one of hello, echo, probe"
-    )]
-    Python(String),
-    /// Anything else.
-    #[error("no application `{0}`: use one of hello, echo, probe")]
-    NoSuch(String),
-}
-
 /// Finds a built-in application by its name.
-///
-/// # Errors
-/// There is none of that name.
-pub fn find(name: &str) -> Result<BuiltIn, UnknownApp> {
+pub fn find(name: &str) -> Option<BuiltIn> {
     match name {
-        "hello" => Ok(BuiltIn::Hello),
-        "echo" => Ok(BuiltIn::Echo),
-        "probe" => Ok(BuiltIn::Probe),
-        _ if name.contains(':') || name.ends_with(".py") => Err(UnknownApp::Python(name.into())),
-        _ => Err(UnknownApp::NoSuch(name.into())),
+        "hello" => Some(BuiltIn::Hello),
+        "echo" => Some(BuiltIn::Echo),
+        "probe" => Some(BuiltIn::Probe),
+        _ => None,
     }
 }
 
@@ -80,10 +64,8 @@ mod tests {
 
     #[test]
     fn names_are_found() {
-        assert_eq!(find("probe"), Ok(BuiltIn::Probe));
-        assert!(matches!(find("site.wsgi:application"), Err(UnknownApp::Python(_))));
-        assert!(matches!(find("site.py"), Err(UnknownApp::Python(_))));
-        let error = find("helo").unwrap_err().to_string();
-        assert_eq!(error, "no application `helo`: use one of hello, echo, probe");
+        assert_eq!(find("probe"), Some(BuiltIn::Probe));
+        assert_eq!(find("hello:application"), None);
+        assert_eq!(find("hello.py"), None);
     }
 }
