@@ -74,6 +74,7 @@ mod handler;
 pub mod http;
 mod io;
 mod limits;
+mod per_address;
 mod pool;
 mod reactor;
 mod route;

@@ -39,10 +39,18 @@
 //! | `traversal` | no spelling of a path leads out of a directory that is served |
 //! | `worker_bind` | a worker listens plainly, without an edge |
 //! | `worker_death` | the death of a worker costs at most the request that it was running |
+//! | `wsgi_content` | what a WSGI application gives arrives, and no more and no less than it said |
+//! | `wsgi_environ` | a WSGI application is told what PEP 3333 says, and what is true |
+//! | `wsgi_frameworks` | Flask, Django and web.py run unchanged |
+//! | `wsgi_input` | the content of a request is read in every way that files are |
+//! | `wsgi_molds` | applications are loaded once, reloaded safely, and say why they cannot be |
+//! | `wsgi_start_response` | heads are begun, begun anew and refused as PEP 3333 says |
 //!
 //! The harness builds the executables itself, once per test process, with the profile and the
 //! target directory of the test that runs. A test that needs a tool which is not installed says so
-//! and passes; with `FOREBAY_REQUIRE=all` in the environment it fails instead.
+//! and passes; with `FOREBAY_REQUIRE=all` in the environment it fails instead. Applications in
+//! Python are in `tests/python`; they run in a virtual environment below the target directory, made
+//! with the `python3` on the PATH, or with the interpreter that `FOREBAY_TEST_PYTHON` names.
 //!
 //! Tests wait for conditions ([`wait_until`]), never for a fixed time, and assert on time only as
 //! a generous bound on liveness.
@@ -54,6 +62,7 @@ mod drip;
 mod load;
 mod open_loop;
 mod process;
+mod python;
 mod random;
 mod raw_worker;
 mod response;
@@ -71,7 +80,8 @@ pub use digest::{pattern, sha256};
 pub use drip::{Drip, Drippers};
 pub use load::{Load, Report};
 pub use open_loop::{Arrival, OpenLoop, Outcome};
-pub use process::{Process, children, is_alive, resident_bytes, send_signal};
+pub use process::{Process, children, is_alive, resident_bytes, send_signal, workers_of};
+pub use python::{Python, python};
 pub use random::Random;
 pub use raw_worker::RawWorker;
 pub use response::Response;

@@ -12,6 +12,7 @@ use crate::handler::Handler;
 use crate::http::{DateCache, Version};
 use crate::io::{Done, Op, SharedFile, Time, Token};
 use crate::limits::Limits;
+use crate::per_address::Permit;
 use crate::pool::{Assignment, ReactorId};
 use crate::route::{Policy, RoutedPool, SharedPool};
 use crate::stats::Counters;
@@ -57,8 +58,8 @@ pub(crate) enum Notice {
     Relay { client: Token },
     /// The client's request waits for a slot.
     Queued { client: Token },
-    /// The client needs nothing more of this exchange.
-    LetGo { exchange: Token },
+    /// The client needs nothing more of this exchange. Its permit, if it has gone.
+    LetGo { exchange: Token, permit: Option<Permit> },
     /// A request that may be another reactor's has got a slot.
     Assigned { pool: Arc<SharedPool>, assignment: Assignment },
     /// Nobody uses this slot any more; its warden is to close it.

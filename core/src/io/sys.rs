@@ -148,7 +148,8 @@ pub(super) fn has_input(socket: Fd) -> bool {
     result == 0 && unread > 0
 }
 
-/// Bytes sent that the peer has not acknowledged (`SIOCOUTQ`, tcp(7)); 0 if the kernel does not say.
+/// Bytes sent that the peer has not acknowledged (`SIOCOUTQ`, tcp(7)) or, on a Unix socket, not
+/// received, with what the kernel adds for itself; 0 if nobody knows.
 pub(super) fn unsent(socket: Fd) -> u64 {
     let mut unsent: libc::c_int = 0;
     // SAFETY: the kernel writes one int to `unsent`, which outlives the call.

@@ -6,13 +6,13 @@
 use super::builder::Builder;
 use super::error::BuildError;
 use super::plan::{Known, Plan};
+use super::random;
 use super::unix_socket::{SocketAccess, UnixSocket};
 use crate::access_log::AccessLog;
 use crate::io::{self, Budget};
-use crate::reactor::{Change, Mailbox, Message, Shared, Source};
+use crate::reactor::{Change, Message, Shared, Source};
 use crate::route::{RoutedPool, SharedPool};
 use crate::stats::{Counters, PoolStats, Stats};
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -50,11 +50,7 @@ impl Control {
         builder: Builder,
         count: usize,
     ) -> Result<(Control, Vec<Change>), BuildError> {
-        let shared = Arc::new(Shared {
-            mailboxes: (0..count).map(|_| Arc::new(Mailbox::default())).collect(),
-            connections: AtomicUsize::new(0),
-            serving: AtomicUsize::new(count),
-        });
+        let shared = Arc::new(Shared::new(count, random()));
         let mut current = Current {
             addresses: builder.addresses.clone(),
             reactors: builder.reactors,

@@ -7,14 +7,16 @@ use super::builder::{Builder, Kind, Route, Target, check};
 use super::control::BoundPool;
 use super::error::BuildError;
 use super::pool::Pool;
+use super::random;
 use super::spool_dir;
 use super::unix_socket::{SocketAccess, UnixSocket};
 use crate::access_log::AccessLog;
 use crate::files::Files;
 use crate::http;
 use crate::limits::Limits;
+use crate::per_address::{Concurrency, Rate};
 use crate::reactor::{OpenFiles, OpenRoot, Shared};
-use crate::route::{Action, Policy, RoutedPool, SharedPool};
+use crate::route::{Action, Bounds, Policy, Routed, RoutedPool, SharedPool};
 use std::ffi::CString;
 use std::fs::File;
 use std::os::unix::ffi::OsStringExt;
@@ -63,8 +65,10 @@ impl Plan {
             if !path.starts_with('/') || path.contains(['?', '#']) || !is_clean {
                 return Err(BuildError::RoutePath(path));
             }
+            let bounds = bounds(&target)?;
             let action = plan.action(target)?;
-            if policy.routes.add(host.as_deref(), &path, action).is_err() {
+            let routed = Routed { action, bounds };
+            if policy.routes.add(host.as_deref(), &path, routed).is_err() {
                 let host = host.unwrap_or_default();
                 return Err(BuildError::DuplicateRoute(format!("{host}{path}")));
             }
@@ -86,7 +90,7 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     fn action(&mut self, target: Target) -> Result<Action, BuildError> {
-        Ok(match target.0 {
+        Ok(match target.kind {
             Kind::Files(files) => {
                 check_files(&files)?;
                 self.files.push(files);
@@ -162,6 +166,24 @@ fn open_root(id: u32, directory: &Path) -> Result<OpenRoot, BuildError> {
         Ok(OpenRoot { id, path, directory: open.into(), identity })
     };
     open().map_err(failed)
+}
+
+/// The bounds of a route, if it has any; nothing has been counted.
+fn bounds(target: &Target) -> Result<Option<Arc<Bounds>>, BuildError> {
+    let wrong = |what: &str| Err(BuildError::Limits(format!("{what} of a route: say 1 at least")));
+    let Target { rate, burst, concurrent, .. } = *target;
+    if rate.is_some_and(|(requests, per)| requests == 0 || per.is_zero()) {
+        return wrong("rate");
+    } else if burst == Some(0) || burst.is_some() && rate.is_none() {
+        return wrong("burst, or rate,");
+    } else if concurrent == Some(0) {
+        return wrong("concurrent");
+    }
+    let rate =
+        rate.map(|(requests, per)| Rate::new(random(), per / requests, burst.unwrap_or(requests)));
+    let concurrent = concurrent.map(|most| (Concurrency::new(random()), most));
+    let has_some = rate.is_some() || concurrent.is_some();
+    Ok(has_some.then(|| Arc::new(Bounds { rate, concurrent })))
 }
 
 fn check_files(files: &Files) -> Result<(), BuildError> {

@@ -77,6 +77,12 @@ pub(crate) struct Route {
     pub(crate) path: String,
     /// What answers.
     pub(crate) target: Target,
+    /// Requests of one client address within a time.
+    pub(crate) rate: Option<(u32, Duration)>,
+    /// How many of them may come at once.
+    pub(crate) burst: Option<u32>,
+    /// Requests of one client address at the same time.
+    pub(crate) concurrent: Option<usize>,
 }
 
 /// What answers the requests of a route.

@@ -164,6 +164,17 @@ impl<'s, 't> Section<'s, 't> {
         })
     }
 
+    /// So many in some time, such as `"5/s"`.
+    pub(crate) fn rate(&self, reader: &mut Reader<'_>, key: &str) -> Option<At<(u32, Duration)>> {
+        self.read(reader, key, "a rate in quotes, such as \"5/s\"", |value| match value {
+            DeValue::String(text) => Some(units::rate(text).map_err(|e| format!("= {e}"))),
+            DeValue::Integer(number) => {
+                Some(Err(format!("= {number} has no unit, write for example \"{number}/s\"")))
+            }
+            _ => None,
+        })
+    }
+
     /// A size in bytes: a number, or with a unit, such as `"16MiB"`.
     pub(crate) fn size(&self, reader: &mut Reader<'_>, key: &str) -> Option<At<u64>> {
         let expected = "a size, such as \"64KiB\" or a number of bytes";
@@ -240,5 +251,8 @@ fn whole(integer: &DeInteger<'_>) -> Result<u64, String> {
     u64::from_str_radix(integer.as_str(), integer.radix())
         .ok()
         .filter(|number| *number <= units::LARGEST)
-        .ok_or_else(|| format!("= {integer} is not between 0 and {}", units::LARGEST))
+        .ok_or_else(|| {
+            let most = units::LARGEST;
+            format!("= {integer} is not between 0 and {most}: write such a number")
+        })
 }

@@ -210,8 +210,15 @@ fn wrong_types() {
 fn the_server_table() {
     let with = |line: &str| errors(&SMALLEST.replace("[server]", &format!("[server]\n{line}")));
     for (line, says) in [
-        ("reactors = \"all\"", "f.toml:2: `reactors` in [server] must be \"auto\" or a number"),
-        ("reactors = 0", "f.toml:2: `reactors` in [server] = 0 must be \"auto\" or 1 to 1024"),
+        (
+            "reactors = \"all\"",
+            "f.toml:2: `reactors` in [server] must be \"auto\" or a number from 1",
+        ),
+        (
+            "reactors = 0",
+            "f.toml:2: `reactors` in [server] = 0 is not possible: write \"auto\" or 1",
+        ),
+        ("reactors = -1", "f.toml:2: `reactors` in [server] = -1 is not possible: write \"auto\""),
         ("access_log = true", "f.toml:2: `access_log` in [server] must be a string, not boolean"),
     ] {
         assert!(with(line)[0].contains(says), "{:?}", with(line));
@@ -385,4 +392,26 @@ fn trusted_proxies_are_networks() {
     let [lan, long] = &errors[..] else { panic!("not two errors: {errors:?}") };
     assert!(lan.starts_with("/x/f.toml:3: trusted_proxies: \"lan\" is no network: write"), "{lan}");
     assert!(long.starts_with("/x/f.toml:4: ") && long.contains("::/129"), "{long}");
+}
+
+#[test]
+fn bounds_of_routes() {
+    let bounds = |lines: &str| format!("[[route]]\npath = \"/x\"\nredirect = \"/\"\n{lines}\n");
+    let text = format!("{SMALLEST}\n{}", bounds("rate = \"30/m\"\nburst = 5\nconcurrent = 2"));
+    let config = parse(&text, Path::new("/x/f")).unwrap();
+    let Route { rate, burst, concurrent, .. } = &config.routes[1];
+    assert_eq!(*rate, Some((30, Duration::from_secs(60))));
+    assert_eq!((*burst, *concurrent), (Some(5), Some(2)));
+    assert_error(&bounds("rate = 5"), 11, "`rate` in [[route]] = 5 has no unit, write");
+    assert_error(&bounds("burst = 5"), 11, "`burst` in [[route]] goes with `rate`: write");
+    assert_error(&bounds("concurrent = 0"), 11, "write 1 or more, or leave it out");
+    assert_error(&bounds("rate = \"1/s\"\nburst = 0"), 12, "write 1 or more, or leave it out");
+}
+
+#[test]
+fn an_empty_list_of_addresses_is_as_good_as_none() {
+    let text = SMALLEST.replace("[\"127.0.0.1:0\"]", "[]");
+    let expected =
+        "/x/f.toml:2: `listen` in [server] is empty: write listen = [\"127.0.0.1:8080\"]";
+    assert_eq!(errors(&text), [expected]);
 }

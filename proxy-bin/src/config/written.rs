@@ -39,6 +39,9 @@ pub(crate) struct Route {
     pub(crate) path: Option<At<String>>,
     pub(crate) host: Option<At<String>>,
     pub(crate) target: Option<Target>,
+    pub(crate) rate: Option<At<(u32, Duration)>>,
+    pub(crate) burst: Option<At<u64>>,
+    pub(crate) concurrent: Option<At<u64>>,
 }
 
 /// What answers the requests of a route.
@@ -98,12 +101,8 @@ fn server(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Server {
     let Some(section) = Section::open(reader, "[server]".into(), value, &SERVER_KEYS) else {
         return Server::default();
     };
-    if section.value("listen").is_none() {
-        let what = "is missing: write listen = [\"127.0.0.1:8080\"]";
-        section.complain(reader, "listen", section.line, what);
-    }
     Server {
-        listen: section.strings(reader, "listen"),
+        listen: listen(reader, &section),
         reactors: reactors(reader, &section),
         access_log: section.string(reader, "access_log"),
         spool_dir: section.string(reader, "spool_dir"),
@@ -114,25 +113,32 @@ fn server(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Server {
     }
 }
 
+fn listen(reader: &mut Reader<'_>, section: &Section<'_, '_>) -> Option<Vec<At<String>>> {
+    let value = section.value("listen");
+    let lacks = match value.map(|value| value.get_ref().as_array()) {
+        None => "is missing",
+        Some(Some(addresses)) if addresses.is_empty() => "is empty",
+        _ => return section.strings(reader, "listen"),
+    };
+    let line = value.map_or(section.line, |value| reader.lines.of(value.span()));
+    let what = format!("{lacks}: write listen = [\"127.0.0.1:8080\"]");
+    section.complain(reader, "listen", line, &what);
+    None
+}
+
 fn reactors(reader: &mut Reader<'_>, section: &Section<'_, '_>) -> Option<At<usize>> {
     let value = section.value("reactors")?;
     let line = reader.lines.of(value.span());
-    if value.get_ref().as_str() == Some("auto") {
-        return Some(At { value: 0, line });
-    }
-    if !value.get_ref().is_integer() {
-        section.complain(reader, "reactors", line, "must be \"auto\" or a number");
-        return None;
-    }
-    let count = section.count(reader, "reactors")?;
-    match usize::try_from(count.value) {
-        Ok(reactors @ 1..=REACTORS_MOST) => Some(count.with(reactors)),
-        _ => {
-            let what = format!("= {} must be \"auto\" or 1 to {REACTORS_MOST}", count.value);
-            section.complain(reader, "reactors", line, &what);
-            None
-        }
-    }
+    let what = match value.get_ref() {
+        DeValue::String(text) if text == "auto" => return Some(At { value: 0, line }),
+        DeValue::Integer(number) => match usize::from_str_radix(number.as_str(), number.radix()) {
+            Ok(count @ 1..=REACTORS_MOST) => return Some(At { value: count, line }),
+            _ => format!("= {number} is not possible: write \"auto\" or 1 to {REACTORS_MOST}"),
+        },
+        _ => format!("must be \"auto\" or a number from 1 to {REACTORS_MOST}"),
+    };
+    section.complain(reader, "reactors", line, &what);
+    None
 }
 
 fn routes(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Vec<Route> {
@@ -154,6 +160,9 @@ fn route(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Option<Route>
         path: section.required(reader, "path", "\"/\""),
         host: section.string(reader, "host"),
         target: target(reader, &section),
+        rate: section.rate(reader, "rate"),
+        burst: section.count(reader, "burst"),
+        concurrent: section.count(reader, "concurrent"),
     })
 }
 
@@ -238,7 +247,18 @@ const SERVER_KEYS: [&str; 8] = [
 ];
 
 /// Besides those that go with `files`.
-const ROUTE_KEYS: [&str; 7] = ["path", "host", "files", "pool", "redirect", "status", "respond"];
+const ROUTE_KEYS: [&str; 10] = [
+    "path",
+    "host",
+    "files",
+    "pool",
+    "redirect",
+    "status",
+    "respond",
+    "rate",
+    "burst",
+    "concurrent",
+];
 
 /// The keys of which a route has exactly one.
 const TARGETS: [&str; 4] = ["files", "pool", "redirect", "respond"];

@@ -4,11 +4,16 @@
 //! Owns the edge under test and the passing of virtual time.
 
 #[cfg(test)]
+mod bounds_directed;
+#[cfg(test)]
+mod caps_directed;
+#[cfg(test)]
 mod changes_directed;
 mod client;
 #[cfg(test)]
 mod clients_directed;
 pub(crate) mod corpus;
+#[cfg(test)]
 mod files_directed;
 mod incoming;
 mod oracle;
@@ -24,7 +29,7 @@ mod worker;
 #[cfg(test)]
 mod workers_directed;
 
-use super::{Mailbox, Message, Reactor, Shared, Source};
+use super::{Message, Reactor, Shared, Source};
 use crate::conn::{Spool, WorldParts};
 use crate::files::{CacheLimits, FileCache, Files, FilesRoute, Root};
 use crate::handler::{Reply, Request, Response};
@@ -36,7 +41,6 @@ use crate::route::{Action, Policy, RoutedPool, SharedPool};
 use crate::stats::{Counters, Stats};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 /// The edge under test: what a server sets up, on a simulated kernel.
@@ -95,11 +99,7 @@ impl Edge {
         // Files that have just been made are looked at again each time.
         kernel.advance(Duration::from_secs(10));
         let count = settings.reactors;
-        let shared = Arc::new(Shared {
-            mailboxes: (0..count).map(|_| Arc::new(Mailbox::default())).collect(),
-            connections: AtomicUsize::new(0),
-            serving: AtomicUsize::new(count),
-        });
+        let shared = Arc::new(Shared::new(count, settings.seed));
         let pools = POOLS.map(|path| SharedPool::new(Path::new(path), settings.pool, None)).into();
         let mut edge = Edge {
             doors: (0..count).map(|_| kernel.listen()).collect(),
@@ -159,7 +159,8 @@ impl Edge {
         let echo =
             |request: Request, reply: Reply| reply.send(Response::new(request.content().clone()));
         let fixed = Arc::new(Response::new(FIXED));
-        let mut add = |path: &str, action| policy.routes.add(None, path, action).unwrap();
+        let mut add =
+            |path: &str, action| policy.routes.add(None, path, Action::into(action)).unwrap();
         for number in pools {
             let pool = self.routed[number].get_or_insert_with(|| {
                 let shared = Arc::clone(&self.shared);
