@@ -16,6 +16,14 @@ pub fn worker_bin() -> &'static Path {
     &binaries().worker
 }
 
+/// The target directory of the test that runs, and its profile.
+pub(crate) fn target() -> (PathBuf, String) {
+    let test = env::current_exe().expect("a running test has an executable");
+    let folder = profile_folder(&test);
+    let target = folder.parent().expect("the profile's folder is in the target directory");
+    (target.to_owned(), profile_name(folder).to_owned())
+}
+
 struct Binaries {
     proxy: PathBuf,
     worker: PathBuf,

@@ -11,9 +11,11 @@
 //! | `drain` | TERM finishes what is in flight, resets nobody and ends with 0 |
 //! | `embedding` | the `forebay` crate serves from inside another program |
 //! | `expect_continue` | the edge answers `100 (Continue)` when, and only when, it should |
+//! | `file_routes` | which file answers, and with which fields, is as the route says |
 //! | `files` | files are served with validators, beneath their root, as they are now |
 //! | `forked_child` | an application's own child keeps nothing of its dead parent open |
 //! | `forwarding` | applications see canonical requests and only trustworthy facts |
+//! | `httplint` | a linter for HTTP finds nothing bad in what files are answered with |
 //! | `kill_storm` | nothing is lost and nothing runs twice, whatever happens to workers under load |
 //! | `limits` | what is too large is refused, and the client can read why |
 //! | `occupancy` | large contents occupy a worker for no longer than it needs itself |
@@ -21,6 +23,8 @@
 //! | `pipelining` | answers come in the order of the requests |
 //! | `privileges` | whose process it is, and who may be a worker |
 //! | `queueing` | a request waits only when all workers are busy, in order, within bounds |
+//! | `ranges` | clients get the parts of files that they ask for, under their conditions |
+//! | `releases` | what is served changes when its files do, while clients are being served |
 //! | `reload` | a changed configuration is taken over while clients are served, or not at all |
 //! | `responses` | what applications must not say never reaches a client as if they might |
 //! | `rfc*` | what these sections refuse never reaches an application, what they allow does |
@@ -32,12 +36,21 @@
 //! | `streaming` | what an application produces piece by piece arrives piece by piece |
 //! | `tidy` | the sources keep the house rules |
 //! | `timeouts` | clients that stop sending or reading are let go |
+//! | `traversal` | no spelling of a path leads out of a directory that is served |
 //! | `worker_bind` | a worker listens plainly, without an edge |
 //! | `worker_death` | the death of a worker costs at most the request that it was running |
+//! | `wsgi_content` | what a WSGI application gives arrives, and no more and no less than it said |
+//! | `wsgi_environ` | a WSGI application is told what PEP 3333 says, and what is true |
+//! | `wsgi_frameworks` | Flask, Django and web.py run unchanged |
+//! | `wsgi_input` | the content of a request is read in every way that files are |
+//! | `wsgi_molds` | applications are loaded once, reloaded safely, and say why they cannot be |
+//! | `wsgi_start_response` | heads are begun, begun anew and refused as PEP 3333 says |
 //!
 //! The harness builds the executables itself, once per test process, with the profile and the
 //! target directory of the test that runs. A test that needs a tool which is not installed says so
-//! and passes; with `FOREBAY_REQUIRE=all` in the environment it fails instead.
+//! and passes; with `FOREBAY_REQUIRE=all` in the environment it fails instead. Applications in
+//! Python are in `tests/python`; they run in a virtual environment below the target directory, made
+//! with the `python3` on the PATH, or with the interpreter that `FOREBAY_TEST_PYTHON` names.
 //!
 //! Tests wait for conditions ([`wait_until`]), never for a fixed time, and assert on time only as
 //! a generous bound on liveness.
@@ -49,6 +62,7 @@ mod drip;
 mod load;
 mod open_loop;
 mod process;
+mod python;
 mod random;
 mod raw_worker;
 mod response;
@@ -66,7 +80,8 @@ pub use digest::{pattern, sha256};
 pub use drip::{Drip, Drippers};
 pub use load::{Load, Report};
 pub use open_loop::{Arrival, OpenLoop, Outcome};
-pub use process::{Process, children, is_alive, resident_bytes, send_signal};
+pub use process::{Process, children, is_alive, resident_bytes, send_signal, workers_of};
+pub use python::{Python, python};
 pub use random::Random;
 pub use raw_worker::RawWorker;
 pub use response::Response;
@@ -74,5 +89,5 @@ pub use site::{Site, SiteBuilder};
 pub use storm::{Outcomes, Storm};
 pub use strict::Strict;
 pub use sys::{HUP, INT, KILL, TERM, TTIN, TTOU, USR1, as_user, is_root};
-pub use tools::{Tool, is_full, skip, tool};
+pub use tools::{Tool, is_full, is_required, skip, tool};
 pub use wait::{PATIENCE, wait_until};

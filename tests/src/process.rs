@@ -138,6 +138,14 @@ pub fn children(parent: u32) -> Vec<u32> {
     found
 }
 
+/// The workers of an arbiter: its children without molds, also such as do not yet say that they
+/// are.
+pub fn workers_of(arbiter: u32) -> Vec<u32> {
+    let name = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let is_mold = |pid: &u32| ["mold", "python"].iter().any(|start| name(pid).starts_with(start));
+    children(arbiter).into_iter().filter(|pid| !is_mold(pid)).collect()
+}
+
 /// Whether a process exists and is not merely waiting for its parent to notice its end.
 pub fn is_alive(pid: u32) -> bool {
     stat(pid).is_some_and(|stat| stat.state != 'Z')

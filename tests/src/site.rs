@@ -2,7 +2,7 @@
 
 use crate::binaries::proxy_bin;
 use crate::client::Client;
-use crate::process::{Process, children};
+use crate::process::{Process, children, workers_of};
 use crate::wait::{PATIENCE, wait_until};
 use std::fmt::Write;
 use std::fs;
@@ -116,7 +116,7 @@ impl Site {
     /// The pre-forked workers of all pools: the children of the arbiters, which are the edge's
     /// children.
     pub fn worker_pids(&self) -> Vec<u32> {
-        children(self.process.pid()).into_iter().flat_map(children).collect()
+        children(self.process.pid()).into_iter().flat_map(workers_of).collect()
     }
 
     /// Its configuration.

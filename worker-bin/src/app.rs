@@ -28,8 +28,8 @@ impl<F: Fn(Request) -> Response + Send + Sync> App for F {
 /// A whole request: nothing of it is still on its way.
 ///
 /// Fields named `Forebay-*` never reach an application. Behind the edge they carry the facts that
-/// [`peer`](Request::peer), [`request_id`](Request::request_id) and
-/// [`deadline`](Request::deadline) give; from anybody else they are dropped.
+/// [`peer`](Request::peer), [`local`](Request::local), [`scheme`](Request::scheme),
+/// [`request_id`](Request::request_id) and [`deadline`](Request::deadline) give; from anybody else they are dropped.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// Method, target and fields, one after the other: one allocation for all of them.
@@ -43,6 +43,8 @@ pub struct Request {
     content: OnceLock<Bytes>,
     peer: Option<SocketAddr>,
     request_id: Option<Span>,
+    local: Option<Span>,
+    scheme: Option<Span>,
     deadline: Option<Instant>,
 }
 
@@ -137,6 +139,16 @@ impl Request {
         self.request_id.as_ref().map(|span| self.str(span))
     }
 
+    /// The address and port that the client has connected to, as the edge saw it.
+    pub fn local(&self) -> Option<&str> {
+        self.local.as_ref().map(|span| self.str(span))
+    }
+
+    /// `http` or `https`: how the client has come to the edge. Without an edge `http`.
+    pub fn scheme(&self) -> &str {
+        self.scheme.as_ref().map_or("http", |span| self.str(span))
+    }
+
     /// When the edge stops waiting for the answer.
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
@@ -159,6 +171,8 @@ impl Request {
             content: OnceLock::new(),
             peer: None,
             request_id: None,
+            local: None,
+            scheme: None,
             deadline: None,
         };
         request.method = request.push(method.as_bytes());
@@ -177,6 +191,14 @@ impl Request {
 
     pub(crate) fn set_request_id(&mut self, id: &str) {
         self.request_id = Some(self.push(id.as_bytes()));
+    }
+
+    pub(crate) fn set_local(&mut self, address: &str) {
+        self.local = Some(self.push(address.as_bytes()));
+    }
+
+    pub(crate) fn set_scheme(&mut self, scheme: &str) {
+        self.scheme = Some(self.push(scheme.as_bytes()));
     }
 
     pub(crate) fn set_deadline(&mut self, deadline: Instant) {

@@ -95,7 +95,10 @@ impl FileRange {
     }
 
     /// Reads behind `at` bytes of the part. 0 is its end.
-    fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    ///
+    /// # Errors
+    /// Also that the file has become shorter.
+    pub fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let left = self.length.saturating_sub(at);
         let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
         if most == 0 {

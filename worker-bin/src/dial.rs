@@ -2,12 +2,11 @@
 //!
 //! Owns the life of the connection to the edge. Must not know requests.
 
-use crate::app::App;
 use crate::log;
 use crate::private::Private;
 use crate::signals::Stop;
 use crate::socket::{Socket, wait_readable};
-use crate::wire::{Exchanger, Outcome, Terms};
+use crate::wire::{Exchanger, Outcome, Service, Terms};
 use forebay::http::{HeadLimits, SLOTS};
 use socket2::{Domain, SockAddr, Type};
 use std::io::{self, IoSlice};
@@ -17,14 +16,19 @@ use std::time::{Duration, Instant};
 
 /// Serves the edge that listens at `path` until told to stop; dials again when it goes away.
 /// `accepted` is called each time the edge has taken us.
-pub(crate) fn serve(path: &Path, app: &dyn App, stop: &Stop, mut accepted: impl FnMut()) {
+pub(crate) fn serve<S: Service + ?Sized>(
+    path: &Path,
+    service: &S,
+    stop: &Stop,
+    mut accepted: impl FnMut(),
+) {
     let mut exchanger = Exchanger::new(HEAD_BYTES);
     let mut outage = Outage::new(path);
     loop {
         let outcome = dial(path, stop).map(|slot| {
             accepted();
             outage.is_over();
-            serve_slot(&slot, &mut exchanger, app, stop)
+            serve_slot(&slot, &mut exchanger, service, stop)
         });
         let pause = match outcome {
             Ok(Outcome::Stopped) | Err(DialError::Stopped) => return,
@@ -41,7 +45,12 @@ pub(crate) fn serve(path: &Path, app: &dyn App, stop: &Stop, mut accepted: impl 
     }
 }
 
-fn serve_slot(slot: &Socket, exchanger: &mut Exchanger, app: &dyn App, stop: &Stop) -> Outcome {
+fn serve_slot<S: Service + ?Sized>(
+    slot: &Socket,
+    exchanger: &mut Exchanger,
+    service: &S,
+    stop: &Stop,
+) -> Outcome {
     let terms = Terms {
         from_edge: true,
         head: HeadLimits { bytes: HEAD_BYTES, fields: SLOTS, target_bytes: HEAD_BYTES },
@@ -55,7 +64,7 @@ fn serve_slot(slot: &Socket, exchanger: &mut Exchanger, app: &dyn App, stop: &St
     };
     let mut has_served = false;
     loop {
-        match exchanger.exchange(slot, app, &terms) {
+        match exchanger.exchange(slot, service, &terms) {
             Outcome::Next => has_served = true,
             Outcome::Ended if !has_served => return Outcome::Ended,
             Outcome::Last | Outcome::Ended => return Outcome::Last,

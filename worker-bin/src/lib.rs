@@ -29,15 +29,18 @@ mod arbiter;
 mod content;
 mod control;
 mod dial;
+pub mod host;
 mod identity;
 mod listen;
 mod liveness;
 mod log;
 mod log_file;
+mod mold;
 mod options;
 mod pid_file;
 mod plan;
 mod private;
+mod python;
 mod response;
 mod server;
 mod settings;
@@ -56,6 +59,7 @@ pub use response::{Body, Response};
 
 use arbiter::Handover;
 use plan::{Plan, PlanError};
+use server::Application;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -117,6 +121,16 @@ impl Command {
 ///
 /// Errors are one line on standard error; the exit codes are in [`AFTER_HELP`].
 pub fn serve(options: &Options, app: impl App) -> ExitCode {
+    serve_any(options, Application::Native(&app))
+}
+
+/// Serves a WSGI application likewise: `module:attribute`, `module:factory()`, `package.module` or
+/// `file.py`. The Python package `forebay` must be installed where the application is.
+pub fn serve_wsgi(options: &Options, application: &str) -> ExitCode {
+    serve_any(options, Application::Wsgi(application))
+}
+
+fn serve_any(options: &Options, app: Application<'_>) -> ExitCode {
     let handover = Handover::from_environment();
     let mut options = options.clone();
     // It is read again later, in another directory perhaps.
@@ -131,9 +145,9 @@ pub fn serve(options: &Options, app: impl App) -> ExitCode {
         Err(error @ PlanError::Identity(_)) => return fail(3, error),
         Err(error) => return fail(2, error),
     };
-    match handover {
-        Some(handover) => server::work(plan, &app, handover),
-        None => server::serve(&options, plan, &app),
+    match (handover, app) {
+        (Some(handover), Application::Native(app)) => server::work(plan, app, handover),
+        _ => server::serve(&options, plan, app),
     }
 }
 

@@ -8,12 +8,11 @@
 //! announce the close instead, because another worker process may be idle.
 
 use crate::address::Listener;
-use crate::app::App;
 use crate::log;
 use crate::private::Private;
 use crate::signals::Stop;
 use crate::socket::{Socket, timespec, wait_readable};
-use crate::wire::{Exchanger, Outcome, Terms};
+use crate::wire::{Exchanger, Outcome, Service, Terms};
 use forebay::Limits;
 use forebay::http::HeadLimits;
 use rustix::event::epoll::{self, EventData, EventFlags};
@@ -81,13 +80,13 @@ impl<'a> Server<'a> {
     }
 
     /// Serves until told to stop: the life of one thread.
-    pub(crate) fn serve(&self, app: &dyn App) {
+    pub(crate) fn serve<S: Service + ?Sized>(&self, service: &S) {
         let mut exchanger = Exchanger::new(self.limits.head_bytes);
         loop {
             let done = match self.wait() {
-                Ok(Event::Stop) => return self.serve_the_last(app, &mut exchanger),
+                Ok(Event::Stop) => return self.serve_the_last(service, &mut exchanger),
                 Ok(Event::Input(connection)) => {
-                    self.serve_connection(connection, app, &mut exchanger)
+                    self.serve_connection(connection, service, &mut exchanger)
                 }
                 Ok(Event::Newcomer) => self.accept(),
                 Ok(Event::Time) => {
@@ -148,13 +147,13 @@ impl<'a> Server<'a> {
 
     /// Told to stop: requests that have come on accepted connections are answered, which no other
     /// worker can do. The silent are closed.
-    fn serve_the_last(&self, app: &dyn App, exchanger: &mut Exchanger) {
+    fn serve_the_last<S: Service + ?Sized>(&self, service: &S, exchanger: &mut Exchanger) {
         while let Some(connection) = self.take_any() {
             let arrived = wait_readable([connection.socket.as_fd()], Some(Duration::ZERO));
             if !arrived.is_ok_and(|[arrived]| arrived) {
                 continue;
             }
-            if let Err(error) = self.serve_connection(connection, app, exchanger) {
+            if let Err(error) = self.serve_connection(connection, service, exchanger) {
                 log::error!("cannot serve connections: {error}");
             }
         }
@@ -164,10 +163,10 @@ impl<'a> Server<'a> {
         self.waiting().connections.pop()
     }
 
-    fn serve_connection(
+    fn serve_connection<S: Service + ?Sized>(
         &self,
         mut connection: Connection,
-        app: &dyn App,
+        service: &S,
         exchanger: &mut Exchanger,
     ) -> io::Result<()> {
         let limits = &self.limits;
@@ -188,7 +187,7 @@ impl<'a> Server<'a> {
                 && !self.stop.is_requested(),
             peer: connection.peer,
         };
-        match exchanger.exchange(&connection.socket, app, &terms) {
+        match exchanger.exchange(&connection.socket, service, &terms) {
             Outcome::Next => {
                 connection.until = Instant::now() + IDLE_TIMEOUT;
                 self.let_wait(connection)

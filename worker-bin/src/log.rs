@@ -15,10 +15,24 @@ pub(crate) enum Level {
 /// Writes one line, in one system call, so that lines of several processes do not mix.
 pub(crate) fn line(level: Level, text: std::fmt::Arguments<'_>) {
     let stderr = std::io::stderr();
-    let colour = stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let line = format(std::process::id(), level, colour, text);
+    let line = format(std::process::id(), level, is_coloured(), text);
     // Nobody is left to tell when standard error is gone.
     let _ = stderr.lock().write_all(line.as_bytes());
+}
+
+/// Writes an error with lines that explain it, such as a traceback, likewise at once.
+pub(crate) fn with_details(text: std::fmt::Arguments<'_>, details: &str) {
+    let stderr = std::io::stderr();
+    let mut lines = format(std::process::id(), Level::Error, is_coloured(), text);
+    lines.push_str(details);
+    if !lines.ends_with('\n') {
+        lines.push('\n');
+    }
+    let _ = stderr.lock().write_all(lines.as_bytes());
+}
+
+fn is_coloured() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
 
 /// Goes on in a file that was moved away: opens it anew.

@@ -1,10 +1,11 @@
-//! The `worker-bin` executable: serves one of the built-in applications.
+//! The `worker-bin` executable: serves a WSGI application, or one of the built-in ones.
 
-use forebay_worker::{AFTER_HELP, Command, Options, apps, fail, parse_arguments, serve};
+use forebay_worker::{AFTER_HELP, Command, Options, apps, parse_arguments, serve, serve_wsgi};
 use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
 Examples:
+  worker-bin -w 4 --edge unix:run/app.sock site.wsgi:application   a WSGI application
   worker-bin --bind 127.0.0.1:8000 hello         listen plainly: curl http://127.0.0.1:8000/
   worker-bin --edge unix:run/app.sock -w 4 echo  four workers for the edge at run/app.sock
   FOREBAY_EDGE=unix:run/app.sock worker-bin hello
@@ -22,7 +23,7 @@ struct CommandLine {
     #[command(flatten)]
     options: Options,
 
-    /// The application: hello, echo or probe
+    /// The application: of Python as module:attribute; or hello, echo, probe
     #[arg(required_unless_present = "print_config")]
     app: Option<String>,
 }
@@ -38,8 +39,7 @@ fn main() -> ExitCode {
     let app = app.unwrap_or_default();
     options.app_name = Some(app.clone()).filter(|app| !app.is_empty());
     match apps::find(&app) {
-        Ok(app) => serve(&options, app),
-        Err(_) if options.print_config => serve(&options, apps::BuiltIn::Hello),
-        Err(error) => fail(4, error),
+        Some(app) => serve(&options, app),
+        None => serve_wsgi(&options, &app),
     }
 }

@@ -82,6 +82,21 @@ pub struct Options {
     #[arg(long, value_name = "DIRECTORY")]
     pub chdir: Option<PathBuf>,
 
+    /// The Python interpreter of a WSGI application [default: that of $VIRTUAL_ENV, else the one
+    /// beside this program, else python3 on the PATH]
+    #[arg(long, value_name = "FILE")]
+    pub python: Option<PathBuf>,
+
+    /// Directories to look for Python modules in, before all others; separated by `:`
+    #[arg(long, value_name = "DIRECTORIES")]
+    pub pythonpath: Option<String>,
+
+    /// Have each worker import a WSGI application for itself, instead of once for all of them:
+    /// for modules that start threads
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "true")]
+    pub no_preload: Option<bool>,
+
     /// Append the log to this file instead of standard error
     #[arg(long, value_name = "FILE")]
     pub log_file: Option<PathBuf>,
@@ -139,6 +154,7 @@ Signals to the arbiter (the process that you start):
 Environment:
   FOREBAY_EDGE, FOREBAY_WORKERS, ...  as the flag of that name; flags go first, then the
                       environment, then the file
+  VIRTUAL_ENV         the virtual environment of a WSGI application
   WEB_CONCURRENCY     as FOREBAY_WORKERS
   NO_COLOR            log lines without colour, also on a terminal
   FOREBAY_READY_FD    number of a descriptor: READY and a line feed are written to it, and it is

@@ -17,6 +17,8 @@ pub(crate) struct Plan {
     pub(crate) arbiter: Settings,
     pub(crate) worker: WorkerSettings,
     pub(crate) process: ProcessSettings,
+    /// What all of it has come from.
+    pub(crate) options: Options,
 }
 
 /// Where requests will come from.
@@ -84,7 +86,8 @@ impl Plan {
         Plan::of(&effective.options)
     }
 
-    fn of(options: &Options) -> Result<Plan, PlanError> {
+    /// From settings that are complete.
+    pub(crate) fn of(options: &Options) -> Result<Plan, PlanError> {
         let place = match (&options.edge, &options.bind) {
             (Some(edge), _) => Place::Edge(socket("the edge", edge)?),
             (None, Some(bind)) => Place::Bind(Address::parse(bind)?),
@@ -123,6 +126,7 @@ impl Plan {
                 control: options.control.as_deref().map(control_path).transpose()?,
                 identity: Identity::find(options.user.as_deref(), options.group.as_deref())?,
             },
+            options: options.clone(),
         })
     }
 }

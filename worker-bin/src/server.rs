@@ -4,20 +4,32 @@
 
 use crate::address::Listener;
 use crate::app::App;
-use crate::arbiter::{self, Handover, Host, Program, Settings, Signals, Station};
+use crate::arbiter::{self, Handover, Host, Program, Recipe, Settings, Signals, Station};
 use crate::control::Control;
 use crate::options::Options;
 use crate::pid_file::PidFile;
 use crate::plan::{Place, Plan, ProcessSettings};
+use crate::watched::Watched;
 use crate::worker::{self, Source};
-use crate::{fail, identity, log_file};
+use crate::{fail, identity, log_file, python};
+use std::cell::RefCell;
 use std::fmt::Display;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ExitCode;
+use std::time::Duration;
 
-/// Serves `app` as the arbiter.
-pub(crate) fn serve(flags: &Options, plan: Plan, app: &dyn App) -> ExitCode {
+/// What is served.
+#[derive(Clone, Copy)]
+pub(crate) enum Application<'a> {
+    /// It is a part of this program.
+    Native(&'a dyn App),
+    /// The Python package `forebay` finds it by this name.
+    Wsgi(&'a str),
+}
+
+/// Serves an application as the arbiter.
+pub(crate) fn serve(flags: &Options, plan: Plan, app: Application<'_>) -> ExitCode {
     // First: what comes from now on waits until it is understood.
     let signals = match Signals::new() {
         Ok(signals) => signals,
@@ -39,7 +51,7 @@ pub(crate) fn serve(flags: &Options, plan: Plan, app: &dyn App) -> ExitCode {
     }
 }
 
-/// Serves `app` as a worker that an arbiter has started.
+/// Serves `app` as a worker that an arbiter has started by executing its program.
 pub(crate) fn work(plan: Plan, app: &dyn App, handover: Handover) -> ExitCode {
     let (station, source) = match take_over(&plan.place, handover) {
         Ok(taken) => taken,
@@ -52,7 +64,7 @@ pub(crate) fn work(plan: Plan, app: &dyn App, handover: Handover) -> ExitCode {
         // Standard error is inherited, and good enough if this user may not open the file.
         let _ = log_file::use_file(path);
     }
-    let code = worker::run(&source, app, &plan.worker, station);
+    let code = worker::run(&source, &plan.worker, station, |seat| Watched::new(app, seat));
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
 
@@ -71,7 +83,9 @@ fn take_over(place: &Place, handover: Handover) -> Result<(Station, Source), Str
 struct Server<'a> {
     flags: &'a Options,
     plan: Plan,
-    app: &'a dyn App,
+    /// As they were read last.
+    options: RefCell<Options>,
+    app: Application<'a>,
     program: Program,
     source: Source,
     control: Option<Control>,
@@ -80,7 +94,7 @@ struct Server<'a> {
 
 impl<'a> Server<'a> {
     /// Privileges are given up last: a low port, and files that only root may write, come first.
-    fn set_up(flags: &'a Options, plan: Plan, app: &'a dyn App) -> Result<Server<'a>, String> {
+    fn set_up(flags: &'a Options, plan: Plan, app: Application<'a>) -> Result<Server<'a>, String> {
         let ProcessSettings { umask, log_file, pid, control, identity, .. } = &plan.process;
         let program = Program::of_this_process().map_err(text)?;
         if let Some(mask) = umask {
@@ -100,13 +114,20 @@ impl<'a> Server<'a> {
             identity.own(path).map_err(cannot)?;
         }
         identity.assume().map_err(text)?;
-        Ok(Server { flags, plan, app, program, source, control, _pid_file: pid_file })
+        let options = RefCell::new(plan.options.clone());
+        Ok(Server { flags, plan, options, app, program, source, control, _pid_file: pid_file })
     }
 }
 
 impl Host for Server<'_> {
     fn work(&self, station: Station) -> i32 {
-        worker::run(&self.source, self.app, &self.plan.worker, station)
+        match self.app {
+            Application::Native(app) => {
+                let watched = |seat| Watched::new(app, seat);
+                worker::run(&self.source, &self.plan.worker, station, watched)
+            }
+            Application::Wsgi(_) => unreachable!("its workers are made by molds"),
+        }
     }
 
     fn announce(&self) {
@@ -121,6 +142,7 @@ impl Host for Server<'_> {
         if plan.place != self.plan.place || plan.arbiter.slots != self.plan.arbiter.slots {
             return Err("edge, bind and threads cannot change without a restart".into());
         }
+        self.options.replace(plan.options);
         Ok(plan.arbiter)
     }
 
@@ -129,6 +151,21 @@ impl Host for Server<'_> {
             Source::Clients(listener) => Some(listener.as_fd()),
             Source::Edge(_) => None,
         }
+    }
+
+    fn recipe(&self) -> Option<Recipe> {
+        let Application::Wsgi(application) = self.app else { return None };
+        let options = self.options.borrow().clone();
+        Some(Recipe {
+            python: python::find(options.python.as_deref(), self.program.directory()),
+            directory: match &options.chdir {
+                Some(directory) => self.program.directory().join(directory),
+                None => self.program.directory().to_owned(),
+            },
+            application: application.to_owned(),
+            boot_timeout: Duration::from_secs(options.boot_timeout.unwrap_or(0).into()),
+            options,
+        })
     }
 }
 

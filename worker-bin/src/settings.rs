@@ -152,6 +152,7 @@ fn read_file(path: &Path) -> Result<toml::Table, SettingsError> {
         let text = match value {
             toml::Value::String(text) => text.clone(),
             toml::Value::Integer(number) => number.to_string(),
+            toml::Value::Boolean(choice) => choice.to_string(),
             _ => return Err(SettingsError::Value(source, "write a string or a number".into())),
         };
         settings.extend(parse(name, &text, &source)?);
@@ -173,7 +174,7 @@ fn parse(name: &str, text: &str, source: &str) -> Result<toml::Table, SettingsEr
 }
 
 fn table_of(options: &Options) -> toml::Table {
-    toml::Table::try_from(options).expect("options are strings and numbers")
+    toml::Table::try_from(options).expect("options are plain values")
 }
 
 /// All settings, in the order of `--help`.
@@ -272,7 +273,7 @@ mod tests {
         assert!(error(&[], Some("config = 'x'")).contains("no setting `config`"));
         assert!(error(&[], Some("workers = [")).contains("worker.toml"));
         assert!(error(&[], Some("workers = 'many'")).contains("workers: invalid value 'many'"));
-        assert!(error(&[], Some("workers = true")).contains("a string or a number"));
+        assert!(error(&[], Some("workers = [1]")).contains("a string or a number"));
         let variable = error(&[("FOREBAY_TIMEOUT", "-1")], None);
         assert!(variable.starts_with("FOREBAY_TIMEOUT: invalid value '-1'"), "{variable}");
         let web = error(&[("WEB_CONCURRENCY", "many")], None);

@@ -22,7 +22,8 @@ pub(crate) fn run(threads: usize, stop: &Stop, serve: impl Fn(usize) + Sync) -> 
     };
     thread::scope(|scope| {
         let start = |number| {
-            Builder::new().name(format!("slot-{number}")).spawn_scoped(scope, move || work(number))
+            let thread = Builder::new().name(format!("slot-{number}")).stack_size(STACK);
+            thread.spawn_scoped(scope, move || work(number))
         };
         let started = (1..threads).try_for_each(|number| start(number).map(drop));
         match started {
@@ -38,6 +39,8 @@ fn pause(stop: &Stop) -> bool {
     wait_readable([stop.as_fd()], Some(PAUSE)).is_ok_and(|[stopped]| stopped)
 }
 
+/// Bytes, as the main thread mostly has; memory only where it is used. Interpreters are hungry.
+const STACK: usize = 8 << 20;
 /// Between a panic and the next attempt.
 const PAUSE: Duration = Duration::from_millis(100);
 

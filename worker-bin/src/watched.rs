@@ -58,55 +58,85 @@ impl Duty {
     }
 }
 
-/// The application, as one thread of a worker calls it.
-#[derive(Debug)]
-pub(crate) struct Watched<'a, A: ?Sized> {
-    app: &'a A,
-    seat: Arc<Seat>,
-}
+/// One thread of a worker, as the arbiter sees it.
+#[derive(Clone, Debug)]
+pub struct Seat(Arc<Inner>);
 
 #[derive(Debug)]
-struct Seat {
+struct Inner {
     duty: Arc<Duty>,
     entry: Entry,
     was_ready: AtomicBool,
 }
 
-impl<'a, A: App + ?Sized> Watched<'a, A> {
+impl Seat {
     /// `entry` is this thread's.
-    pub(crate) fn new(app: &'a A, duty: Arc<Duty>, entry: Entry) -> Watched<'a, A> {
-        Watched { app, seat: Arc::new(Seat { duty, entry, was_ready: AtomicBool::new(false) }) }
+    pub(crate) fn new(duty: Arc<Duty>, entry: Entry) -> Seat {
+        Seat(Arc::new(Inner { duty, entry, was_ready: AtomicBool::new(false) }))
     }
 
     /// This thread can take requests, perhaps again.
     pub(crate) fn ready(&self) {
-        self.seat.entry.ready();
-        if !self.seat.was_ready.swap(true, Ordering::Relaxed) {
-            self.seat.duty.ready();
+        self.0.entry.ready();
+        if !self.0.was_ready.swap(true, Ordering::Relaxed) {
+            self.0.duty.ready();
         }
+    }
+
+    /// A request begins, and ends when what this gives is dropped. It is late when the edge waits
+    /// no longer, or after the worker's own timeout.
+    pub fn begin(&self, request: &Request) -> Running {
+        let ours = self.0.duty.deadline();
+        let deadline = request.deadline().into_iter().chain(ours).min();
+        self.0.entry.begin(request.request_id(), deadline);
+        Running(self.clone())
+    }
+}
+
+/// The application, as one thread of a worker calls it.
+#[derive(Debug)]
+pub(crate) struct Watched<'a, A: ?Sized> {
+    app: &'a A,
+    seat: Seat,
+}
+
+impl<'a, A: App + ?Sized> Watched<'a, A> {
+    pub(crate) fn new(app: &'a A, seat: Seat) -> Watched<'a, A> {
+        Watched { app, seat }
     }
 }
 
 impl<A: App + ?Sized> App for Watched<'_, A> {
     fn call(&self, request: Request) -> Response {
-        let ours = self.seat.duty.deadline();
-        let deadline = request.deadline().into_iter().chain(ours).min();
-        self.seat.entry.begin(request.request_id(), deadline);
-        let running = Running(Arc::clone(&self.seat));
+        let running = self.seat.begin(&request);
         self.app.call(request).map_stream(|pieces| {
-            running.0.entry.sending();
+            running.sending();
             WatchedPieces { pieces, running }
         })
     }
 }
 
 /// A request, until it is dropped.
-struct Running(Arc<Seat>);
+#[derive(Debug)]
+pub struct Running(Seat);
+
+impl Running {
+    /// A piece of the response is on its way: how long that takes is not the application's affair.
+    pub fn sending(&self) {
+        self.0.0.entry.sending();
+    }
+
+    /// The application is at work again, and late after another timeout.
+    pub fn resume(&self) {
+        let Inner { duty, entry, .. } = &*self.0.0;
+        entry.resume(duty.deadline());
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.entry.end();
-        self.0.duty.count();
+        self.0.0.entry.end();
+        self.0.0.duty.count();
     }
 }
 
@@ -120,10 +150,9 @@ impl<I: Iterator<Item = io::Result<Bytes>>> Iterator for WatchedPieces<I> {
     type Item = io::Result<Bytes>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let Running(seat) = &self.running;
-        seat.entry.resume(seat.duty.deadline());
+        self.running.resume();
         let piece = self.pieces.next();
-        seat.entry.sending();
+        self.running.sending();
         piece
     }
 }
@@ -140,8 +169,7 @@ mod tests {
         let table = Table::new(1, 2).unwrap();
         let (mut said, words) = io::pipe().unwrap();
         let duty = Duty::new(Words::new(words), None, 0, 2);
-        let app = |_: Request| Response::text("ok");
-        let thread = |slot| Watched::new(&app, Arc::clone(&duty), table.place(0, 0).entry(slot));
+        let thread = |slot| Seat::new(Arc::clone(&duty), table.place(0, 0).entry(slot));
         let (one, two) = (thread(0), thread(1));
         one.ready();
         one.ready();
@@ -167,7 +195,7 @@ mod tests {
             "/panic" => panic!("as asked"),
             _ => Response::text("ok"),
         };
-        let watched = Watched::new(&app, duty, table.place(0, 0).entry(0));
+        let watched = Watched::new(&app, Seat::new(duty, table.place(0, 0).entry(0)));
         watched.call(Request::new("GET", "/"));
         assert_eq!(look(&table), (State::Idle, 1));
         let Body::Stream(mut pieces) = watched.call(Request::new("GET", "/stream")).into_body()

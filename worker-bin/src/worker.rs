@@ -3,11 +3,11 @@
 //! Owns what is set up before the first request. Must not know the arbiter's decisions.
 
 use crate::address::Listener;
-use crate::app::App;
 use crate::arbiter::{Station, Word, core::CANNOT_BOOT, process};
 use crate::plan::WorkerSettings;
 use crate::signals::Stop;
-use crate::watched::{Duty, Watched};
+use crate::watched::{Duty, Seat};
+use crate::wire::Service;
 use crate::{dial, listen, log, threads};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,12 +21,12 @@ pub(crate) enum Source {
     Clients(Listener),
 }
 
-/// Works until told to stop.
-pub(crate) fn run(
+/// Works until told to stop. Each thread makes its own `service`.
+pub(crate) fn run<S: Service>(
     source: &Source,
-    app: &dyn App,
     settings: &WorkerSettings,
     station: Station,
+    service: impl Fn(Seat) -> S + Sync,
 ) -> i32 {
     std::panic::set_hook(Box::new(log_panic));
     let Station { arbiter, number, place, words } = station;
@@ -45,17 +45,19 @@ pub(crate) fn run(
     let threads = settings.threads;
     let duty = Duty::new(words, settings.timeout, settings.budget(), threads);
     // Another attempt after a panic goes on with the same entry.
-    let watched: Vec<_> =
-        (0..threads).map(|slot| Watched::new(app, Arc::clone(&duty), place.entry(slot))).collect();
+    let seats: Vec<_> =
+        (0..threads).map(|slot| Seat::new(Arc::clone(&duty), place.entry(slot))).collect();
     let served = match source {
         Source::Edge(path) => threads::run(threads, stop, |slot| {
-            dial::serve(path, &watched[slot], stop, || watched[slot].ready());
+            let service = service(seats[slot].clone());
+            dial::serve(path, &service, stop, || seats[slot].ready());
         }),
         Source::Clients(listener) => {
             listen::Server::new(listener, threads, stop).and_then(|server| {
                 threads::run(threads, stop, |slot| {
-                    watched[slot].ready();
-                    server.serve(&watched[slot]);
+                    let service = service(seats[slot].clone());
+                    seats[slot].ready();
+                    server.serve(&service);
                 })
             })
         }

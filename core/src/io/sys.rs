@@ -21,6 +21,24 @@ pub(super) fn sendfile(socket: Fd, file: Fd, offset: u64, len: u32) -> Result<us
         .map(|sent| sent as usize)
 }
 
+/// preadv2(2) of one byte that does not wait for a disk (`RWF_NOWAIT`): how many bytes were there.
+pub(super) fn read_byte_now(file: Fd, offset: u64) -> Result<usize, Errno> {
+    let mut byte = 0u8;
+    let part = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+    let offset = offset.min(i64::MAX as u64) as libc::off_t;
+    // SAFETY: one byte may be written to `byte`, which outlives the call, as `part` does.
+    retried(|| unsafe { libc::preadv2(file, &part, 1, offset, libc::RWF_NOWAIT) as i64 })
+        .map(|count| count as usize)
+}
+
+/// Takes `O_NONBLOCK` from a regular file. It means nothing to the file, but a ring takes it for
+/// the promise that a read does not wait, and reads inline what it should have left to a thread,
+/// on file systems that cannot be asked without waiting.
+pub(super) fn let_wait(file: Fd) {
+    // SAFETY: no memory is passed.
+    unsafe { libc::fcntl(file, libc::F_SETFL, 0) };
+}
+
 /// openat2(2).
 pub(super) fn openat2(directory: Fd, path: &CStr, how: &OpenHow) -> Result<Fd, Errno> {
     // SAFETY: `path` ends with a zero byte, `how` is laid out as struct open_how of the size that

@@ -12,11 +12,14 @@ use crate::response::Response;
 /// What the names mean, for `--help`.
 pub const HELP: &str = "\
 Applications:
+  module:attribute, module:factory(), package.module, file.py
+         a WSGI application; without attribute it is application, or else app
   hello  answers \"Hello, world!\"
   echo   answers with JSON that describes the request
   probe  for load and fault tests:
            /hello /pid /echo       as the others; the worker's process id
            /bytes/N /headers/N     N bytes of content, N response fields
+           /bytes/N/PIECE /length  in pieces; how many bytes the request's content has
            /sleep/MS /spin/MS      answers after MS milliseconds, idle or burning CPU
            /status/CODE            a status
            /drip/N/MS              N chunks, MS milliseconds apart
@@ -35,31 +38,13 @@ pub enum BuiltIn {
     Probe,
 }
 
-/// There is no such application.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UnknownApp {
-    /// `module:object` or `file.py`.
-    #[error(
-        "`{0}` is a Python application, which this build does not support yet: \
-         use one of hello, echo, probe"
-    )]
-    Python(String),
-    /// Anything else.
-    #[error("no application `{0}`: use one of hello, echo, probe")]
-    NoSuch(String),
-}
-
 /// Finds a built-in application by its name.
-///
-/// # Errors
-/// There is none of that name.
-pub fn find(name: &str) -> Result<BuiltIn, UnknownApp> {
+pub fn find(name: &str) -> Option<BuiltIn> {
     match name {
-        "hello" => Ok(BuiltIn::Hello),
-        "echo" => Ok(BuiltIn::Echo),
-        "probe" => Ok(BuiltIn::Probe),
-        _ if name.contains(':') || name.ends_with(".py") => Err(UnknownApp::Python(name.into())),
-        _ => Err(UnknownApp::NoSuch(name.into())),
+        "hello" => Some(BuiltIn::Hello),
+        "echo" => Some(BuiltIn::Echo),
+        "probe" => Some(BuiltIn::Probe),
+        _ => None,
     }
 }
 
@@ -79,10 +64,8 @@ mod tests {
 
     #[test]
     fn names_are_found() {
-        assert_eq!(find("probe"), Ok(BuiltIn::Probe));
-        assert!(matches!(find("site.wsgi:application"), Err(UnknownApp::Python(_))));
-        assert!(matches!(find("site.py"), Err(UnknownApp::Python(_))));
-        let error = find("helo").unwrap_err().to_string();
-        assert_eq!(error, "no application `helo`: use one of hello, echo, probe");
+        assert_eq!(find("probe"), Some(BuiltIn::Probe));
+        assert_eq!(find("hello:application"), None);
+        assert_eq!(find("hello.py"), None);
     }
 }

@@ -64,8 +64,8 @@ impl Core {
     /// Takes note of an event and says what to do now, in this order.
     pub(crate) fn on(&mut self, event: Event, now: Instant) -> Vec<Action> {
         match event {
-            Event::Spawned(pid) => self.on_spawned(pid, now),
-            Event::SpawnFailed => self.on_spawn_failed(now),
+            Event::Spawned(generation, pid) => self.on_spawned(generation, pid, now),
+            Event::SpawnFailed(generation, end) => self.on_spawn_failed(generation, end, now),
             Event::Booted(pid) => self.with_worker(pid, |worker| worker.booted = true),
             Event::Ready(pid) => self.on_ready(pid),
             Event::Spent(pid) => self.with_worker(pid, |worker| worker.spent = true),
@@ -112,6 +112,11 @@ impl Core {
         if self.resting { 0 } else { self.targets.workers }
     }
 
+    /// The server will end when the last worker has.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.is_some()
+    }
+
     /// Workers that have ended without being asked to.
     pub(crate) fn crashes(&self) -> u64 {
         self.crashes
@@ -123,22 +128,37 @@ impl Core {
         }
     }
 
-    fn on_spawned(&mut self, pid: Pid, now: Instant) {
-        let Spawning { generation, failures } = self.spawned();
+    fn on_spawned(&mut self, generation: u64, pid: Pid, now: Instant) {
+        let Spawning { failures, .. } = self.spawned(generation);
         self.workers.push(Worker::new(pid, generation, failures, now));
     }
 
-    fn on_spawn_failed(&mut self, now: Instant) {
-        let Spawning { generation, failures } = self.spawned();
+    fn on_spawn_failed(&mut self, generation: u64, end: Option<End>, now: Instant) {
+        let Spawning { failures, .. } = self.spawned(generation);
+        if self.ending.is_some() {
+            return;
+        }
         if self.is_candidate(generation) {
-            self.reject(Flaw::NotStarted);
-        } else if generation == self.generation {
+            return self.reject(end.map_or(Flaw::NotStarted, Flaw::Ended));
+        }
+        if generation == self.generation && !self.cannot_ever(end, now) {
             self.backoff.failed(failures, now);
         }
     }
 
-    fn spawned(&mut self) -> Spawning {
-        self.spawning.pop_front().expect("the shell answers each Spawn once")
+    /// A server that has never served, and cannot, ends.
+    fn cannot_ever(&mut self, end: Option<End>, now: Instant) -> bool {
+        let Some(End::Code(code @ (CANNOT_BOOT | CANNOT_LOAD))) = end else { return false };
+        if !self.announced {
+            self.end(Ending { code, quick: true }, now);
+        }
+        !self.announced
+    }
+
+    fn spawned(&mut self, generation: u64) -> Spawning {
+        let place = self.spawning.iter().position(|spawning| spawning.generation == generation);
+        let spawning = place.and_then(|place| self.spawning.remove(place));
+        spawning.expect("the shell answers each Spawn once")
     }
 
     fn on_ready(&mut self, pid: Pid) {
@@ -178,8 +198,8 @@ impl Core {
         if self.is_candidate(worker.generation) {
             return self.reject(Flaw::Ended(end));
         }
-        if let (End::Code(code @ (CANNOT_BOOT | CANNOT_LOAD)), false) = (end, self.announced) {
-            return self.end(Ending { code, quick: true }, now);
+        if self.cannot_ever(Some(end), now) {
+            return;
         }
         self.crashes += 1;
         let was_healthy = worker.ready && now.duration_since(worker.since) >= HEALTHY_AFTER;

@@ -34,11 +34,11 @@ impl World {
     pub(super) fn tell(&mut self, event: Event) {
         for action in self.core.on(event, self.now) {
             self.log.push(action);
-            if let Action::Spawn(_) = action {
+            if let Action::Spawn(generation) = action {
                 let pid = self.next_pid;
                 self.next_pid += 1;
                 self.alive.push(pid);
-                self.tell(Event::Spawned(pid));
+                self.tell(Event::Spawned(generation, pid));
             }
         }
     }
@@ -136,7 +136,7 @@ fn a_fork_that_fails_is_tried_again_later() {
     let mut core = Core::new(targets(1), 1);
     let now = Instant::now();
     assert_eq!(core.on(Event::Tick, now), [Action::Spawn(0)]);
-    assert_eq!(core.on(Event::SpawnFailed, now), []);
+    assert_eq!(core.on(Event::SpawnFailed(0, None), now), []);
     let due = core.next_wakeup().unwrap();
     assert!(due > now);
     assert_eq!(core.on(Event::Tick, due), [Action::Spawn(0)]);

@@ -10,10 +10,11 @@ pub(crate) type Pid = i32;
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// A worker was forked, as asked.
-    Spawned(Pid),
-    /// A worker could not be forked.
-    SpawnFailed,
+    /// A worker of this generation was forked, as asked.
+    Spawned(u64, Pid),
+    /// A worker of this generation could not be forked; perhaps because the process that should
+    /// have done it has ended.
+    SpawnFailed(u64, Option<End>),
     /// A worker has its application, and begins to look for requests.
     Booted(Pid),
     /// A worker can take requests.
@@ -74,7 +75,7 @@ pub(crate) struct Targets {
 /// What the shell should do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// Start a worker of this generation, then tell by [`Event::Spawned`] or
+    /// Start a worker of this generation, then tell, now or later, by [`Event::Spawned`] or
     /// [`Event::SpawnFailed`].
     Spawn(u64),
     /// Send a signal.

@@ -9,6 +9,7 @@
 use super::process;
 use super::words::Words;
 use crate::liveness::{Place, Table};
+use crate::options::Options;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -18,6 +19,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// What a worker needs from its arbiter.
 #[derive(Debug)]
@@ -52,6 +54,11 @@ impl Program {
         };
         let path = path.map_or_else(std::env::current_exe, Ok)?;
         Ok(Program { path, arguments, directory })
+    }
+
+    /// Where it was started.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// The program as it is on disk now.
@@ -157,6 +164,103 @@ impl Handover {
     }
 }
 
+/// How a mold is started.
+#[derive(Clone, Debug)]
+pub(crate) struct Recipe {
+    /// The interpreter.
+    pub(crate) python: PathBuf,
+    /// Where the application is.
+    pub(crate) directory: PathBuf,
+    pub(crate) application: String,
+    pub(crate) options: Options,
+    pub(crate) boot_timeout: Duration,
+}
+
+impl Recipe {
+    /// Replaces this process, as yet without a program, by the mold.
+    pub(super) fn execute(self, mut task: Task) -> io::Error {
+        (task.application, task.options) = (self.application, self.options);
+        let text = match task.keep_descriptors().and_then(|()| task.to_text()) {
+            Ok(text) => text,
+            Err(error) => return error,
+        };
+        let mut command = Command::new(&self.python);
+        command.args(MOLD).current_dir(&self.directory).env(Task::VARIABLE, text);
+        let error = command.exec();
+        io::Error::other(format!("cannot start {}: {error}", self.python.display()))
+    }
+}
+
+/// The task of a mold, in its environment (`FOREBAY_MOLD`).
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Task {
+    /// Of the program that has written this.
+    pub(crate) version: String,
+    pub(crate) arbiter: u32,
+    pub(crate) generation: u64,
+    pub(crate) slots: usize,
+    pub(crate) words: RawFd,
+    pub(crate) table: RawFd,
+    pub(crate) listener: Option<RawFd>,
+    pub(crate) orders: RawFd,
+    pub(crate) application: String,
+    pub(crate) options: Options,
+}
+
+impl Task {
+    const VARIABLE: &str = "FOREBAY_MOLD";
+
+    pub(super) fn new(
+        arbiter: u32,
+        generation: u64,
+        table: &Table,
+        words: BorrowedFd<'_>,
+        listener: Option<BorrowedFd<'_>>,
+        orders: BorrowedFd<'_>,
+    ) -> Task {
+        Task {
+            version: env!("CARGO_PKG_VERSION").into(),
+            arbiter,
+            generation,
+            slots: table.slots(),
+            words: words.as_raw_fd(),
+            table: table.as_fd().as_raw_fd(),
+            listener: listener.map(|fd| fd.as_raw_fd()),
+            orders: orders.as_raw_fd(),
+            application: String::new(),
+            options: Options::default(),
+        }
+    }
+
+    /// What [`to_text`](Task::to_text) has given.
+    pub(crate) fn parse(text: &str) -> Result<Task, String> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: String,
+        }
+        // Another version may have other fields.
+        let Version { version } = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let own = env!("CARGO_PKG_VERSION");
+        if version != own {
+            return Err(format!(
+                "this is forebay {own}, but worker-bin is {version}: \
+                 pip install forebay=={version}"
+            ));
+        }
+        serde_json::from_str(text).map_err(|error| error.to_string())
+    }
+
+    pub(crate) fn to_text(&self) -> io::Result<String> {
+        Ok(serde_json::to_string(self)?)
+    }
+
+    /// Whatever this process executes next has its descriptors.
+    pub(crate) fn keep_descriptors(&self) -> io::Result<()> {
+        let inherited = [self.words, self.table, self.orders];
+        inherited.into_iter().chain(self.listener).try_for_each(process::keep_on_exec)
+    }
+}
+
 /// The working directory by the name that the shell has for it, if it has one: with symbolic
 /// links, which may lead elsewhere after a deployment.
 pub(crate) fn start_directory() -> io::Result<PathBuf> {
@@ -177,3 +281,6 @@ fn find_program(name: &Path, directory: &Path) -> Option<PathBuf> {
 fn is_program(path: &Path) -> bool {
     path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
+
+/// What the interpreter is told to run.
+const MOLD: [&str; 2] = ["-m", "forebay.mold"];

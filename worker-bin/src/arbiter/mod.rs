@@ -9,6 +9,7 @@ mod events;
 mod launch;
 mod member;
 mod memory;
+mod molds;
 mod notes;
 pub(crate) mod process;
 mod status;
@@ -17,7 +18,7 @@ mod watch;
 mod words;
 
 pub(crate) use self::events::{Pid, Targets};
-pub(crate) use self::launch::{Handover, Program, Station, start_directory};
+pub(crate) use self::launch::{Handover, Program, Recipe, Station, Task, start_directory};
 pub(crate) use self::process::Signals;
 pub(crate) use self::status::Status;
 pub(crate) use self::words::{Word, Words};
@@ -25,17 +26,19 @@ pub(crate) use self::words::{Word, Words};
 use self::core::{CANNOT_BOOT, Core};
 use self::events::{Action, Event, Request};
 use self::memory::OutOfMemory;
+use self::molds::{Mold, Molds};
 use self::process::Signal;
 use self::supervisor::Supervisor;
 use self::watch::{Sight, Watch};
 use crate::control::Control;
 use crate::liveness::Table;
 use crate::log;
-use crate::socket::wait_readable;
+use crate::socket::{Socket, wait_readable};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
 /// What the arbiter needs to know.
@@ -56,6 +59,8 @@ pub(crate) trait Host {
     fn settings(&self) -> Result<Settings, String>;
     /// What all workers accept from.
     fn listener(&self) -> Option<BorrowedFd<'_>>;
+    /// How to start a mold, if that is what makes the workers.
+    fn recipe(&self) -> Option<Recipe>;
 }
 
 /// Runs workers until told to stop by `signals`, and returns the exit code. Later generations
@@ -75,6 +80,7 @@ pub(crate) fn run(
         host,
         program,
         generations: BTreeMap::new(),
+        molds: Molds::default(),
         watch: Watch::new(table, settings.targets.max_memory, started),
         supervisor,
         signals,
@@ -84,6 +90,9 @@ pub(crate) fn run(
         out_of_memory: OutOfMemory::watch(),
         started,
     };
+    if host.recipe().is_some() {
+        process::adopt_orphans()?;
+    }
     let seed = u64::from(std::process::id()) << 32 | u64::from(subsecond_nanos());
     shell.run(Core::new(settings.targets, seed))
 }
@@ -93,6 +102,7 @@ struct Shell<'a> {
     program: &'a Program,
     /// The programs of later generations than the first.
     generations: BTreeMap<u64, File>,
+    molds: Molds,
     watch: Watch,
     supervisor: Supervisor,
     signals: Signals,
@@ -115,8 +125,8 @@ impl Shell<'_> {
                         Action::Spawn(generation) => {
                             // Nobody is started any more of those that a newer one has overtaken.
                             let current = core.generation();
-                            self.generations.retain(|&old, _| old == current || old == generation);
-                            events.push(self.spawn(generation));
+                            self.keep(|old| old == current || old == generation);
+                            events.extend(self.spawn(generation));
                         }
                         Action::Signal(pid, kill) => process::signal(pid, kill),
                         Action::Reopen(pid) => process::reopen_log(pid),
@@ -127,11 +137,10 @@ impl Shell<'_> {
                         Action::Adopted(current) => {
                             self.watch.set_max_memory(core.max_memory());
                             // Older ones that still live are not started any more.
-                            self.generations.retain(|&generation, _| generation >= current);
+                            self.keep(|generation| generation >= current);
                         }
                         Action::Rejected(..) => {
-                            self.generations
-                                .retain(|&generation, _| generation <= core.generation());
+                            self.keep(|generation| generation <= core.generation());
                         }
                         Action::NotBooted(_) => {}
                         Action::Exit(code) => return Ok(code),
@@ -141,35 +150,71 @@ impl Shell<'_> {
                     self.watch.leave(pid);
                 }
             }
+            if core.is_ending() {
+                self.keep(|_| false);
+            }
             if events.is_empty() {
                 events = self.wait(&core)?;
             }
         }
     }
 
-    fn spawn(&mut self, generation: u64) -> Event {
+    /// None: a mold will tell.
+    fn spawn(&mut self, generation: u64) -> Option<Event> {
         match self.start(generation) {
-            Ok(pid) => Event::Spawned(pid),
+            Ok(pid) => Some(Event::Spawned(generation, pid?)),
             Err(error) => {
                 log::error!("cannot start a worker: {error}");
-                Event::SpawnFailed
+                Some(Event::SpawnFailed(generation, None))
             }
         }
     }
 
-    fn start(&mut self, generation: u64) -> io::Result<Pid> {
-        let number =
-            self.watch.free_place().ok_or_else(|| io::Error::other("there are too many"))?;
+    fn start(&mut self, generation: u64) -> io::Result<Option<Pid>> {
+        let number = self.watch.free_place(|place| self.molds.has_promised(place));
+        let number = number.ok_or_else(|| io::Error::other("there are too many"))?;
+        if let Some(recipe) = self.host.recipe() {
+            if !self.molds.has(generation) {
+                let mold = self.start_mold(generation, recipe)?;
+                self.molds.add(mold);
+            }
+            self.molds.order(generation, number);
+            return Ok(None);
+        }
         if generation > 0 && !self.generations.contains_key(&generation) {
             self.generations.insert(generation, self.program.open()?);
         }
+        let pid = process::fork_worker(self.private(), || self.work(generation, number))?;
+        self.watch.enter(pid, number);
+        Ok(Some(pid))
+    }
+
+    fn start_mold(&self, generation: u64, recipe: Recipe) -> io::Result<Mold> {
+        let (orders, told) = UnixStream::pair()?;
+        let arbiter = std::process::id();
+        let patience = recipe.boot_timeout;
+        let python = recipe.python.clone();
+        let pid = process::fork_worker(self.private(), || {
+            let (table, words) = (self.watch.table(), self.workers_words.as_fd());
+            let listener = self.host.listener();
+            let task = Task::new(arbiter, generation, table, words, listener, told.as_fd());
+            cannot_boot(&recipe.execute(task))
+        })?;
+        Ok(Mold::new(pid, generation, Socket::new(orders), python, patience))
+    }
+
+    /// What only the arbiter should have.
+    fn private(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let private = [self.signals.as_fd(), self.words.as_fd()];
         let control = self.control.map(|control| control.as_fd());
         let private = private.into_iter().chain(control);
-        let private = private.chain(self.supervisor.pipe().map(|pipe| pipe.as_fd()));
-        let pid = process::fork_worker(private, || self.work(generation, number))?;
-        self.watch.enter(pid, number);
-        Ok(pid)
+        private.chain(self.supervisor.pipe().map(|pipe| pipe.as_fd()))
+    }
+
+    /// Nobody is started any more of other generations.
+    fn keep(&mut self, is_kept: impl Fn(u64) -> bool) {
+        self.generations.retain(|&generation, _| is_kept(generation));
+        self.molds.keep(is_kept);
     }
 
     /// In the worker's process.
@@ -194,7 +239,8 @@ impl Shell<'_> {
 
     /// What has happened until something has, or may have: at least a tick.
     fn wait(&mut self, core: &Core) -> io::Result<Vec<Event>> {
-        let until = core.next_wakeup().map_or(self.watch.next(), |at| at.min(self.watch.next()));
+        let times = core.next_wakeup().into_iter().chain(self.molds.next());
+        let until = times.fold(self.watch.next(), Instant::min);
         let timeout = until.saturating_duration_since(Instant::now());
         let (signals, words) = (self.signals.as_fd(), self.words.as_fd());
         // Without a control socket, the signals twice.
@@ -205,6 +251,7 @@ impl Shell<'_> {
             events.extend(self.hear()?);
         }
         self.take_signals(&mut events);
+        self.molds.kill_the_late(Instant::now());
         if let (Some(control), true) = (self.control, readable[2]) {
             control.answer(&status::status(core, &self.watch, self.started));
         }
@@ -218,12 +265,28 @@ impl Shell<'_> {
         // Words are written whole, so they are read whole (pipe(7)).
         let count = self.words.read(&mut said)?;
         let (words, _) = said[..count].as_chunks();
-        let event = |(pid, word)| match word {
+        let words: Vec<_> = words.iter().filter_map(|&word| Words::understand(word)).collect();
+        Ok(words.into_iter().filter_map(|(pid, word)| self.event_of(pid, word)).collect())
+    }
+
+    fn event_of(&mut self, pid: Pid, word: Word) -> Option<Event> {
+        Some(match word {
             Word::Booted => Event::Booted(pid),
             Word::Ready => Event::Ready(pid),
             Word::Spent => Event::Spent(pid),
-        };
-        Ok(words.iter().filter_map(|&word| Words::understand(word)).map(event).collect())
+            Word::Loaded => {
+                self.molds.loaded(pid);
+                return None;
+            }
+            Word::Born(number) => {
+                let event = self.molds.born(pid, number)?;
+                if let Event::Spawned(..) = event {
+                    self.watch.enter(pid, number);
+                }
+                event
+            }
+            Word::Unborn(number) => self.molds.unborn(number)?,
+        })
     }
 
     fn take_signals(&mut self, events: &mut Vec<Event>) {
@@ -260,8 +323,12 @@ impl Shell<'_> {
             events.push(Event::Asked(request));
         }
         if child {
-            let reaped = std::iter::from_fn(process::reap);
-            events.extend(reaped.map(|(pid, end)| Event::Exited(pid, end)));
+            for (pid, end) in std::iter::from_fn(process::reap) {
+                match self.molds.ended(pid, end) {
+                    Some(unmade) => events.extend(unmade),
+                    None => events.push(Event::Exited(pid, end)),
+                }
+            }
         }
     }
 

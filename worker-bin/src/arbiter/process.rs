@@ -160,6 +160,46 @@ pub(crate) fn has_ended(child: Pid) -> bool {
     wait(child).is_some()
 }
 
+/// Whether this process is a child, living or ended, that was not waited for.
+pub(super) fn is_child(pid: Pid) -> bool {
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: all-zero is a valid `siginfo_t`, which waitid(2) may fill.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        libc::waitid(libc::P_PID, pid.cast_unsigned(), &raw mut info, flags) == 0
+    }
+}
+
+/// Children of children that have ended become ours.
+pub(super) fn adopt_orphans() -> io::Result<()> {
+    // SAFETY: a system call without pointers.
+    check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) })
+}
+
+/// Ends a child at once, and waits for that.
+pub(super) fn kill_and_wait(child: Pid) {
+    send(child, libc::SIGKILL);
+    // SAFETY: a system call without pointers that are read or written.
+    unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+}
+
+/// For a process that was forked twice: waits until it is a child of `arbiter`, and from then on
+/// ends with it.
+pub(crate) fn join(arbiter: u32) -> io::Result<()> {
+    let first = std::os::unix::process::parent_id();
+    let parent = loop {
+        match std::os::unix::process::parent_id() {
+            parent if parent != first || parent == arbiter => break parent,
+            _ => sleep(Duration::from_micros(100)),
+        }
+    };
+    set_parent_death_signal()?;
+    match parent == arbiter && std::os::unix::process::parent_id() == arbiter {
+        true => Ok(()),
+        false => Err(io::Error::other("the arbiter has ended")),
+    }
+}
+
 /// Signals a worker. That it is gone already will be seen when it is reaped.
 pub(super) fn signal(pid: Pid, kill: Kill) {
     send(
@@ -221,7 +261,7 @@ pub(super) fn has_terminal() -> bool {
 }
 
 /// Lets a descriptor survive exec(2).
-pub(super) fn keep_on_exec(fd: RawFd) -> io::Result<()> {
+pub(crate) fn keep_on_exec(fd: RawFd) -> io::Result<()> {
     // SAFETY: a system call, which fails on a number that is no open descriptor.
     check(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) })
 }

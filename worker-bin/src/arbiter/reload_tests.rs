@@ -72,11 +72,11 @@ fn a_canary_that_cannot_be_started_is_given_up() {
     let mut core = Core::new(targets(1), 1);
     let now = Instant::now();
     core.on(Event::Tick, now);
-    core.on(Event::Spawned(100), now);
+    core.on(Event::Spawned(0, 100), now);
     core.on(Event::Ready(100), now);
     let reload = Event::Asked(Request::Reload(targets(1)));
     assert_eq!(core.on(reload, now), [Action::Spawn(1)]);
-    assert_eq!(core.on(Event::SpawnFailed, now), [Action::Rejected(1, Flaw::NotStarted)]);
+    assert_eq!(core.on(Event::SpawnFailed(1, None), now), [Action::Rejected(1, Flaw::NotStarted)]);
     assert_eq!(core.on(Event::Tick, now + Duration::from_secs(60)), []);
 }
 

@@ -40,9 +40,10 @@ impl Watch {
         self.max_memory = bytes;
     }
 
-    /// The first place without a worker, made clean.
-    pub(super) fn free_place(&self) -> Option<usize> {
-        let is_free = |place: &usize| self.places.values().all(|taken| taken != place);
+    /// The first place without a worker, and that is not `promised` to one, made clean.
+    pub(super) fn free_place(&self, promised: impl Fn(usize) -> bool) -> Option<usize> {
+        let is_taken = |place| self.places.values().any(|&taken| taken == place);
+        let is_free = |&place: &usize| !is_taken(place) && !promised(place);
         let place = (0..self.table.places()).find(is_free)?;
         self.table.clear(place);
         Some(place)
@@ -111,15 +112,16 @@ mod tests {
     fn places_are_used_again() {
         let mut watch = watch(None);
         for (pid, expected) in [(10, 0), (11, 1), (12, 2)] {
-            let place = watch.free_place().unwrap();
+            let place = watch.free_place(|_| false).unwrap();
             assert_eq!(place, expected);
             watch.enter(pid, place);
         }
         watch.leave(11);
-        assert_eq!(watch.free_place(), Some(1));
+        assert_eq!(watch.free_place(|_| false), Some(1));
+        assert_eq!(watch.free_place(|place| place == 1), Some(3));
         watch.enter(13, 1);
         watch.enter(14, 3);
-        assert_eq!(watch.free_place(), None);
+        assert_eq!(watch.free_place(|_| false), None);
     }
 
     #[test]

@@ -3,20 +3,76 @@
 //! Owns the order: receive, call, send. Must not know where connections come from.
 
 mod receive;
+mod responder;
 mod send;
 
-use crate::app::App;
+pub use responder::{Answered, Responder};
+
+use crate::app::{App, Request};
 use crate::log;
 use crate::response::Response;
 use crate::signals::Stop;
 use crate::socket::{Socket, wait_readable};
 use forebay::http::{HeadLimits, Reject, Version};
-use receive::{Interruption, Receiver};
-use send::{Reply, Sender};
+use receive::{Incoming, Interruption, Receiver, Reception};
+use responder::{Reply, Sender};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
+
+/// Answers the requests of a thread: every [`App`] does, and so may whoever wants to make
+/// something ready before the last bytes of a request are taken, or send while the application
+/// is still at work.
+pub trait Service {
+    /// Answers one request.
+    ///
+    /// # Errors
+    /// It was not taken: see [`Arrival::take`].
+    fn answer(&self, arrival: Arrival<'_>) -> Result<Answered, Gone>;
+}
+
+impl<A: App + ?Sized> Service for A {
+    fn answer(&self, arrival: Arrival<'_>) -> Result<Answered, Gone> {
+        let (request, responder) = arrival.take()?;
+        // Between the last byte taken and the call there is nothing.
+        let call = AssertUnwindSafe(|| self.call(request));
+        Ok(responder.send(catch_unwind(call).unwrap_or_else(|_| server_error())))
+    }
+}
+
+/// A request that is here, but for its last bytes: as long as they are in the kernel, the end of
+/// this process tells the other end that the request was not started.
+#[derive(Debug)]
+pub struct Arrival<'a> {
+    reception: Reception<'a>,
+    incoming: Incoming,
+    sender: &'a mut Sender,
+}
+
+impl<'a> Arrival<'a> {
+    /// The request.
+    pub fn request(&self) -> &Request {
+        &self.incoming.request
+    }
+
+    /// Takes its last bytes. From now on the request counts as started: do this as the last act
+    /// before the call.
+    ///
+    /// # Errors
+    /// The other end has gone. There is nobody to answer.
+    pub fn take(mut self) -> Result<(Request, Responder<'a>), Gone> {
+        let Incoming { request, reply, rest } = self.incoming;
+        self.reception.finish(rest).map_err(Gone)?;
+        let responder =
+            Responder::new(self.reception.socket, self.sender, reply, self.reception.terms);
+        Ok((request, responder))
+    }
+}
+
+/// A request could not be taken.
+#[derive(Debug)]
+pub struct Gone(Interruption);
 
 /// What holds for the requests of a connection.
 #[derive(Debug)]
@@ -76,20 +132,19 @@ impl Exchanger {
     }
 
     /// Waits for one request and answers it.
-    pub(crate) fn exchange(
+    pub(crate) fn exchange<S: Service + ?Sized>(
         &mut self,
         socket: &Socket,
-        app: &dyn App,
+        service: &S,
         terms: &Terms<'_>,
     ) -> Outcome {
-        match self.receiver.receive(socket, terms) {
-            Ok(mut incoming) => {
-                // Between the last byte taken and the call there is nothing.
-                let call = AssertUnwindSafe(|| app.call(incoming.request));
-                let response = catch_unwind(call).unwrap_or_else(|_| server_error());
-                incoming.reply.keep_alive &= terms.keep_alive && !terms.must_yield();
-                self.answer(socket, response, incoming.reply)
-            }
+        let sender = &mut self.sender;
+        let answered = self.receiver.receive(socket, terms).and_then(|(reception, incoming)| {
+            let arrival = Arrival { reception, incoming, sender };
+            service.answer(arrival).map_err(|Gone(interruption)| interruption)
+        });
+        match answered {
+            Ok(Answered(outcome)) => outcome,
             Err(Interruption::Stopped) => Outcome::Stopped,
             Err(Interruption::Closed) => Outcome::Ended,
             Err(Interruption::Broken(why)) => {
@@ -105,19 +160,6 @@ impl Exchanger {
         }
     }
 
-    fn answer(&mut self, socket: &Socket, response: Response, reply: Reply) -> Outcome {
-        match self.sender.send(socket, response, reply) {
-            Ok(true) => Outcome::Next,
-            Ok(false) => Outcome::Last,
-            Err(error) => {
-                if error.is_ours {
-                    log::error!("a response was cut short: {}", error.cause);
-                }
-                Outcome::Last
-            }
-        }
-    }
-
     fn refuse(&mut self, socket: &Socket, reject: Reject, terms: &Terms<'_>) {
         if terms.from_edge {
             log::error!("the edge has sent a request that is malformed: {}", reject.reason());
@@ -129,7 +171,8 @@ impl Exchanger {
             keep_alive: false,
             from_edge: terms.from_edge,
         };
-        self.answer(socket, response.with_status(reject.status()), reply);
+        let responder = Responder::new(socket, &mut self.sender, reply, terms);
+        responder.send(response.with_status(reject.status()));
         linger(socket, terms);
     }
 }

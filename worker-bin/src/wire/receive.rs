@@ -5,7 +5,7 @@
 //! looked at by peeking first; only what is known to be an incomplete request is taken early.
 //! Peeking leaves a passed descriptor where it is.
 
-use super::send::Reply;
+use super::responder::Reply;
 use super::{CONTENT_FD, Terms, is_reserved};
 use crate::app::Request;
 use crate::content::{Content, FileRange};
@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 pub(super) struct Incoming {
     pub(super) request: Request,
     pub(super) reply: Reply,
+    /// Its last bytes, which are still in the kernel.
+    pub(super) rest: Range<usize>,
 }
 
 /// Why there is no request.
@@ -65,23 +67,30 @@ impl Receiver {
         Receiver { buffer: vec![0; head_bytes.max(PEEK)] }
     }
 
-    pub(super) fn receive(
-        &mut self,
-        socket: &Socket,
-        terms: &Terms<'_>,
-    ) -> Result<Incoming, Interruption> {
-        Reception { socket, terms, buffer: &mut self.buffer, passed: None }.request()
+    /// Until [`Reception::finish`] the request has not been taken.
+    pub(super) fn receive<'a>(
+        &'a mut self,
+        socket: &'a Socket,
+        terms: &'a Terms<'a>,
+    ) -> Result<(Reception<'a>, Incoming), Interruption> {
+        let mut reception = Reception { socket, terms, buffer: &mut self.buffer, passed: None };
+        let incoming = reception.request()?;
+        Ok((reception, incoming))
     }
 }
 
 /// One request on its way.
-struct Reception<'a> {
-    socket: &'a Socket,
-    terms: &'a Terms<'a>,
+#[derive(Debug)]
+pub(super) struct Reception<'a> {
+    pub(super) socket: &'a Socket,
+    pub(super) terms: &'a Terms<'a>,
     buffer: &'a mut [u8],
     /// The descriptor that has come with it.
     passed: Option<OwnedFd>,
 }
+
+/// Content, and what is still to be taken: the end of the request.
+type Here = (Content, Range<usize>);
 
 /// Where the parts of a request are in the buffer: up to `taken` its bytes have left the kernel,
 /// up to `arrived` they are copies.
@@ -93,7 +102,16 @@ struct Progress {
 }
 
 impl Reception<'_> {
-    fn request(mut self) -> Result<Incoming, Interruption> {
+    /// Takes the last bytes.
+    pub(super) fn finish(&mut self, rest: Range<usize>) -> Result<(), Interruption> {
+        self.take(rest)?;
+        match self.passed {
+            Some(_) => Err(broken("a descriptor has been passed that no field announces")),
+            None => Ok(()),
+        }
+    }
+
+    fn request(&mut self) -> Result<Incoming, Interruption> {
         let (taken, arrived) = self.head()?;
         let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
         let head = http::parse_request(&self.buffer[..arrived], &mut slots, &self.terms.head)?
@@ -107,17 +125,14 @@ impl Reception<'_> {
         let (request, offset) = request_of(&head, self.terms)?;
         let continues = head.expects_continue && !self.terms.from_edge;
         let progress = Progress { head: head.len, taken, arrived };
-        let content = match (head.framing, offset) {
+        let (content, rest) = match (head.framing, offset) {
             (Framing::Length(length), Some(offset)) => self.file(progress, offset, length)?,
-            (Framing::Length(length), None) => self.length(progress, length, continues)?.into(),
-            (Framing::Chunked, None) => self.chunked(progress, continues)?.into(),
+            (Framing::Length(length), None) => self.length(progress, length, continues)?,
+            (Framing::Chunked, None) => self.chunked(progress, continues)?,
             (Framing::Chunked, Some(_)) => return Err(broken("content in a file has a length")),
             (Framing::UntilClose, _) => unreachable!("requests are never framed by the close"),
         };
-        match self.passed {
-            Some(_) => Err(broken("a descriptor has been passed that no field announces")),
-            None => Ok(Incoming { request: request.with_body(content), reply }),
-        }
+        Ok(Incoming { request: request.with_body(content), reply, rest })
     }
 
     /// Until a whole head is in the buffer. Returns how much of it was taken, and how much more
@@ -171,21 +186,15 @@ impl Reception<'_> {
     }
 
     /// The last byte of the head goes when the descriptor has proved to be good.
-    fn file(&mut self, at: Progress, offset: u64, length: u64) -> Result<Content, Interruption> {
+    fn file(&mut self, at: Progress, offset: u64, length: u64) -> Result<Here, Interruption> {
         let last = at.head - 1;
         self.take(at.taken..last)?;
         let file = self.passed.take().ok_or_else(|| broken("the descriptor is missing"))?;
         let range = FileRange::new(file.into(), offset, length).map_err(Interruption::Broken)?;
-        self.take(last..at.head)?;
-        Ok(Content::File(range))
+        Ok((Content::File(range), last..at.head))
     }
 
-    fn length(
-        &mut self,
-        at: Progress,
-        length: u64,
-        continues: bool,
-    ) -> Result<Bytes, Interruption> {
+    fn length(&mut self, at: Progress, length: u64, continues: bool) -> Result<Here, Interruption> {
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         if length as u64 > self.terms.content_max {
             return Err(Reject::ContentTooLarge.into());
@@ -194,8 +203,7 @@ impl Reception<'_> {
         if length <= here {
             let end = at.head + length;
             let content = Bytes::copy_from_slice(&self.buffer[at.head..end]);
-            self.take(at.taken..end)?;
-            return Ok(content);
+            return Ok((content.into(), at.taken..end));
         }
         let mut content = Vec::new();
         content.try_reserve_exact(length).map_err(|_| Reject::ContentTooLarge)?;
@@ -203,28 +211,29 @@ impl Reception<'_> {
         self.take(at.taken..at.arrived)?;
         content[..here].copy_from_slice(&self.buffer[at.head..at.arrived]);
         self.say_continue(continues)?;
-        let mut filled = here;
-        while filled < length {
+        let (mut filled, last) = (here, length - 1);
+        while filled < last {
             self.wait_for_content()?;
-            // The last byte is taken by itself.
-            let end = (length - 1).max(filled + 1);
-            match self.socket.receive(&mut content[filled..end])? {
+            match self.socket.receive(&mut content[filled..last])? {
                 0 => return Err(Interruption::Closed),
                 count => filled += count,
             }
         }
-        Ok(content.into())
+        self.wait_for_content()?;
+        match self.socket.peek(&mut content[last..])? {
+            0 => Err(Interruption::Closed),
+            _ => Ok((Bytes::from(content).into(), 0..1)),
+        }
     }
 
-    fn chunked(&mut self, mut at: Progress, continues: bool) -> Result<Bytes, Interruption> {
+    fn chunked(&mut self, mut at: Progress, continues: bool) -> Result<Here, Interruption> {
         let (mut decoder, mut content) = (ChunkedDecoder::default(), Vec::new());
         let mut continues = continues;
         loop {
             let input = &self.buffer[at.head..at.arrived];
             let most = self.terms.content_max;
             if let Some(count) = decode(&mut decoder, input, &mut content, most)? {
-                self.take(at.taken..at.head + count)?;
-                return Ok(content.into());
+                return Ok((Bytes::from(content).into(), at.taken..at.head + count));
             }
             self.take(at.taken..at.arrived)?;
             self.say_continue(std::mem::take(&mut continues))?;
@@ -325,6 +334,10 @@ fn note_fact(request: &mut Request, name: &str, value: &[u8]) {
     let is = |other| name.eq_ignore_ascii_case(other);
     if is("forebay-peer") {
         value.parse().into_iter().for_each(|peer| request.set_peer(peer));
+    } else if is("forebay-local") {
+        request.set_local(value);
+    } else if is("forebay-scheme") {
+        request.set_scheme(value);
     } else if is("forebay-request-id") {
         request.set_request_id(value);
     } else if is("forebay-deadline-ms") {

@@ -1,0 +1,210 @@
+//! Applications are loaded once, reloaded safely, and say why they cannot be.
+
+use forebay_tests::{
+    Client, HUP, KILL, PATIENCE, Process, TERM, is_alive, python, send_signal, wait_until,
+    worker_bin, workers_of,
+};
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use tempfile::TempDir;
+
+/// An application in a folder of its own, that is changed between loads.
+struct Changing {
+    folder: TempDir,
+}
+
+impl Changing {
+    fn new(source: &str) -> Changing {
+        let changing = Changing { folder: tempfile::tempdir().unwrap() };
+        changing.write(source);
+        changing
+    }
+
+    /// Python tells a changed file by seconds and size; without bytecode it reads it.
+    fn write(&self, source: &str) {
+        fs::write(self.folder.path().join("site_app.py"), source).unwrap();
+        let _ = fs::remove_dir_all(self.folder.path().join("__pycache__"));
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn start(&self, arguments: &[&str]) -> Option<Process> {
+        let python = python()?;
+        let folder = self.path().to_str().unwrap();
+        Some(python.worker(&[&["--bind", "127.0.0.1:0", "--chdir", folder], arguments].concat()))
+    }
+}
+
+/// Answers with this text, the id of the process that has imported it and of the one that runs it.
+fn answering(text: &str) -> String {
+    format!(
+        "import os\nLOADED = os.getpid()\n\
+         def application(environ, start_response):\n    \
+         start_response('200 OK', [('Content-Type', 'text/plain')])\n    \
+         return [f'{text} {{LOADED}} {{os.getpid()}}'.encode()]\n"
+    )
+}
+
+fn ask(address: SocketAddr) -> Vec<String> {
+    let text = Client::connect(address).get("/").text().to_owned();
+    text.split(' ').map(str::to_owned).collect()
+}
+
+#[test]
+fn an_application_is_imported_once_for_all_workers() {
+    let changing = Changing::new(&answering("one"));
+    let Some(mut arbiter) = changing.start(&["-w", "3", "site_app:application"]) else { return };
+    let address = arbiter.listening(1, PATIENCE)[0];
+    let workers = workers_of(arbiter.pid());
+    assert_eq!(workers.len(), 3, "they are the arbiter's own children");
+    let first = ask(address);
+    let pids: Vec<_> = workers.iter().map(u32::to_string).collect();
+    assert!(pids.contains(&first[2]) && !pids.contains(&first[1]), "{first:?}");
+    for _ in 0..10 {
+        assert_eq!(ask(address)[1], first[1]);
+    }
+    arbiter.signal(TERM);
+    assert_eq!(arbiter.wait_exit(PATIENCE).code(), Some(0), "{}", arbiter.stderr());
+    let mold = first[1].parse().unwrap();
+    wait_until("the mold's end", PATIENCE, || !is_alive(mold));
+}
+
+#[test]
+fn without_preloading_each_worker_imports_for_itself() {
+    let changing = Changing::new(&answering("one"));
+    let arguments = ["--no-preload", "-w", "2", "site_app:application"];
+    let Some(mut arbiter) = changing.start(&arguments) else { return };
+    let answer = ask(arbiter.listening(1, PATIENCE)[0]);
+    assert_eq!(answer[1], answer[2]);
+}
+
+#[test]
+fn threads_that_the_import_leaves_are_named_and_not_lost() {
+    let source = "import threading, time\n\
+                  threading.Thread(target=time.sleep, args=(600,), name='ticker', daemon=True).start()\n";
+    let changing = Changing::new(&(source.to_owned() + &answering("one")));
+    let Some(mut arbiter) = changing.start(&["-w", "2", "site_app:application"]) else { return };
+    let answer = ask(arbiter.listening(1, PATIENCE)[0]);
+    assert_eq!(answer[1], answer[2]);
+    assert!(arbiter.stderr().contains("threads running") && arbiter.stderr().contains("ticker"));
+}
+
+#[test]
+fn a_dead_worker_is_made_anew_without_another_import() {
+    let changing = Changing::new(&answering("one"));
+    let Some(mut arbiter) = changing.start(&["-w", "1", "site_app:application"]) else { return };
+    let address = arbiter.listening(1, PATIENCE)[0];
+    let before = ask(address);
+    changing.write("raise RuntimeError('must not be imported')");
+    send_signal(before[2].parse().unwrap(), KILL);
+    let another = || workers_of(arbiter.pid()).iter().any(|pid| pid.to_string() != before[2]);
+    wait_until("another worker", PATIENCE, another);
+    let after = ask(address);
+    assert!(after[1] == before[1] && after[2] != before[2], "{before:?} {after:?}");
+}
+
+#[test]
+fn a_reload_imports_anew_and_a_broken_application_changes_nothing() {
+    let changing = Changing::new(&answering("one"));
+    let Some(mut arbiter) = changing.start(&["-w", "2", "site_app:application"]) else { return };
+    let address = arbiter.listening(1, PATIENCE)[0];
+    let before = ask(address);
+    for broken in ["import nothing_of_the_kind\n", "raise SystemExit(1)\n", "def f(:\n"] {
+        changing.write(broken);
+        let failures = || arbiter.stderr().matches("the reload has failed").count();
+        let seen = failures();
+        arbiter.signal(HUP);
+        wait_until("the refusal", PATIENCE, || failures() > seen);
+        assert_eq!(ask(address)[1], before[1], "{broken}");
+    }
+    let log = arbiter.stderr();
+    assert!(log.contains("No module named 'nothing_of_the_kind'"), "{log}");
+    assert!(log.contains("Traceback") && log.contains("SyntaxError"), "{log}");
+    changing.write(&answering("two"));
+    arbiter.signal(HUP);
+    let adopted = || arbiter.stderr().contains("replaces the older ones");
+    wait_until("the new generation", PATIENCE, adopted);
+    let mold = before[1].parse().unwrap();
+    wait_until("the old mold's end", PATIENCE, || !is_alive(mold));
+    wait_until("the old workers' end", PATIENCE, || {
+        workers_of(arbiter.pid()).len() == 2 && ask(address)[0] == "two"
+    });
+}
+
+#[test]
+fn what_cannot_be_loaded_at_first_ends_the_server() {
+    let changing = Changing::new("import os\nvalue = 7\n");
+    for (application, reason) in [
+        ("site_app:absent", "has no `absent`"),
+        ("site_app:value", "is not callable but int"),
+        ("site_app", "neither `application` nor `app`"),
+        ("site_app:os.", "neither a name nor a call"),
+        ("site_app:value(os)", "not literals"),
+        ("absent_app:application", "there is no module `absent_app`"),
+        ("absent.py", "absent.py"),
+    ] {
+        let Some(mut arbiter) = changing.start(&["-w", "2", application]) else { return };
+        assert_eq!(arbiter.wait_exit(PATIENCE).code(), Some(4), "{application}");
+        assert!(arbiter.stderr().contains(reason), "{application}: {}", arbiter.stderr());
+    }
+    changing.write("1 / 0\n");
+    let Some(mut arbiter) = changing.start(&["site_app"]) else { return };
+    assert_eq!(arbiter.wait_exit(PATIENCE).code(), Some(4));
+    let log = arbiter.stderr();
+    assert!(log.contains("ZeroDivisionError") && log.contains("line 1, in <module>"), "{log}");
+    assert!(!log.contains("importlib"), "{log}");
+    changing.write("1 / 0\n");
+    let Some(mut arbiter) = changing.start(&["--no-preload", "site_app"]) else { return };
+    assert_eq!(arbiter.wait_exit(PATIENCE).code(), Some(4));
+}
+
+#[test]
+fn applications_are_found_by_a_path() {
+    let changing = Changing::new(&answering("one"));
+    let file = changing.path().join("site_app.py");
+    for name in [file.to_str().unwrap(), "./site_app.py:application", "site_app.py"] {
+        let Some(mut arbiter) = changing.start(&[name]) else { return };
+        assert_eq!(ask(arbiter.listening(1, PATIENCE)[0])[0], "one", "{name}");
+    }
+}
+
+#[test]
+fn a_python_without_the_package_is_told_how_to_get_it() {
+    if python().is_none() {
+        return;
+    }
+    let name = std::env::var("FOREBAY_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
+    let mut command = Command::new(worker_bin());
+    command
+        .args(["--bind", "127.0.0.1:0", "--python", &name, "site_app"])
+        .env_remove("VIRTUAL_ENV");
+    let mut arbiter = Process::start(&mut command);
+    assert_eq!(arbiter.wait_exit(PATIENCE).code(), Some(4));
+    let log = arbiter.stderr();
+    assert!(log.contains(&format!("{name} -m pip install forebay")), "{log}");
+    let mut command = Command::new(worker_bin());
+    command.args(["--bind", "127.0.0.1:0", "--python", "/nowhere/python", "site_app"]);
+    let mut arbiter = Process::start(&mut command);
+    assert_eq!(arbiter.wait_exit(PATIENCE).code(), Some(3));
+    assert!(arbiter.stderr().contains("/nowhere/python"), "{}", arbiter.stderr());
+}
+
+#[test]
+fn a_mold_that_ends_is_replaced_when_it_is_needed() {
+    let changing = Changing::new(&answering("one"));
+    let Some(mut arbiter) = changing.start(&["-w", "1", "site_app:application"]) else { return };
+    let address = arbiter.listening(1, PATIENCE)[0];
+    let before = ask(address);
+    let mold: u32 = before[1].parse().unwrap();
+    send_signal(mold, KILL);
+    wait_until("its end", PATIENCE, || !is_alive(mold));
+    assert_eq!(ask(address), before, "workers do not need it");
+    send_signal(before[2].parse().unwrap(), KILL);
+    let another = || workers_of(arbiter.pid()).iter().any(|pid| pid.to_string() != before[2]);
+    wait_until("another worker", PATIENCE, another);
+    assert_ne!(ask(address)[1], before[1]);
+}

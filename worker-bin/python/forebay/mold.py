@@ -1,0 +1,122 @@
+"""A mold: loads an application once and forks workers that share its memory.
+
+Started by worker-bin as `python -m forebay.mold`. What it is to do is in FOREBAY_MOLD; which
+worker is to be made, and when, worker-bin says on a socket.
+"""
+
+import atexit
+import gc
+import os
+import sys
+import threading
+import time
+
+from forebay import _forebay
+from forebay.loading import CannotLoad, load
+
+FAILED = 1
+CANNOT_LOAD = 4
+# For threads that have been told to end.
+THREADS_END_WITHIN = 0.2
+
+
+def main():
+    task = os.environ.pop("FOREBAY_MOLD", None)
+    if task is None:
+        print("forebay.mold is started by worker-bin, not by hand", file=sys.stderr)
+        return 2
+    try:
+        mold = _forebay.Mold(task)
+    except ValueError as error:
+        print(f"forebay: {error}", file=sys.stderr)
+        return CANNOT_LOAD
+    sys.path[:0] = mold.pythonpath
+    application = None
+    if mold.preloads:
+        try:
+            application = load(mold.application)
+        except CannotLoad as error:
+            _forebay.log_error(*error.args)
+            return CANNOT_LOAD
+        if names := threads_left():
+            _forebay.log_error(
+                f"the application has left threads running that a fork would lose: "
+                f"{', '.join(names)}. Each worker imports it for itself now, as with --no-preload",
+                "",
+            )
+            start_again(mold)
+        gc.collect()
+        gc.freeze()
+    mold.loaded()
+    while (order := mold.next()) is not None:
+        make(mold, order, application)
+    return 0
+
+
+def threads_left():
+    """The names of threads besides this one, if they do not end."""
+    until = time.monotonic() + THREADS_END_WITHIN
+    while True:
+        names = [thread.name for thread in threading.enumerate()]
+        names.remove(threading.current_thread().name)
+        native = len(os.listdir("/proc/self/task")) - 1 - len(names)
+        if not names and native <= 0:
+            return []
+        if time.monotonic() > until:
+            return names + [f"{native} that Python does not know"] * (native > 0)
+        time.sleep(0.01)
+
+
+def start_again(mold):
+    """In the same process, without the application."""
+    os.environ["FOREBAY_MOLD"] = mold.pass_on()
+    os.execv(sys.executable, [sys.executable, "-m", "forebay.mold"])
+
+
+def make(mold, order, application):
+    """Forks twice, so that the worker becomes a child of the arbiter."""
+    try:
+        child = os.fork()
+    except OSError as error:
+        mold.failed(order, str(error))
+        return
+    if child:
+        os.waitpid(child, 0)
+        return
+    code = FAILED
+    try:
+        if os.fork():
+            code = 0
+        else:
+            code = work(mold, order, application)
+    except OSError as error:
+        mold.failed(order, str(error))
+    finally:
+        # The mold's own end is not this process's business.
+        os._exit(code)
+
+
+def work(mold, order, application):
+    """The life of a worker."""
+    try:
+        mold.join(order)
+    except OSError:
+        return FAILED
+    if application is None:
+        try:
+            application = load(mold.application)
+        except CannotLoad as error:
+            _forebay.log_error(*error.args)
+            return CANNOT_LOAD
+    code = mold.work(order, application)
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            pass
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+//! `wsgi.file_wrapper` (PEP 3333, "Optional Platform-Specific File Handling").
+//!
+//! Owns reading the file piece by piece, where it is not sent by its descriptor.
+
+use pyo3::exceptions::PyStopIteration;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+/// An iterable over the content of a file-like object. Returned by an application as it is, a
+/// file of the operating system is sent by the server from its current position on.
+#[pyclass(module = "forebay", frozen)]
+pub(crate) struct FileWrapper {
+    #[pyo3(get)]
+    filelike: Py<PyAny>,
+    #[pyo3(get)]
+    block_size: usize,
+}
+
+impl FileWrapper {
+    /// The descriptor and the position of the file, if it has both.
+    pub(crate) fn file(&self, py: Python<'_>) -> Option<(i32, u64)> {
+        let file = self.filelike.bind(py);
+        let descriptor = file.call_method0(pyo3::intern!(py, "fileno")).ok()?.extract().ok()?;
+        let position = file.call_method0(pyo3::intern!(py, "tell")).ok()?.extract().ok()?;
+        Some((descriptor, position))
+    }
+}
+
+#[pymethods]
+impl FileWrapper {
+    #[new]
+    #[pyo3(signature = (filelike, block_size=8192))]
+    fn new(filelike: Py<PyAny>, block_size: usize) -> FileWrapper {
+        FileWrapper { filelike, block_size }
+    }
+
+    fn __iter__(this: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        this
+    }
+
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let piece = self.filelike.bind(py).call_method1("read", (self.block_size,))?;
+        match piece.cast::<PyBytes>() {
+            Ok(bytes) if bytes.as_bytes().is_empty() => Err(PyStopIteration::new_err(())),
+            _ => Ok(piece),
+        }
+    }
+
+    /// Closes the file-like object, if that can be closed.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        match self.filelike.bind(py).getattr_opt("close")? {
+            Some(close) => close.call0().map(drop),
+            None => Ok(()),
+        }
+    }
+}

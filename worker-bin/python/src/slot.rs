@@ -1,0 +1,100 @@
+//! One thread of a worker: waits without the interpreter, and calls the application with it.
+//!
+//! Owns when the interpreter is held. Must not know what is in an environ.
+#![allow(unsafe_code)]
+
+use crate::call;
+use crate::environ::{Environ, Template};
+use crate::errors;
+use forebay_worker::host::{Answered, Arrival, Gone, Seat, Service};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use std::cell::RefCell;
+
+/// What the threads of a worker have in common.
+pub(crate) struct Shared {
+    application: Py<PyAny>,
+    template: Template,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        py: Python<'_>,
+        application: Py<PyAny>,
+        is_threaded: bool,
+    ) -> PyResult<Shared> {
+        Ok(Shared { application, template: Template::new(py, is_threaded)? })
+    }
+}
+
+/// Serves one slot.
+pub(crate) struct Slot<'a> {
+    application: &'a Py<PyAny>,
+    environ: RefCell<Environ<'a>>,
+    seat: Seat,
+    /// Last: what is above needs it.
+    _thread: Thread,
+}
+
+impl<'a> Slot<'a> {
+    /// For this thread, which does not hold the interpreter.
+    pub(crate) fn new(shared: &'a Shared, seat: Seat) -> Slot<'a> {
+        let thread = Thread::enter();
+        let environ = Python::attach(|py| Environ::new(py, &shared.template));
+        Slot {
+            application: &shared.application,
+            environ: RefCell::new(environ),
+            seat,
+            _thread: thread,
+        }
+    }
+}
+
+impl Service for Slot<'_> {
+    fn answer(&self, arrival: Arrival<'_>) -> Result<Answered, Gone> {
+        Python::attach(|py| {
+            let environ = self.environ.borrow_mut().build(py, arrival.request());
+            // From here to the call there is nothing but this.
+            let (request, responder) = arrival.take()?;
+            let running = self.seat.begin(&request);
+            match environ {
+                Ok(environ) => {
+                    let application = self.application.bind(py);
+                    Ok(call::call(py, application, environ, &request, responder, &running))
+                }
+                Err(error) => {
+                    errors::log(py, &request, "it cannot be described to the application", error);
+                    Ok(call::fail(py, responder))
+                }
+            }
+        })
+    }
+}
+
+/// This thread's place in the interpreter, kept from request to request: what the application
+/// stores for each thread lives as long as the thread.
+struct Thread {
+    gil: ffi::PyGILState_STATE,
+    state: *mut ffi::PyThreadState,
+}
+
+impl Thread {
+    fn enter() -> Thread {
+        // SAFETY: the interpreter is initialised, as it has loaded this module; what is taken is
+        // given back in the opposite order by `drop`, on the same thread, as it is not Send.
+        unsafe {
+            let gil = ffi::PyGILState_Ensure();
+            Thread { gil, state: ffi::PyEval_SaveThread() }
+        }
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        // SAFETY: see `enter`. Whoever attached in between has detached again.
+        unsafe {
+            ffi::PyEval_RestoreThread(self.state);
+            ffi::PyGILState_Release(self.gil);
+        }
+    }
+}

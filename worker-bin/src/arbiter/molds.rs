@@ -1,0 +1,214 @@
+//! The molds of an application that is not of this program: for each generation a process that
+//! has loaded it and forks workers when told to.
+//!
+//! Owns starting and ending them, and what they were told. Must not decide how many workers there
+//! should be.
+//!
+//! A worker that a mold has forked becomes the arbiter's child, says so, and waits for the arbiter
+//! to let it go. A mold makes one at a time.
+
+use super::events::{End, Event, Kill, Pid};
+use super::process;
+use crate::log;
+use crate::socket::Socket;
+use std::collections::VecDeque;
+use std::io::{self, PipeWriter, Write};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// All molds that live.
+#[derive(Debug, Default)]
+pub(super) struct Molds(Vec<Mold>);
+
+/// A process that was started as a mold.
+#[derive(Debug)]
+pub(super) struct Mold {
+    pid: Pid,
+    generation: u64,
+    /// What it is told.
+    orders: Socket,
+    /// Its interpreter.
+    python: PathBuf,
+    /// It has the application.
+    is_loaded: bool,
+    /// It was killed.
+    is_dismissed: bool,
+    /// It is to make these next.
+    waiting: VecDeque<usize>,
+    /// It is making this one, which goes on when something is written here.
+    making: Option<(usize, PipeWriter)>,
+    /// For loading, and for a fork.
+    patience: Duration,
+    late_at: Option<Instant>,
+}
+
+impl Mold {
+    /// Of the process `pid`, which is given `patience` to load the application.
+    pub(super) fn new(
+        pid: Pid,
+        generation: u64,
+        orders: Socket,
+        python: PathBuf,
+        patience: Duration,
+    ) -> Mold {
+        Mold {
+            pid,
+            generation,
+            orders,
+            python,
+            is_loaded: false,
+            is_dismissed: false,
+            waiting: VecDeque::new(),
+            making: None,
+            patience,
+            late_at: Some(Instant::now() + patience),
+        }
+    }
+
+    fn numbers(&self) -> impl Iterator<Item = usize> {
+        self.waiting.iter().copied().chain(self.making.as_ref().map(|(number, _)| *number))
+    }
+
+    /// Has the next worker made, if nothing is in the way.
+    fn go_on(&mut self) {
+        if !self.is_loaded || self.making.is_some() {
+            return;
+        }
+        self.late_at = None;
+        let Some(number) = self.waiting.pop_front() else { return };
+        // A mold that cannot be told anything has ended: its exit answers for what it was to do.
+        if let Ok(go) = self.tell(number) {
+            self.making = Some((number, go));
+            self.late_at = Some(Instant::now() + self.patience);
+        } else {
+            self.waiting.push_front(number);
+        }
+    }
+
+    fn tell(&self, number: usize) -> io::Result<PipeWriter> {
+        let (go, let_go) = io::pipe()?;
+        self.orders.send_with(&number.to_ne_bytes(), go.as_fd())?;
+        Ok(let_go)
+    }
+
+    fn explain_end(&self, end: End) -> End {
+        match (self.is_loaded, end) {
+            (true, _) => {
+                log::warning!(
+                    "the mold of generation {} has ended: its next worker loads the application \
+                     anew",
+                    self.generation
+                );
+                end
+            }
+            // What Python says of a module that it cannot find.
+            (false, End::Code(1)) => {
+                let python = self.python.display();
+                log::error!(
+                    "{python} cannot run the package forebay. If it is not installed: \
+                     {python} -m pip install forebay"
+                );
+                End::Code(super::core::CANNOT_LOAD)
+            }
+            (false, _) => end,
+        }
+    }
+}
+
+impl Molds {
+    pub(super) fn has(&self, generation: u64) -> bool {
+        self.0.iter().any(|mold| mold.generation == generation && !mold.is_dismissed)
+    }
+
+    pub(super) fn add(&mut self, mold: Mold) {
+        self.0.push(mold);
+    }
+
+    /// Has a worker made, now or as soon as the application is loaded.
+    pub(super) fn order(&mut self, generation: u64, number: usize) {
+        let is_it = |mold: &&mut Mold| mold.generation == generation && !mold.is_dismissed;
+        if let Some(mold) = self.0.iter_mut().find(is_it) {
+            mold.waiting.push_back(number);
+            mold.go_on();
+        }
+    }
+
+    /// Whether a worker that is to be made will have this number.
+    pub(super) fn has_promised(&self, number: usize) -> bool {
+        self.0.iter().flat_map(Mold::numbers).any(|promised| promised == number)
+    }
+
+    pub(super) fn loaded(&mut self, pid: Pid) {
+        if let Some(mold) = self.0.iter_mut().find(|mold| mold.pid == pid) {
+            mold.is_loaded = true;
+            mold.go_on();
+        }
+    }
+
+    /// A worker with this number is there. None: nobody waits for it any more.
+    pub(super) fn born(&mut self, pid: Pid, number: usize) -> Option<Event> {
+        let (generation, mut go) = self.made(number)?;
+        // It may have ended already, and then nobody would hear of that again.
+        if !process::is_child(pid) {
+            return Some(Event::SpawnFailed(generation, None));
+        }
+        // One that has just ended needs no word.
+        let _ = go.write_all(&[0]);
+        Some(Event::Spawned(generation, pid))
+    }
+
+    /// It could not be made.
+    pub(super) fn unborn(&mut self, number: usize) -> Option<Event> {
+        let (generation, _) = self.made(number)?;
+        Some(Event::SpawnFailed(generation, None))
+    }
+
+    /// What the end of a child means, if it was a mold.
+    pub(super) fn ended(&mut self, pid: Pid, end: End) -> Option<Vec<Event>> {
+        let place = self.0.iter().position(|mold| mold.pid == pid)?;
+        let mold = self.0.remove(place);
+        let end = if mold.is_dismissed { end } else { mold.explain_end(end) };
+        let failed = Event::SpawnFailed(mold.generation, Some(end));
+        Some(mold.numbers().map(|_| failed).collect())
+    }
+
+    /// Ends those of other generations. What they were to make is answered by their exits.
+    pub(super) fn keep(&mut self, is_kept: impl Fn(u64) -> bool) {
+        for mold in self.0.iter_mut().filter(|mold| !is_kept(mold.generation)) {
+            if !std::mem::replace(&mut mold.is_dismissed, true) {
+                process::signal(mold.pid, Kill::Forcibly);
+            }
+        }
+    }
+
+    /// When one of them will be late.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.0.iter().filter_map(|mold| mold.late_at).min()
+    }
+
+    pub(super) fn kill_the_late(&mut self, now: Instant) {
+        for mold in &mut self.0 {
+            if mold.late_at.take_if(|at| *at <= now).is_some() && !mold.is_dismissed {
+                let what = if mold.is_loaded { "made a worker" } else { "loaded the application" };
+                log::error!("the mold has not {what} within the boot timeout: killing it");
+                process::signal(mold.pid, Kill::Forcibly);
+            }
+        }
+    }
+
+    fn made(&mut self, number: usize) -> Option<(u64, PipeWriter)> {
+        let is_it = |mold: &&mut Mold| mold.making.as_ref().is_some_and(|(it, _)| *it == number);
+        let mold = self.0.iter_mut().find(is_it)?;
+        let (_, go) = mold.making.take()?;
+        mold.go_on();
+        Some((mold.generation, go))
+    }
+}
+
+impl Drop for Molds {
+    /// They hold nothing that needs an orderly end.
+    fn drop(&mut self) {
+        self.0.iter().for_each(|mold| process::kill_and_wait(mold.pid));
+    }
+}

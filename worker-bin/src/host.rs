@@ -1,0 +1,14 @@
+//! What whoever hosts applications of another language in this server builds on: the package
+//! `forebay` for Python does.
+//!
+//! A [`Mold`] has loaded an application and forks workers; in each of them a [`Service`] answers
+//! the requests of one thread. Applications in Rust need nothing of this.
+
+pub use crate::mold::{Mold, Order};
+pub use crate::watched::{Running, Seat};
+pub use crate::wire::{Answered, Arrival, Gone, Responder, Service};
+
+/// Writes an error to the log: one line, and below it what explains it, if there is something.
+pub fn log_error(text: std::fmt::Arguments<'_>, details: &str) {
+    crate::log::with_details(text, details);
+}

@@ -1,0 +1,174 @@
+//! A mold, from inside: a process that loads an application of another language once, and forks
+//! workers that share it.
+//!
+//! Owns what it hears from the arbiter, and how a worker begins that was forked here. Must not
+//! know the language: whoever has loaded the application forks.
+
+use crate::address::Listener;
+use crate::arbiter::{Station, Task, Word, Words, core::CANNOT_BOOT, process};
+use crate::liveness::Table;
+use crate::plan::{Place, Plan};
+use crate::socket::Socket;
+use crate::watched::Seat;
+use crate::wire::Service;
+use crate::worker::{self, Source};
+use crate::{log, log_file};
+use std::fmt::Display;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+/// This process, if an arbiter has started it as a mold.
+#[derive(Debug)]
+pub struct Mold {
+    task: Task,
+    plan: Plan,
+    orders: Socket,
+    words: OwnedFd,
+    table: Table,
+    listener: Option<OwnedFd>,
+}
+
+/// A worker that is to be made.
+#[derive(Debug)]
+pub struct Order {
+    number: usize,
+    /// A byte comes here when it may go on.
+    go: File,
+}
+
+impl Mold {
+    /// Takes over what the arbiter has left in the environment variable `FOREBAY_MOLD`.
+    ///
+    /// # Errors
+    /// Why it cannot be a mold, in one line.
+    pub fn new(task: &str) -> Result<Mold, String> {
+        let task = Task::parse(task)?;
+        let plan = Plan::of(&task.options).map_err(text)?;
+        let orders = Socket::new(process::inherited(task.orders).map_err(text)?);
+        let words = process::inherited(task.words).map_err(text)?;
+        let table = process::inherited(task.table).map_err(text)?;
+        let table = Table::adopt(table, task.slots).map_err(text)?;
+        let listener = task.listener.map(process::inherited).transpose().map_err(text)?;
+        process::set_name(&format!("mold [{}]", plan.worker.name));
+        Ok(Mold { task, plan, orders, words, table, listener })
+    }
+
+    /// The application's name.
+    pub fn application(&self) -> &str {
+        &self.task.application
+    }
+
+    /// Directories with modules, which go before all others.
+    pub fn pythonpath(&self) -> Vec<&str> {
+        let path = self.plan.options.pythonpath.as_deref().unwrap_or_default();
+        path.split(':').filter(|entry| !entry.is_empty()).collect()
+    }
+
+    /// Whether the application is loaded here, and not by each worker.
+    pub fn preloads(&self) -> bool {
+        !self.plan.options.no_preload.unwrap_or(false)
+    }
+
+    /// Requests that run at the same time in one worker.
+    pub fn threads(&self) -> usize {
+        self.plan.worker.threads
+    }
+
+    /// The application's file, if it is named by a path.
+    pub fn file(&self) -> Option<&Path> {
+        let (path, _) = self.application().rsplit_once(':').unwrap_or((self.application(), ""));
+        path.ends_with(".py").then(|| Path::new(path))
+    }
+
+    /// Prepares for another program in this process, which is to be a mold with this task, and
+    /// does not load the application.
+    ///
+    /// # Errors
+    /// It would not have its descriptors.
+    pub fn pass_on(&mut self) -> io::Result<String> {
+        self.task.options.no_preload = Some(true);
+        self.task.keep_descriptors()?;
+        self.task.to_text()
+    }
+
+    /// Tells the arbiter that workers can be made.
+    pub fn loaded(&self) {
+        self.say(Word::Loaded);
+    }
+
+    /// Waits until a worker is to be made. None: no more.
+    pub fn next(&self) -> Option<Order> {
+        let (mut number, mut go) = ([0; size_of::<usize>()], None);
+        self.orders.take(&mut number, &mut go).ok()?;
+        Some(Order { number: usize::from_ne_bytes(number), go: go?.into() })
+    }
+
+    /// Tells the arbiter that it could not be made.
+    pub fn failed(&self, order: &Order, why: &str) {
+        log::error!("cannot fork a worker: {why}");
+        self.say(Word::Unborn(order.number));
+    }
+
+    /// Makes this process, which was forked and whose parent was forked for it alone, a worker of
+    /// the arbiter, and waits until it may go on.
+    ///
+    /// # Errors
+    /// Nobody wants it any more.
+    pub fn join(&self, order: &Order) -> io::Result<()> {
+        process::join(self.task.arbiter)?;
+        self.say(Word::Born(order.number));
+        match (&order.go).read(&mut [0])? {
+            0 => Err(io::Error::other("the arbiter does not need it any more")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Works until told to stop: the life of a worker, which ends with this exit code. Each
+    /// thread makes its own `service`.
+    pub fn work<S: Service>(&self, order: Order, service: impl Fn(Seat) -> S + Sync) -> i32 {
+        let (station, source) = match self.take_over(&order) {
+            Ok(taken) => taken,
+            Err(error) => {
+                log::error!("cannot boot: {error}");
+                return CANNOT_BOOT;
+            }
+        };
+        if let Some(path) = &self.plan.process.log_file {
+            // Standard error is inherited, and good enough if this user may not open the file.
+            let _ = log_file::use_file(path);
+        }
+        drop(order);
+        worker::run(&source, &self.plan.worker, station, service)
+    }
+
+    fn take_over(&self, order: &Order) -> io::Result<(Station, Source)> {
+        if order.number >= self.table.places() {
+            return Err(io::Error::other("the arbiter's table has no such place"));
+        }
+        let place = self.table.place(order.number, self.task.generation);
+        let words = Words::new(self.words.try_clone()?);
+        let station = Station { arbiter: self.task.arbiter, number: order.number, place, words };
+        let source = match (&self.plan.place, &self.listener) {
+            (Place::Edge(path), _) => Source::Edge(path.clone()),
+            (Place::Bind(address), Some(listener)) => {
+                Source::Clients(Listener::inherited(listener.try_clone()?, address))
+            }
+            (Place::Bind(_), None) => {
+                return Err(io::Error::other("the arbiter has passed no listener"));
+            }
+        };
+        Ok((station, source))
+    }
+
+    fn say(&self, word: Word) {
+        if let Ok(words) = self.words.try_clone() {
+            Words::new(words).say(word);
+        }
+    }
+}
+
+fn text(error: impl Display) -> String {
+    error.to_string()
+}
