@@ -17,14 +17,15 @@ struct Changing {
 
 impl Changing {
     fn new(source: &str) -> Changing {
-        let changing = Changing { folder: tempfile::tempdir().unwrap() };
+        let changing = Changing { folder: tempfile::tempdir().expect("there is room") };
         changing.write(source);
         changing
     }
 
     /// Python tells a changed file by seconds and size; without bytecode it reads it.
     fn write(&self, source: &str) {
-        fs::write(self.folder.path().join("site_app.py"), source).unwrap();
+        fs::write(self.folder.path().join("site_app.py"), source)
+            .expect("its own folder is writable");
         let _ = fs::remove_dir_all(self.folder.path().join("__pycache__"));
     }
 
@@ -34,7 +35,7 @@ impl Changing {
 
     fn start(&self, arguments: &[&str]) -> Option<Process> {
         let python = python()?;
-        let folder = self.path().to_str().unwrap();
+        let folder = self.path().to_str().expect("temporary paths are UTF-8");
         Some(python.worker(&[&["--bind", "127.0.0.1:0", "--chdir", folder], arguments].concat()))
     }
 }
