@@ -86,7 +86,8 @@ fn without_preloading_each_worker_imports_for_itself() {
 #[test]
 fn threads_that_the_import_leaves_are_named_and_not_lost() {
     let source = "import threading, time\n\
-                  threading.Thread(target=time.sleep, args=(600,), name='ticker', daemon=True).start()\n";
+                  target, args = time.sleep, (600,)\n\
+                  threading.Thread(None, target, 'ticker', args, daemon=True).start()\n";
     let changing = Changing::new(&(source.to_owned() + &answering("one")));
     let Some(mut arbiter) = changing.start(&["-w", "2", "site_app:application"]) else { return };
     let answer = ask(arbiter.listening(1, PATIENCE)[0]);
