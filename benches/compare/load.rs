@@ -1,11 +1,13 @@
-//! The load: wrk on core 1, 64 connections.
+//! The load, on core 1: wrk with 64 connections, or our own clients for large contents.
 //!
-//! Owns wrk's command line and result. Must not know servers.
+//! Owns command lines and results. Must not know servers.
 
 use crate::Failure;
 use crate::measure::CLIENT_CORE;
 use crate::peers::find_program;
 use crate::process::Component;
+use crate::scenario::Scenario;
+use crate::transfer::CLIENTS;
 use std::path::Path;
 use std::process::Command;
 
@@ -31,16 +33,62 @@ pub(crate) fn check_tools() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Loads `url`; `dir` is for scratch files.
-pub(crate) fn run(url: &str, seconds: u32, dir: &Path) -> Result<Load, Failure> {
+/// What [`run`] does, for headings.
+pub(crate) fn description(scenario: Scenario) -> String {
+    match scenario.transfer() {
+        None => "wrk -t1 -c64".into(),
+        Some(_) => format!("{CLIENTS} clients at 10 MB/s"),
+    }
+}
+
+/// Loads the server at `port` for about so many seconds; `dir` is for scratch files.
+pub(crate) fn run(
+    scenario: Scenario,
+    port: u16,
+    seconds: u32,
+    dir: &Path,
+) -> Result<Load, Failure> {
+    match scenario.transfer() {
+        None => {
+            wrk(&format!("http://127.0.0.1:{port}{path}", path = scenario.path()), seconds, dir)
+        }
+        Some(transfer) => {
+            let mut clients = Command::new(std::env::current_exe()?);
+            let count = transfer.count(seconds).to_string();
+            clients.args(["--clients-of", &port.to_string(), "--count", &count, scenario.name()]);
+            finish(Component::start("the clients", CLIENT_CORE, &clients, dir.join("clients.log"))?)
+        }
+    }
+}
+
+/// What the process of our own clients does.
+pub(crate) fn run_clients(scenario: Scenario, port: u16, count: usize) -> Result<(), Failure> {
+    let transfer = scenario.transfer().ok_or("only for uploads and downloads")?;
+    let load = transfer.run(port, count)?;
+    let micros = |ms: f64| (ms * 1e3) as u64;
+    println!(
+        "result {} {} {} {} {}",
+        load.requests,
+        micros(load.seconds * 1e3),
+        load.errors,
+        micros(load.p50_ms),
+        micros(load.p99_ms)
+    );
+    Ok(())
+}
+
+fn wrk(url: &str, seconds: u32, dir: &Path) -> Result<Load, Failure> {
     let script = dir.join("result.lua");
     std::fs::write(&script, SCRIPT)?;
     let mut wrk = Command::new("wrk");
     wrk.args(["-t1", "-c64", &format!("-d{seconds}s"), "-s"]).arg(&script).arg(url);
-    let mut wrk = Component::start("wrk", CLIENT_CORE, &wrk, dir.join("wrk.log"))?;
-    wrk.wait()?;
-    let output = wrk.output();
-    parse(&output).ok_or_else(|| format!("wrk printed no result: {output}").into())
+    finish(Component::start("wrk", CLIENT_CORE, &wrk, dir.join("wrk.log"))?)
+}
+
+fn finish(mut load: Component) -> Result<Load, Failure> {
+    load.wait()?;
+    let output = load.output();
+    parse(&output).ok_or_else(|| format!("the load printed no result: {output}").into())
 }
 
 fn parse(output: &str) -> Option<Load> {

@@ -1,4 +1,4 @@
-//! Measures Forebay beside nginx and h2o, in turns, and reports CPU time per request.
+//! Measures Forebay beside nginx, gunicorn and h2o, in turns, and reports CPU time per request.
 //!
 //! Owns the command line and the order of runs. Must not know how any server is configured.
 
@@ -12,6 +12,7 @@ mod process;
 mod report;
 mod run;
 mod scenario;
+mod transfer;
 
 use clap::Parser;
 use peers::Server;
@@ -42,6 +43,18 @@ struct Options {
     #[arg(long, value_name = "S")]
     seconds: Option<u32>,
 
+    /// Measure proxy-bin and worker-bin of this directory instead of building them
+    #[arg(long, value_name = "DIR")]
+    binaries: Option<PathBuf>,
+
+    /// Is the clients of the server at this port
+    #[arg(long, value_name = "PORT", hide = true, requires = "count")]
+    clients_of: Option<u16>,
+
+    /// How many requests each client makes
+    #[arg(long, value_name = "N", hide = true)]
+    count: Option<usize>,
+
     /// Serves as the peers' application on this socket
     #[arg(long, value_name = "SOCKET", hide = true)]
     backend: Option<PathBuf>,
@@ -56,10 +69,14 @@ type Failure = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let result = match (&options.backend, &options.dial_in) {
-        (Some(socket), _) => backend::listen(socket).map_err(Failure::from),
-        (_, Some(socket)) => backend::dial_in(socket).map_err(Failure::from),
-        (None, None) => compare(&options),
+    let result = match &options {
+        Options { backend: Some(socket), .. } => backend::listen(socket).map_err(Failure::from),
+        Options { dial_in: Some(socket), .. } => backend::dial_in(socket).map_err(Failure::from),
+        Options { clients_of: Some(port), count: Some(count), scenarios, .. } => {
+            let mut scenarios = scenarios.iter();
+            scenarios.try_for_each(|&scenario| load::run_clients(scenario, *port, *count))
+        }
+        _ => compare(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -77,7 +94,10 @@ fn compare(options: &Options) -> Result<(), Failure> {
     measure::check_cores()?;
     load::check_tools()?;
     let files = run::Files::new()?;
-    let binaries = build::release_binaries()?;
+    let binaries = match &options.binaries {
+        Some(binaries) => std::path::absolute(binaries)?,
+        None => build::release_binaries()?,
+    };
     files.age();
     let scenarios = match options.scenarios.as_slice() {
         [] => Scenario::ALL,
@@ -91,11 +111,12 @@ fn compare(options: &Options) -> Result<(), Failure> {
                 let sample = run::once(server, scenario, seconds, &files, &binaries)
                     .map_err(|error| format!("{}, {}: {error}", scenario.name(), server.name()))?;
                 eprintln!(
-                    "{} {}/{rounds} {:<16} {:.3} CPU s per 100k requests, {:.0} requests/s",
+                    "{} {}/{rounds} {:<16} {:.3} CPU s per {}, {:.1} requests/s",
                     scenario.name(),
                     round + 1,
                     server.name(),
-                    sample.cpu(),
+                    sample.cpu,
+                    scenario.unit().0,
                     sample.requests_per_second,
                 );
                 report.add(server, sample);

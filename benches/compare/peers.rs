@@ -17,6 +17,8 @@ pub(crate) enum Server {
     ForebayEpoll,
     Nginx,
     NginxNoSendfile,
+    /// With two sync workers of gunicorn as its application.
+    NginxGunicorn,
     H2o,
 }
 
@@ -44,6 +46,7 @@ impl Server {
             Scenario::ProxySmall => {
                 &[Server::Forebay, Server::ForebayEpoll, Server::Nginx, Server::H2o]
             }
+            Scenario::Upload | Scenario::Download => &[Server::Forebay, Server::NginxGunicorn],
         }
     }
 
@@ -53,17 +56,25 @@ impl Server {
             Server::ForebayEpoll => "forebay-epoll",
             Server::Nginx => "nginx",
             Server::NginxNoSendfile => "nginx-nosendfile",
+            Server::NginxGunicorn => "nginx+gunicorn",
             Server::H2o => "h2o",
         }
     }
 
     pub(crate) fn is_installed(self) -> bool {
-        self.program().is_none_or(|program| find_program(program).is_some())
+        let programs = self.program().into_iter().chain(self.application());
+        programs.into_iter().all(|program| find_program(program).is_some())
     }
 
     /// How to install it.
     pub(crate) fn remedy(self) -> String {
-        format!("apt-get install {}", self.program().unwrap_or("nothing"))
+        let install = format!("apt-get install {}", self.program().unwrap_or("nothing"));
+        match self.application() {
+            None => install,
+            Some(name) => {
+                format!("{install}; python3 -m venv V; V/bin/pip install {name}; PATH=V/bin:$PATH")
+            }
+        }
     }
 
     /// Which version this is, in its own words.
@@ -71,9 +82,14 @@ impl Server {
         let Some(program) = self.program().and_then(find_program) else {
             return format!("forebay {}", crate::build::commit());
         };
-        let Ok(output) = Command::new(program).arg("-v").output() else { return "unknown".into() };
-        let text = [output.stdout, output.stderr].concat();
-        String::from_utf8_lossy(&text).lines().next().unwrap_or("unknown").to_owned()
+        let version = |program: &Path| {
+            let output = Command::new(program).arg("-v").output().ok()?;
+            let text = [output.stdout, output.stderr].concat();
+            String::from_utf8_lossy(&text).lines().next().map(str::to_owned)
+        };
+        let programs = [Some(program), self.application().and_then(find_program)];
+        let versions = programs.into_iter().flatten().filter_map(|program| version(&program));
+        versions.collect::<Vec<_>>().join(", ")
     }
 
     /// Its workers dial in, so it must be there before its application.
@@ -94,7 +110,7 @@ impl Server {
             Server::Forebay | Server::ForebayEpoll => {
                 command.args(["run", "--config"]).arg(configuration)
             }
-            Server::Nginx | Server::NginxNoSendfile => {
+            Server::Nginx | Server::NginxNoSendfile | Server::NginxGunicorn => {
                 let errors = place.dir.join("errors.log");
                 command.arg("-c").arg(configuration).arg("-p").arg(place.dir).arg("-e").arg(errors)
             }
@@ -105,10 +121,22 @@ impl Server {
 
     /// The command that starts the application behind the server.
     pub(crate) fn backend(self, place: &Place<'_>) -> Result<Command, Failure> {
+        let socket = format!("unix:{}", place.socket.display());
         if self == Server::Forebay {
             let mut command = Command::new(place.binaries.join("worker-bin"));
-            let edge = format!("unix:{}", place.socket.display());
-            command.args(["--edge", &edge, "-w", "16", "hello"]);
+            let what = match place.scenario.transfer() {
+                None => ["-w", "16", "hello"],
+                Some(_) => ["-w", WORKERS, "probe"],
+            };
+            command.args(["--edge", &socket]).args(what);
+            return Ok(command);
+        }
+        if let Some(program) = self.application() {
+            std::fs::write(place.dir.join("app.py"), include_str!("app.py"))?;
+            let program = find_program(program).ok_or("it is not installed any more")?;
+            let mut command = Command::new(program);
+            command.args(["-w", WORKERS, "-k", "sync", "-b", &socket, "--chdir"]);
+            command.arg(place.dir).arg("app:application");
             return Ok(command);
         }
         let mut command = Command::new(std::env::current_exe()?);
@@ -119,15 +147,20 @@ impl Server {
     fn program(self) -> Option<&'static str> {
         match self {
             Server::Forebay | Server::ForebayEpoll => None,
-            Server::Nginx | Server::NginxNoSendfile => Some("nginx"),
+            Server::Nginx | Server::NginxNoSendfile | Server::NginxGunicorn => Some("nginx"),
             Server::H2o => Some("h2o"),
         }
+    }
+
+    /// The program that runs its application, if that is neither ours nor this one.
+    fn application(self) -> Option<&'static str> {
+        (self == Server::NginxGunicorn).then_some("gunicorn")
     }
 
     fn configuration(self, place: &Place<'_>) -> Result<String, Failure> {
         Ok(match self {
             Server::Forebay | Server::ForebayEpoll => forebay(place),
-            Server::Nginx => nginx(place, "sendfile on; tcp_nopush on;")?,
+            Server::Nginx | Server::NginxGunicorn => nginx(place, "sendfile on; tcp_nopush on;")?,
             Server::NginxNoSendfile => nginx(place, "sendfile off;")?,
             Server::H2o => h2o(place)?,
         })
@@ -135,8 +168,8 @@ impl Server {
 }
 
 fn forebay(place: &Place<'_>) -> String {
-    let Place { port, root, socket, .. } = place;
-    let (root, socket) = (root.display(), socket.display());
+    let Place { port, root, socket, dir, .. } = place;
+    let (root, socket, dir) = (root.display(), socket.display(), dir.display());
     let route = match place.scenario.is_proxied() {
         false => format!("[[route]]\npath = \"/\"\nfiles = \"{root}\"\n"),
         true => {
@@ -145,7 +178,7 @@ fn forebay(place: &Place<'_>) -> String {
     };
     format!(
         "[server]\nlisten = [\"127.0.0.1:{port}\"]\nreactors = 1\naccess_log = \"off\"\n\
-        [limits]\nkeepalive_requests = 1_000_000_000\n{route}"
+        spool_dir = \"{dir}\"\n[limits]\nkeepalive_requests = 1_000_000_000\n{route}"
     )
 }
 
@@ -156,6 +189,14 @@ fn nginx(place: &Place<'_>, sending: &str) -> Result<String, Failure> {
     // At least as many idle connections as clients, or it would close and open them all the time.
     let (upstream, location) = match place.scenario.is_proxied() {
         false => (String::new(), format!("root {root};")),
+        // A sync worker of gunicorn keeps no connection: it would wait on it for its only client.
+        true if place.scenario.transfer().is_some() => (
+            format!("upstream app {{ server unix:{socket}; }}"),
+            "proxy_pass http://app; proxy_set_header Host $host; client_max_body_size 0;
+            proxy_set_header X-Forwarded-Proto $scheme;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;"
+                .into(),
+        ),
         true => (
             format!(
                 "upstream app {{ server unix:{socket}; keepalive 64; \
@@ -216,6 +257,9 @@ hosts:
 "
     ))
 }
+
+/// Processes of the application where it is part of the server.
+const WORKERS: &str = "2";
 
 /// Where a program is; also in the places that only administrators have on their path.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {

@@ -3,6 +3,7 @@
 //! Owns medians, ratios and their form. Must not measure.
 
 use crate::Failure;
+use crate::load;
 use crate::peers::Server;
 use crate::scenario::Scenario;
 use serde::Serialize;
@@ -13,9 +14,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// One timed run of one server.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Sample {
-    /// Seconds per 100,000 requests that the server's processes were charged for.
+    /// The figure that counts: see [`Sample::counted`].
+    pub(crate) cpu: f64,
+    /// Seconds per unit that the server's processes were charged for.
     pub(crate) process_cpu: f64,
-    /// Seconds per 100,000 requests for which its core was busy.
+    /// Seconds per unit for which its core was busy.
     pub(crate) core_busy: f64,
     pub(crate) requests_per_second: f64,
     pub(crate) p50_ms: f64,
@@ -24,16 +27,23 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
-    /// The figure that counts: neither interrupts nor kernel threads can hide from both.
-    pub(crate) fn cpu(&self) -> f64 {
-        self.process_cpu.max(self.core_busy)
+    /// The larger figure: neither interrupts nor kernel threads can hide from both. Of transfers
+    /// the processes': at their pace the core is hardly busy, and most of that with something else.
+    pub(crate) fn counted(scenario: Scenario, process_cpu: f64, core_busy: f64) -> f64 {
+        match scenario.transfer() {
+            None => process_cpu.max(core_busy),
+            Some(_) => process_cpu,
+        }
     }
 }
 
 /// All samples of a scenario.
 #[derive(Serialize)]
 pub(crate) struct Report {
+    #[serde(skip)]
+    of: Scenario,
     scenario: &'static str,
+    unit: &'static str,
     seconds: u32,
     unix_seconds: u64,
     machine: Machine,
@@ -61,7 +71,9 @@ impl Report {
             samples: Vec::new(),
         };
         Report {
+            of: scenario,
             scenario: scenario.name(),
+            unit: scenario.unit().0,
             seconds,
             unix_seconds: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
             machine: Machine::this(),
@@ -80,10 +92,17 @@ impl Report {
     pub(crate) fn markdown(&self) -> String {
         let rounds = self.servers.first().map_or(0, |s| s.samples.len());
         let mut text = format!(
-            "### {}: {rounds} rounds of {} s, wrk -t1 -c64\n\n{}, Linux {}\n\n{HEADER}",
-            self.scenario, self.seconds, self.machine.processor, self.machine.kernel
+            "### {}: {rounds} rounds of {} s, {}\n\n{}, Linux {}\n\n\
+             | server | CPU s per {} {HEADER}",
+            self.scenario,
+            self.seconds,
+            load::description(self.of),
+            self.machine.processor,
+            self.machine.kernel,
+            self.unit
         );
-        let nginx = self.servers.iter().find(|s| s.server == Server::Nginx.name());
+        let is_nginx = |s: &&Samples| NGINX.iter().any(|nginx| s.server == nginx.name());
+        let nginx = self.servers.iter().find(is_nginx);
         for server in &self.servers {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{}", server.row(nginx));
@@ -91,7 +110,8 @@ impl Report {
         let mut versions: Vec<&str> = self.servers.iter().map(|s| s.version.as_str()).collect();
         versions.dedup();
         let _ = writeln!(text, "\n{}", versions.join("; "));
-        if let Some(noisy) = self.servers.iter().find(|server| server.is_noisy()) {
+        let mut noisy = self.servers.iter().filter(|_| self.of.transfer().is_none());
+        if let Some(noisy) = noisy.find(|server| server.is_noisy()) {
             let _ = writeln!(text, "\n{NOISY} ({})", noisy.server);
         }
         text
@@ -113,11 +133,11 @@ impl Samples {
 
     fn row(&self, nginx: Option<&Samples>) -> String {
         let of = |figure: fn(&Sample) -> f64| Spread::of(self.samples.iter().map(figure));
-        let cpu = of(Sample::cpu);
+        let cpu = of(|s| s.cpu);
         // Round by round: what disturbs the machine for a while disturbs both.
         let ratio = nginx.map_or("–".into(), |nginx| {
             let pairs = self.samples.iter().zip(&nginx.samples);
-            let ratio = Spread::of(pairs.map(|(ours, theirs)| ours.cpu() / theirs.cpu()));
+            let ratio = Spread::of(pairs.map(|(ours, theirs)| ours.cpu / theirs.cpu));
             format!("{:.2} ({:.2}–{:.2})", ratio.median, ratio.least, ratio.most)
         });
         format!(
@@ -172,10 +192,13 @@ impl Spread {
 /// Interrupts that no process is charged for come to a few per cent.
 const NOISE: f64 = 1.15;
 
+/// What others are compared to.
+const NGINX: [Server; 2] = [Server::Nginx, Server::NginxGunicorn];
+
 const NOISY: &str = "**Not a quiet machine:** in some run core 0 was busy with something else.";
 
 const HEADER: &str = "\
-| server | CPU s per 100k requests | ratio to nginx | processes | core 0 | requests/s \
+| ratio to nginx | processes | core 0 | requests/s \
 | p50 ms | p99 ms | errors |
 |---|---|---|---|---|---|---|---|---|
 ";
@@ -186,7 +209,8 @@ mod tests {
 
     fn sample(process_cpu: f64, core_busy: f64) -> Sample {
         let (requests_per_second, p50_ms, p99_ms) = (1e5, 0.5, 1.0);
-        Sample { process_cpu, core_busy, requests_per_second, p50_ms, p99_ms, errors: 0 }
+        let cpu = Sample::counted(Scenario::Static1k, process_cpu, core_busy);
+        Sample { cpu, process_cpu, core_busy, requests_per_second, p50_ms, p99_ms, errors: 0 }
     }
 
     #[test]
@@ -195,6 +219,12 @@ mod tests {
         assert_eq!(of(&[3.0, 1.0, 2.0]), Spread { median: 2.0, least: 1.0, most: 3.0 });
         assert_eq!(of(&[4.0, 1.0]), Spread { median: 2.5, least: 1.0, most: 4.0 });
         assert!(of(&[]).median.is_nan());
+    }
+
+    #[test]
+    fn of_transfers_the_processes_time_counts() {
+        assert_eq!(Sample::counted(Scenario::Download, 1.0, 2.0), 1.0);
+        assert_eq!(Sample::counted(Scenario::Static1k, 1.0, 2.0), 2.0);
     }
 
     #[test]

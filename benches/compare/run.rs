@@ -71,26 +71,30 @@ pub(crate) fn once(
     for _ in 0..3 {
         verify(&place)?;
     }
-    let url = format!("http://127.0.0.1:{}{}", place.port, scenario.path());
-    load::run(&url, WARM_UP_SECONDS, dir.path())?;
-    let sample = measure(&stack, &url, seconds, dir.path())?;
+    if scenario.transfer().is_none() {
+        load::run(scenario, place.port, WARM_UP_SECONDS, dir.path())?;
+    }
+    let sample = measure(&stack, &place, seconds)?;
     verify(&place)?;
     stack.check()?;
     Ok(sample)
 }
 
-fn measure(stack: &Stack, url: &str, seconds: u32, dir: &Path) -> Result<Sample, Failure> {
-    let read = || (cpu_seconds(stack.front.id()), core_busy_seconds(SERVER_CORE));
+fn measure(stack: &Stack, place: &Place<'_>, seconds: u32) -> Result<Sample, Failure> {
+    let read = || (stack.cpu_seconds(place.scenario), core_busy_seconds(SERVER_CORE));
     let (process_before, core_before) = read();
-    let load = load::run(url, seconds, dir)?;
+    let load = load::run(place.scenario, place.port, seconds, place.dir)?;
     let (process_after, core_after) = read();
     if load.requests == 0 {
         return Err("no request was answered".into());
     }
-    let per_100k = |seconds: f64| seconds * 1e5 / load.requests as f64;
+    let per_unit = |seconds: f64| seconds / (load.requests as f64 * place.scenario.unit().1);
+    let process_cpu = per_unit(process_after - process_before);
+    let core_busy = per_unit(core_after - core_before);
     Ok(Sample {
-        process_cpu: per_100k(process_after - process_before),
-        core_busy: per_100k(core_after - core_before),
+        cpu: Sample::counted(place.scenario, process_cpu, core_busy),
+        process_cpu,
+        core_busy,
         requests_per_second: load.requests as f64 / load.seconds,
         p50_ms: load.p50_ms,
         p99_ms: load.p99_ms,
@@ -113,7 +117,9 @@ impl Stack {
         };
         let backend = || {
             let log = place.dir.join("backend.log");
-            Component::start("the application", CLIENT_CORE, &server.backend(place)?, log)
+            // What counts as a part of the server has the server's core.
+            let core = place.scenario.transfer().map_or(CLIENT_CORE, |_| SERVER_CORE);
+            Component::start("the application", core, &server.backend(place)?, log)
         };
         if !place.scenario.is_proxied() {
             return Ok(Stack { front: front()?, backend: None });
@@ -127,6 +133,12 @@ impl Stack {
         let mut backend = backend()?;
         wait_for_socket(&mut backend, place.socket)?;
         Ok(Stack { front: front()?, backend: Some(backend) })
+    }
+
+    /// So far. Of the application, too, if that is part of the server.
+    fn cpu_seconds(&self, scenario: Scenario) -> f64 {
+        let backend = self.backend.as_ref().filter(|_| scenario.transfer().is_some());
+        cpu_seconds(self.front.id()) + backend.map_or(0.0, |backend| cpu_seconds(backend.id()))
     }
 
     /// # Errors
@@ -191,7 +203,10 @@ fn verify(place: &Place<'_>) -> Result<(), Failure> {
     if !scenario.is_proxied() && !has_validators {
         return Err("a file without ETag or Last-Modified is not a fair comparison".into());
     }
-    Ok(())
+    match scenario.transfer() {
+        Some(transfer) => Ok(transfer.verify(place.port)?),
+        None => Ok(()),
+    }
 }
 
 /// Free a moment ago; nobody else is expected to take it.

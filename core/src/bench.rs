@@ -5,24 +5,23 @@
 //! is there only with the feature `bench`, and changes without notice.
 
 use crate::conn::{Spool, WorldParts};
-use crate::files::{CacheLimits, FileCache, Root};
+use crate::files::{CacheLimits, FileCache, FilesRoute, Root};
 use crate::io::sim::{Faults, Peer, SimBackend, SimKernel};
 use crate::io::{Budget, Graveyard, SharedFile, Time, Token};
+use crate::per_address::{Concurrency, Rate};
 use crate::pool::PoolLimits;
 use crate::reactor::{Mailbox, Message, Reactor, Shared, Source};
-use crate::route::{Action, Policy, RoutedPool, SharedPool};
+use crate::route::{Action, Bounds, Policy, Routed, RoutedPool, SharedPool};
 use crate::stats::Counters;
 use crate::{Files, Limits, reactor};
 use std::path::Path;
-use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 /// One reactor on a kernel without faults, one client that keeps its connection, and one worker
 /// that answers every request with [`SimulatedEdge::HELLO`].
 ///
-/// Files are at `/`, the pool is at `/app/`.
+/// Files are at `/`, the pool is at `/app/`, and at `/bounded/` within wide bounds for an address.
 pub struct SimulatedEdge {
     kernel: SimKernel,
     reactor: Reactor<SimBackend>,
@@ -50,12 +49,8 @@ impl SimulatedEdge {
         let pool = SharedPool::new(Path::new("simulated"), PoolLimits::default(), None);
         let dial_in = Source::Workers { fd: workers, open: Arc::new(()), pool: Arc::clone(&pool) };
         let sources = vec![Source::Clients(clients), dial_in];
-        let mailbox = Arc::new(Mailbox::default());
-        let shared = Shared {
-            mailboxes: vec![Arc::clone(&mailbox)],
-            connections: AtomicUsize::new(0),
-            serving: AtomicUsize::new(1),
-        };
+        let shared = Shared::new(1, 1);
+        let mailbox = Arc::clone(&shared.mailboxes[0]);
         let graveyard = Graveyard::default();
         let parts = parts(&kernel, &graveyard, pool);
         let reactor = Reactor::new(kernel.backend(), parts, sources, Arc::new(shared), graveyard);
@@ -172,8 +167,15 @@ impl Timers {
 fn parts(kernel: &SimKernel, graveyard: &Graveyard, pool: Arc<SharedPool>) -> WorldParts {
     let mut policy = Policy::default();
     let pool = RoutedPool::new(pool, |_| {});
+    let bounds = Bounds {
+        rate: Some(Rate::new(1, Duration::from_nanos(1), u32::MAX)),
+        concurrent: Some((Concurrency::new(1), 10)),
+    };
+    let action = Action::Pool(Arc::clone(&pool));
+    let bounded = Routed { action, bounds: Some(Arc::new(bounds)) };
+    policy.routes.add(None, "/bounded/", bounded).expect("the first route");
     for (path, action) in [("/", Action::Files(0)), ("/app/", Action::Pool(pool))] {
-        policy.routes.add(None, path, action).expect("two different paths");
+        policy.routes.add(None, path, action.into()).expect("two different paths");
     }
     let root = SharedFile::new(kernel.root(), graveyard);
     let limits = Limits { keepalive_requests: u64::MAX, ..Limits::default() };
@@ -183,7 +185,10 @@ fn parts(kernel: &SimKernel, graveyard: &Graveyard, pool: Arc<SharedPool>) -> Wo
         limits: Arc::new(limits),
         counters: Arc::new(Counters::default()),
         policy: Arc::new(policy),
-        roots: vec![Root::new(0, root, Rc::new(Files::new("simulated")))],
+        file_routes: vec![FilesRoute::new(
+            Files::new("/"),
+            vec![Root::new(0, c"/".into(), root, SimKernel::ROOT)],
+        )],
         files: FileCache::new(CacheLimits::default(), graveyard.clone()),
         spool: Spool::new(c"spool", Budget::default(), graveyard.clone()),
         log: None,

@@ -67,10 +67,14 @@ mod allocations;
 pub mod bench;
 mod conn;
 mod files;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod handler;
 pub mod http;
 mod io;
 mod limits;
+mod per_address;
 mod pool;
 mod reactor;
 mod route;
@@ -79,7 +83,7 @@ mod stats;
 
 // The public interface is:
 pub use access_log::AccessLog;
-pub use files::Files;
+pub use files::{FileRule, Files, Symlinks};
 pub use handler::{Handler, Reply, Request, Response, ResponseError};
 pub use io::{SetupError, probe};
 pub use limits::Limits;

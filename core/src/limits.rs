@@ -30,6 +30,7 @@ use std::time::Duration;
 /// | `response_max` | 1 GiB | of a response, in the spool; beyond, the worker has to wait |
 /// | `spool_budget` | 4 GiB | spool files of the process; beyond, as if the disk were full |
 /// | `connections` | 16,384 | client connections of the process |
+/// | `connections_per_address` | 2,048 | those of one address without a complete head yet |
 /// | `pipelined` | 16 | requests of one connection answered in one turn |
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -53,7 +54,7 @@ pub struct Limits {
     /// How long a client may go on sending after an answer that ends the connection, so that it
     /// can read the answer (RFC 9112 §9.6).
     pub lingering_timeout: Duration,
-    /// Bytes of request line and fields. More is 431.
+    /// Bytes of request line and fields, at least [`Limits::HEAD_BYTES_LEAST`]. More is 431.
     pub head_bytes: usize,
     /// Fields of a request, at most [`Limits::HEAD_FIELDS_MOST`]. More is 431.
     pub head_fields: usize,
@@ -64,7 +65,8 @@ pub struct Limits {
     pub content_memory: u64,
     /// Bytes of a request's content. More is 413.
     pub content_max: u64,
-    /// Bytes of the head of an application's response. More is 502.
+    /// Bytes of the head of an application's response, at least [`Limits::HEAD_BYTES_LEAST`]. More
+    /// is 502.
     pub response_head_bytes: usize,
     /// Bytes of one response that wait in memory for a slow client. More goes to the spool file,
     /// so that the worker is free; or, with `X-Accel-Buffering: no`, is not read from the worker.
@@ -74,13 +76,21 @@ pub struct Limits {
     /// Bytes in the spool files of the whole process. Beyond, requests that need one are answered
     /// 503, and responses wait in memory and at their workers.
     pub spool_budget: u64,
-    /// Client connections of the whole process; beyond, they are closed at once.
+    /// Client connections of the whole process. Beyond, a new one takes the place of the one that
+    /// has idled longest between two requests at the same reactor, or is closed at once if none
+    /// does.
     pub connections: usize,
+    /// Connections of one address (IPv6: of one /64) that have not sent a complete request head
+    /// yet. More are closed at once; not those of trusted proxies. The default is 256 or, if that
+    /// is more, an eighth of `connections`.
+    pub connections_per_address: usize,
     /// Pipelined requests of one connection that are answered before others get their turn.
     pub pipelined: usize,
 }
 
 impl Limits {
+    /// The least value of `head_bytes` and `response_head_bytes`: less is no room for a usual head.
+    pub const HEAD_BYTES_LEAST: usize = 512;
     /// The largest value of `head_fields`: room for them is on the stack.
     pub const HEAD_FIELDS_MOST: usize = 256;
 }
@@ -105,6 +115,7 @@ impl Default for Limits {
             response_max: 1 << 30,
             spool_budget: 4 << 30,
             connections: 16_384,
+            connections_per_address: 16_384 / 8,
             pipelined: 16,
         }
     }

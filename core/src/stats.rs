@@ -88,6 +88,10 @@ counters! {
     parked,
     /// Client connections closed at once because of `connections`.
     connections,
+    /// Idle client connections that ended because others came and there were `connections`.
+    connections_evicted,
+    /// Client connections closed at once because of `connections_per_address`.
+    connections_per_address,
     /// accept(2) failed for lack of descriptors or memory.
     accept_failed,
     /// Whole request heads.
@@ -102,6 +106,10 @@ counters! {
     responses_4xx,
     /// Answers with a status of 500 or more.
     responses_5xx,
+    /// Requests refused because of their route's `rate` (429).
+    rate,
+    /// Requests refused because of their route's `concurrent` (429).
+    concurrent,
     /// Field lines dropped because of `_` in their name.
     fields_dropped,
     /// Bytes received from clients.

@@ -122,7 +122,7 @@ const CONFIGURATION_HELP: &str = r#"Configuration, with defaults unless it says 
   keepalive_timeout = "75s"       # idle between two requests
   keepalive_requests = 10000      # requests of one connection
   lingering_timeout = "5s"        # for a refused client to stop sending
-  head_bytes = "32KiB"            # request line and fields; more is 431
+  head_bytes = "32KiB"            # request line and fields, 512 at least; more is 431
   head_fields = 100               # fields of a request, 256 at most; more is 431
   target_bytes = "8KiB"           # request target; more is 414
   content_memory = "64KiB"        # content of a request in memory; more goes to the spool
@@ -132,14 +132,27 @@ const CONFIGURATION_HELP: &str = r#"Configuration, with defaults unless it says 
   response_max = "1GiB"           # of a response, in the spool; then the worker has to wait
   spool_budget = "4GiB"           # spool files of the process
   connections = 16384             # client connections of the process
+  connections_per_address = 2048  # of one address without a complete head yet; at least 256,
+                                  # and at least an eighth of connections, unless it is said
   pipelined = 16                  # requests of one connection answered in one turn
 
   [[route]]                       # example; a prefix on segment boundaries, the longest wins
   path = "/static/"
   host = "example.com"            # example, optional
-  files = "site/static"           # one of files, pool, redirect, respond
-  index = "index.html"            # example, with files
+  files = "site/static"           # one of files, pool, redirect, respond; or ["first", "second"]
+  index = "index.html"            # with files: what answers for a directory
+  fallback = "app.html"           # example, with files: what answers for names not found
+  precompressed = false           # with files: whether NAME.br, .zst and .gz answer for NAME
+  immutable = false               # with files: whether fingerprinted names are cached forever
+  symlinks = "beneath"            # with files: relative ones within, or "deny"
   cache_control = "max-age=3600"  # example, with files
+  fields = { X-Content-Type-Options = "nosniff" }
+                                  # example, with files: more fields
+  rules = [{ match = "*.html", cache_control = "no-cache", fields = { X-Frame-Options = "DENY" } }]
+                                  # example, with files: other fields, by the first that matches
+  rate = "100/s"                  # example: requests of one client address; /s, /m, /h; then 429
+  burst = 200                     # example: of them at once; without it all of one s, m or h
+  concurrent = 20                 # example: of one client address at the same time; then 429
   # pool = "app"                  # the name in [pool.NAME]
   # redirect = "https://example.com{target}"   # {target}: path and query of the request
   # status = 302                  # with redirect: 301, 302, 307 or 308

@@ -4,7 +4,7 @@
 
 use crate::config::{self, At, Config};
 use crate::users::{self, Identity, UserError};
-use forebay::{Builder, Files, Pool, Redirect, Response, SocketAccess};
+use forebay::{Builder, Pool, Redirect, Response, SocketAccess, Target};
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
@@ -51,7 +51,7 @@ pub(crate) fn describe(config: &Config, log: Option<AccessLog>) -> Result<Builde
         pools.insert(written.name.value.as_str(), pool(written, identity)?);
     }
     for route in &config.routes {
-        let target = target(route, &pools)?;
+        let target = bounded(target(route, &pools)?, route);
         builder = match &route.host {
             Some(host) => builder.route_for_host(host, &route.path, target),
             None => builder.route(&route.path, target),
@@ -136,21 +136,23 @@ fn pool(written: &config::Pool, identity: Option<Identity>) -> Result<Pool, User
     Ok(pool)
 }
 
-fn target(
-    route: &config::Route,
-    pools: &HashMap<&str, Pool>,
-) -> Result<forebay::Target, EdgeError> {
+/// With what is said about single clients.
+fn bounded(mut target: Target, route: &config::Route) -> Target {
+    if let Some((requests, per)) = route.rate {
+        target = target.rate(requests, per);
+    }
+    if let Some(requests) = route.burst {
+        target = target.burst(requests);
+    }
+    if let Some(requests) = route.concurrent {
+        target = target.concurrent(requests);
+    }
+    target
+}
+
+fn target(route: &config::Route, pools: &HashMap<&str, Pool>) -> Result<Target, EdgeError> {
     match &route.target {
-        config::Target::Files { root, index, cache_control } => {
-            let mut files = Files::new(&root.value);
-            if let Some(index) = index {
-                files = files.index(index);
-            }
-            if let Some(value) = cache_control {
-                files = files.cache_control(value);
-            }
-            Ok(files.into())
-        }
+        config::Target::Files { files, .. } => Ok((**files).clone().into()),
         config::Target::Pool(name) => {
             let pool = pools.get(name.as_str()).expect("the configuration knows all its pools");
             Ok(pool.clone().into())

@@ -11,9 +11,11 @@
 //! | `drain` | TERM finishes what is in flight, resets nobody and ends with 0 |
 //! | `embedding` | the `forebay` crate serves from inside another program |
 //! | `expect_continue` | the edge answers `100 (Continue)` when, and only when, it should |
+//! | `file_routes` | which file answers, and with which fields, is as the route says |
 //! | `files` | files are served with validators, beneath their root, as they are now |
 //! | `forked_child` | an application's own child keeps nothing of its dead parent open |
 //! | `forwarding` | applications see canonical requests and only trustworthy facts |
+//! | `httplint` | a linter for HTTP finds nothing bad in what files are answered with |
 //! | `kill_storm` | nothing is lost and nothing runs twice, whatever happens to workers under load |
 //! | `limits` | what is too large is refused, and the client can read why |
 //! | `occupancy` | large contents occupy a worker for no longer than it needs itself |
@@ -21,6 +23,8 @@
 //! | `pipelining` | answers come in the order of the requests |
 //! | `privileges` | whose process it is, and who may be a worker |
 //! | `queueing` | a request waits only when all workers are busy, in order, within bounds |
+//! | `ranges` | clients get the parts of files that they ask for, under their conditions |
+//! | `releases` | what is served changes when its files do, while clients are being served |
 //! | `reload` | a changed configuration is taken over while clients are served, or not at all |
 //! | `responses` | what applications must not say never reaches a client as if they might |
 //! | `rfc*` | what these sections refuse never reaches an application, what they allow does |
@@ -32,6 +36,7 @@
 //! | `streaming` | what an application produces piece by piece arrives piece by piece |
 //! | `tidy` | the sources keep the house rules |
 //! | `timeouts` | clients that stop sending or reading are let go |
+//! | `traversal` | no spelling of a path leads out of a directory that is served |
 //! | `worker_bind` | a worker listens plainly, without an edge |
 //! | `worker_death` | the death of a worker costs at most the request that it was running |
 //! | `wsgi_content` | what a WSGI application gives arrives, and no more and no less than it said |
@@ -84,5 +89,5 @@ pub use site::{Site, SiteBuilder};
 pub use storm::{Outcomes, Storm};
 pub use strict::Strict;
 pub use sys::{HUP, INT, KILL, TERM, TTIN, TTOU, USR1, as_user, is_root};
-pub use tools::{Tool, is_full, skip, tool};
+pub use tools::{Tool, is_full, is_required, skip, tool};
 pub use wait::{PATIENCE, wait_until};

@@ -42,11 +42,15 @@ pub fn tool(name: &str) -> Option<Tool> {
     let path = env::var_os("PATH").unwrap_or_default();
     let found = env::split_paths(&path).map(|folder| folder.join(name)).find(|p| p.is_file());
     if found.is_none() {
-        let required = env::var("FOREBAY_REQUIRE").is_ok_and(|value| value == "all");
-        assert!(!required, "{name} is not installed, and FOREBAY_REQUIRE=all forbids to skip");
+        assert!(!is_required(), "{name} is not installed, and FOREBAY_REQUIRE=all forbids to skip");
         skip(&format!("{name} is not installed"));
     }
     found.map(|path| Tool { path })
+}
+
+/// Whether a test that would skip for want of a tool is to fail: `FOREBAY_REQUIRE=all`.
+pub fn is_required() -> bool {
+    env::var("FOREBAY_REQUIRE").is_ok_and(|value| value == "all")
 }
 
 /// Whether tests take their time and assert figures, too, which on a shared machine are chance:

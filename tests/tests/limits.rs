@@ -83,16 +83,53 @@ fn too_large_a_head_of_an_answer_is_502() {
 }
 
 #[test]
-fn beyond_the_most_connections_new_ones_are_closed() {
+fn beyond_the_most_connections_new_ones_are_closed_if_none_idles() {
+    let limit = "connections = 10";
+    let site = Site::builder().server("reactors = 1").limit(limit).app("hello", 1).start();
+    let mut within: Vec<Client> = (0..10).map(|_| site.client()).collect();
+    within.iter_mut().for_each(|client| {
+        assert_eq!(client.get("/").status, 200);
+        client.send("GET / HTTP/1.1\r\n");
+    });
+    // It has been seen when a later request is answered.
+    within[9].send("Host: test\r\n\r\nGET / HTTP/1.1\r\n");
+    assert_eq!(within[9].read_response().status, 200);
+    assert_closed(&mut site.client());
+    within
+        .iter_mut()
+        .for_each(|client| assert_eq!(client.exchange("Host: test\r\n\r\n").status, 200));
+}
+
+#[test]
+fn at_the_most_connections_the_oldest_idle_one_makes_room() {
     let limit = "connections = 10";
     let site = Site::builder().server("reactors = 1").limit(limit).app("hello", 1).start();
     let mut within: Vec<Client> = (0..10).map(|_| site.client()).collect();
     within.iter_mut().for_each(|client| assert_eq!(client.get("/").status, 200));
-    let mut beyond = site.client();
-    let _ = beyond.try_send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
-    let answer = beyond.try_response(false);
+    assert_eq!(site.client().get("/").status, 200);
+    assert!(within[0].try_response(false).is_err(), "the oldest one has ended");
+    within[1..].iter_mut().for_each(|client| assert_eq!(client.get("/").status, 200));
+}
+
+#[test]
+fn one_address_has_few_connections_without_a_head() {
+    let limit = "connections_per_address = 5";
+    let site = Site::builder().server("reactors = 1").limit(limit).app("hello", 1).start();
+    let mut within: Vec<Client> = (0..5).map(|_| site.client()).collect();
+    within.iter_mut().for_each(|client| client.send("GET / HTTP/1.1\r\n"));
+    assert_closed(&mut site.client());
+    within[0].send("Host: test\r\n\r\n");
+    assert_eq!(within[0].read_response().status, 200);
+    assert_eq!(site.client().get("/").status, 200);
+    within[1..].iter_mut().for_each(|client| client.send("Host: test\r\n\r\n"));
+    within[1..].iter_mut().for_each(|client| assert_eq!(client.read_response().status, 200));
+}
+
+/// Not a byte is answered.
+fn assert_closed(client: &mut Client) {
+    let _ = client.try_send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    let answer = client.try_response(false);
     assert!(matches!(answer, Err(Failure::Closed | Failure::Reset)), "{answer:?}");
-    within.iter_mut().for_each(|client| assert_eq!(client.get("/").status, 200));
 }
 
 fn head(content_length: usize) -> String {

@@ -285,8 +285,9 @@ fn fields_of_the_hop_do_not_pass_rfc_9110_7_6_1() {
     let site = site();
     let (mut client, mut worker) = exchange(&site, "GET");
     worker.send(
-        "HTTP/1.1 200 Fine\r\nConnection: Private, Set-Cookie\r\nPrivate: evil\r\nUpgrade: evil\r\n\
-         Keep-Alive: evil\r\nProxy-Authenticate: evil\r\nForebay-Peer: evil\r\nX-Accel-Expires: 0\r\n\
+        "HTTP/1.1 200 Fine\r\nConnection: Private, Set-Cookie\r\nPrivate: evil\r\n\
+         Upgrade: evil\r\nKeep-Alive: evil\r\nProxy-Authenticate: evil\r\n\
+         Forebay-Peer: evil\r\nX-Accel-Expires: 0\r\n\
          Trailer: Evil\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nTransfer-Encoding: chunked\r\n\r\n\
          2\r\nok\r\n0\r\nEvil: evil\r\n\r\n",
     );

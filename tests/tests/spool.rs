@@ -81,7 +81,8 @@ fn no_descriptor_remains_whoever_leaves() {
             _ => assert_eq!(client.get("/bytes/1000000").content.len(), 1_000_000),
         }
     };
-    (0..10).for_each(round);
+    // So many that each reactor has had some, and has opened what it needs.
+    (0..40).for_each(round);
     let is_settled = || site.client().get("/hello").status == 200;
     wait_until("the first requests are over", PATIENCE, is_settled);
     let before = site.descriptors();

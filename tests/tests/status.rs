@@ -188,7 +188,7 @@ fn a_server_must_be_named_once() {
 
 fn json(site: &Site) -> Value {
     let config = site.path("forebay.toml");
-    let output = ask(&["--config", config.to_str().unwrap(), "--json"]);
+    let output = ask(&["--config", &config.display().to_string(), "--json"]);
     assert!(output.status.success(), "{}", error(&output));
     serde_json::from_slice(&output.stdout).expect("one JSON document")
 }

@@ -1,6 +1,6 @@
 //! Buffers that are used again: none is allocated per request in the steady state.
 //!
-//! Owns free lists of two sizes. Must not know what the buffers are for.
+//! Owns free lists of three sizes. Must not know what the buffers are for.
 
 use super::relay::Piece;
 use crate::io::Outgoing;
@@ -12,6 +12,7 @@ use std::ops::RangeInclusive;
 pub(crate) struct Buffers {
     small: Vec<Vec<u8>>,
     large: Vec<Vec<u8>>,
+    huge: Vec<Vec<u8>>,
     queues: Vec<VecDeque<Piece>>,
     outgoing_queues: Vec<VecDeque<Outgoing>>,
 }
@@ -19,8 +20,11 @@ pub(crate) struct Buffers {
 impl Buffers {
     /// Room for a head, and for content small enough to be copied behind it.
     pub(crate) const SMALL: usize = 4 << 10;
-    /// Reads of this size relay a response; larger ones gain nothing.
+    /// Reads of this size relay a response to a client that takes it; larger ones gain nothing.
     pub(crate) const LARGE: usize = 64 << 10;
+    /// Reads of this size relay a response to a file: there each write costs two switches between
+    /// threads, however large it is. A Unix socket hardly holds more.
+    pub(crate) const HUGE: usize = 256 << 10;
 
     /// An empty buffer with [`Buffers::SMALL`] bytes of room.
     pub(crate) fn small(&mut self) -> Vec<u8> {
@@ -32,6 +36,11 @@ impl Buffers {
         self.large.pop().unwrap_or_else(|| Vec::with_capacity(Buffers::LARGE))
     }
 
+    /// An empty buffer with [`Buffers::HUGE`] bytes of room.
+    pub(crate) fn huge(&mut self) -> Vec<u8> {
+        self.huge.pop().unwrap_or_else(|| Vec::with_capacity(Buffers::HUGE))
+    }
+
     /// An empty queue.
     pub(crate) fn queue(&mut self) -> VecDeque<Piece> {
         self.queues.pop().unwrap_or_default()
@@ -41,6 +50,7 @@ impl Buffers {
     pub(crate) fn give(&mut self, mut buf: Vec<u8>) {
         buf.clear();
         let (list, most) = match buf.capacity() {
+            Buffers::HUGE => (&mut self.huge, 16),
             size if LARGES.contains(&size) => (&mut self.large, 64),
             size if SMALLS.contains(&size) => (&mut self.small, 1024),
             _ => return,

@@ -25,6 +25,7 @@ use crate::access_log::Record;
 use crate::files::Pending;
 use crate::http::{HeadSearch, Reject, Version};
 use crate::io::{Direction, Done, Errno, Fd, Op, Outgoing, Time, Token};
+use crate::per_address::Permit;
 use std::net::SocketAddr;
 
 /// See the module's documentation.
@@ -55,6 +56,8 @@ pub(crate) struct Client {
     parked: bool,
     pub(super) requests: u64,
     pub(super) meta: Meta,
+    /// Among those of the same address: as a connection without a complete head, then as a request.
+    pub(super) permit: Option<Permit>,
     /// What the log will say about the current request, and about those answered but not sent.
     pub(super) record: Option<Record>,
     pub(super) unsent_records: Vec<Record>,
@@ -103,6 +106,7 @@ impl Client {
         token: Token,
         fd: Fd,
         (peer, local): (SocketAddr, SocketAddr),
+        permit: Option<Permit>,
         w: &mut World,
     ) -> Client {
         w.counters.accepted.count();
@@ -125,6 +129,7 @@ impl Client {
             parked: false,
             requests: 0,
             meta: Client::NO_REQUEST,
+            permit,
             record: None,
             unsent_records: Vec::new(),
             receive_deadline: Some(w.now.after(w.limits.client_header_timeout)),
@@ -143,6 +148,15 @@ impl Client {
         idempotent: false,
         id: RequestId::NONE,
     };
+
+    pub(crate) fn token(&self) -> Token {
+        self.token
+    }
+
+    /// How long it may still idle, if that is all it does between two requests.
+    pub(crate) fn parked_until(&self) -> Option<Time> {
+        self.receive_deadline.filter(|_| self.parked)
+    }
 
     /// Its exchange, if a pool has its request.
     pub(crate) fn exchange(&self) -> Option<Token> {
@@ -232,8 +246,10 @@ impl Client {
         if matches!(self.state, State::Closing | State::Closed) {
             return;
         }
+        let permit = self.permit.take();
         if let State::HandedOver(Some(exchange)) = self.state {
-            w.notify(Notice::LetGo { exchange });
+            // What a worker does for somebody who has gone is still done for that address.
+            w.notify(Notice::LetGo { exchange, permit });
         }
         if self.receiving != Receiving::No || self.output.is_sending() {
             w.submit(self.token, Op::Shutdown { fd: self.fd, direction: Direction::Both });
@@ -325,6 +341,9 @@ impl Client {
         self.delivery.is_through();
         for record in self.unsent_records.drain(..) {
             w.log(record);
+        }
+        if self.requests > 0 && matches!(self.state, State::Head | State::Ending) {
+            self.permit = None;
         }
         if matches!(self.state, State::Head) && self.stalled {
             self.consume_input(w);

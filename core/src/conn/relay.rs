@@ -191,6 +191,11 @@ impl Relay {
         }
     }
 
+    /// What is put in now is written to the spool file, unless the client is faster than that.
+    pub(crate) fn goes_to_file(&self) -> bool {
+        self.backlog.as_ref().is_some_and(|backlog| !backlog.has_failed())
+    }
+
     /// An operation on the spool file is in flight.
     pub(crate) fn is_spooling(&self) -> bool {
         self.backlog.as_ref().is_some_and(|backlog| backlog.is_busy())

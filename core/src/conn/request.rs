@@ -10,15 +10,16 @@ use super::response::{self, COPY_MOST, Own};
 use super::text::Text;
 use super::world::{Meta, Notice, Whole, World, ascii};
 use crate::access_log::Record;
-use crate::files::{Ask, FileContent, FileReply, Step};
+use crate::files::{Ask, AskFields, FileContent, FileReply, Step};
 use crate::handler::Response;
 use crate::http::{
     self, Forwarded, Framing, HeadLimits, HeadSearch, Origin, Reject, RequestHead, SLOTS,
 };
 use crate::io::Token;
-use crate::route::Action;
+use crate::route::{Action, Beyond, Bounds, Routed};
 use bytes::Bytes;
 use std::mem::MaybeUninit;
+use std::time::Duration;
 
 impl Client {
     /// Handles the request at the start of `bytes`, if its head is there; says how many bytes it
@@ -60,6 +61,7 @@ impl Client {
 
     fn on_head(&mut self, head: &RequestHead<'_, '_>, bytes: &[u8], w: &mut World) {
         self.requests += 1;
+        self.permit = None;
         w.counters.requests.count();
         self.has_said_close = !head.keep_alive;
         let origin = self.origin(head, w);
@@ -110,33 +112,47 @@ impl Client {
         let target = http::clean_target(head.target)?;
         let path = target.split('?').next().unwrap_or_default();
         let found = w.policy.routes.find(head.host, path).map(|f| (f.action.clone(), f.rest));
-        match found {
-            None => {
+        let Some((Routed { action, bounds }, rest)) = found else {
+            self.unread_content_ends(head);
+            self.answer_status(404, w);
+            return Ok(());
+        };
+        if let Some(bounds) = bounds
+            && let Err(beyond) = self.enter(&bounds, origin, w)
+        {
+            self.unread_content_ends(head);
+            self.answer_beyond(beyond, w);
+            return Ok(());
+        }
+        match action {
+            Action::Files(route) => {
                 self.unread_content_ends(head);
-                self.answer_status(404, w);
+                self.begin_file(head, &target, path, route, rest, w);
             }
-            Some((Action::Files(root), rest)) => {
-                self.unread_content_ends(head);
-                self.begin_file(head, &target, path, root, rest, w);
-            }
-            Some((Action::Fixed(fixed), _)) => {
+            Action::Fixed(fixed) => {
                 self.unread_content_ends(head);
                 let content = response::write_response(&mut self.output, &fixed, &self.meta, w);
                 self.on_answered(fixed.status, content, w);
             }
-            Some((Action::Redirect(redirect), _)) => {
+            Action::Redirect(redirect) => {
                 self.unread_content_ends(head);
                 let location = redirect.location(&target);
                 let fields = [("Location", location.as_str())];
                 let content = Bytes::new();
                 self.answer_own(&Own { status: redirect.code(), fields: &fields, content }, w);
             }
-            Some((action, _)) => {
+            action => {
                 self.check_length(head, w)?;
                 let canonical = self.canonical_head(head, &target, origin, w);
                 self.begin_content(head, canonical, has_more, action, w);
             }
         }
+        Ok(())
+    }
+
+    /// Takes a place among the requests of the same address.
+    fn enter(&mut self, bounds: &Bounds, origin: &Origin<'_>, w: &World) -> Result<(), Beyond> {
+        self.permit = bounds.enter(origin.client.ip(), w.now)?;
         Ok(())
     }
 
@@ -254,7 +270,7 @@ impl Client {
             self.output.push(piece);
         }
         if let Some(end) = relay.end() {
-            w.notify(Notice::LetGo { exchange });
+            w.notify(Notice::LetGo { exchange, permit: None });
             self.state = State::HandedOver(None);
             if let Some(record) = &mut self.record {
                 record.set_exchange(relay.dispatched_at, relay.responded_at);
@@ -292,22 +308,20 @@ impl Client {
         head: &RequestHead<'_, '_>,
         target: &str,
         path: &str,
-        root: usize,
+        route: usize,
         rest: &str,
         w: &mut World,
     ) {
-        let value = |name: &str| {
-            let field = head.fields.iter().find(|f| f.name.eq_ignore_ascii_case(name));
-            field.map(|f| f.value)
-        };
+        let mut fields = AskFields::default();
+        head.fields.iter().for_each(|field| fields.add(field.name, field.value));
         let ask = Ask {
-            method: head.method,
-            original_path: path,
-            query: target.split_once('?').map(|(_, query)| query),
-            if_none_match: value("If-None-Match"),
-            if_modified_since: value("If-Modified-Since"),
+            method: head.method.into(),
+            original_path: path.into(),
+            query: target.split_once('?').map(|(_, query)| query.into()),
+            boundary: fields.range.as_ref().map(|_| w.next_boundary()).unwrap_or_default(),
+            fields,
         };
-        let step = w.files.begin(&w.roots[root], rest, &ask, w.now, w.unix_seconds);
+        let step = w.files.begin(&w.file_routes[route], rest, ask, w.now, w.unix_seconds);
         self.on_file_step(step, w);
     }
 
@@ -333,14 +347,25 @@ impl Client {
         let Meta { version, keep_alive, to_head, .. } = self.meta;
         let head = self.output.head(&mut w.buffers);
         reply.write_head(head, version, keep_alive, ascii(&w.date));
-        let mut length = reply.content_length();
-        match reply.content {
-            _ if to_head => length = 0,
-            FileContent::None => {}
-            FileContent::Memory(content) => response::write_content(&mut self.output, &content, w),
-            FileContent::File { file, len } => self.output.file(file, 0, len),
+        let length = if to_head { 0 } else { reply.content_length() };
+        if !to_head {
+            self.queue_file_content(reply.content, w);
         }
         self.on_answered(reply.status, length, w);
+    }
+
+    fn queue_file_content(&mut self, content: FileContent, w: &mut World) {
+        match content {
+            FileContent::None => {}
+            FileContent::Memory(content) => response::write_content(&mut self.output, &content, w),
+            FileContent::File { file, offset, len } => self.output.file(file, offset, len),
+            FileContent::Parts(parts) => {
+                for (head, content) in parts {
+                    self.output.head(&mut w.buffers).extend_from_slice(&head);
+                    self.queue_file_content(content, w);
+                }
+            }
+        }
     }
 
     fn answer_failure(&mut self, failure: Failure, w: &mut World) {
@@ -358,6 +383,25 @@ impl Client {
         let status = failure.status();
         let content = response::write_error(&mut self.output, status, why, extra, &self.meta, w);
         self.on_answered(status, content, w);
+    }
+
+    /// RFC 6585 §4.
+    fn answer_beyond(&mut self, beyond: Beyond, w: &mut World) {
+        let (why, wait) = match beyond {
+            Beyond::Rate(wait) => {
+                w.counters.rate.count();
+                ("Too many requests in a short time.", wait)
+            }
+            Beyond::Concurrent => {
+                w.counters.concurrent.count();
+                ("Too many requests at the same time.", Duration::ZERO)
+            }
+        };
+        // The next whole second (RFC 9110 §10.2.3).
+        let seconds = (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1).to_string();
+        let fields = [("Retry-After", seconds.as_str())];
+        let content = response::write_error(&mut self.output, 429, why, &fields, &self.meta, w);
+        self.on_answered(429, content, w);
     }
 
     fn answer_status(&mut self, status: u16, w: &mut World) {

@@ -39,16 +39,18 @@ impl RequestIds {
 
     /// splitmix64: a bijection of a counter, so ids repeat only after 2⁶⁴ requests.
     pub(crate) fn next(&mut self) -> RequestId {
+        let mut id = RequestId { bytes: [0; REQUEST_ID_BYTES], len: 16 };
+        id.bytes[..16].copy_from_slice(&self.next_digits());
+        id
+    }
+
+    pub(crate) fn next_digits(&mut self) -> [u8; 16] {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^= mixed >> 31;
-        let mut id = RequestId { bytes: [0; REQUEST_ID_BYTES], len: 16 };
-        for (at, digit) in id.bytes[..16].iter_mut().enumerate() {
-            *digit = b"0123456789abcdef"[(mixed >> (60 - 4 * at)) as usize & 15];
-        }
-        id
+        std::array::from_fn(|at| b"0123456789abcdef"[(mixed >> (60 - 4 * at)) as usize & 15])
     }
 }
 

@@ -30,6 +30,8 @@ pub(crate) struct Upstream {
     /// A chunk has been put in, so the next one begins by ending it.
     in_chunks: bool,
     received: bool,
+    /// So much came with the last receive that more may be waiting.
+    is_plenty: bool,
     passed: bool,
     goodbye: bool,
     keep_alive: bool,
@@ -69,6 +71,7 @@ impl Upstream {
             client_framing: Framing::Length(0),
             in_chunks: false,
             received: false,
+            is_plenty: false,
             passed: false,
             goodbye: false,
             keep_alive: true,
@@ -114,11 +117,12 @@ impl Upstream {
         matches!(self.state, State::Chunked(_) | State::UntilClose)
     }
 
-    /// The buffer to receive into.
-    pub(crate) fn buffer(&mut self, buffers: &mut Buffers) -> Vec<u8> {
+    /// The buffer to receive into. `to_file`: what comes is on its way to the spool.
+    pub(crate) fn buffer(&mut self, to_file: bool, buffers: &mut Buffers) -> Vec<u8> {
         let mut buf = std::mem::take(&mut self.buf);
         if buf.capacity() == 0 {
-            buf = buffers.large();
+            let is_huge = to_file && self.is_plenty;
+            buf = if is_huge { buffers.huge() } else { buffers.large() };
         } else if buf.len() == buf.capacity() {
             buf.reserve(Buffers::SMALL);
         }
@@ -157,6 +161,7 @@ impl Upstream {
         w: &mut World,
     ) -> Progress {
         self.received = true;
+        self.is_plenty = buf.len() >= Buffers::LARGE;
         if !self.has_begun() {
             return self.on_head_bytes(buf, relay, wanted, w);
         }

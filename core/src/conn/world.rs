@@ -7,11 +7,12 @@ use super::buffers::Buffers;
 use super::request_id::{RequestId, RequestIds};
 use super::spool::Spool;
 use crate::access_log::{AccessLog, Record};
-use crate::files::{FileCache, Root};
+use crate::files::{FileCache, FilesRoute};
 use crate::handler::Handler;
 use crate::http::{DateCache, Version};
 use crate::io::{Done, Op, SharedFile, Time, Token};
 use crate::limits::Limits;
+use crate::per_address::Permit;
 use crate::pool::{Assignment, ReactorId};
 use crate::route::{Policy, RoutedPool, SharedPool};
 use crate::stats::Counters;
@@ -31,7 +32,7 @@ pub(crate) struct World {
     pub(crate) counters: Arc<Counters>,
     pub(crate) policy: Arc<Policy>,
     /// This reactor's view of the files routes, by number.
-    pub(crate) roots: Vec<Root>,
+    pub(crate) file_routes: Vec<FilesRoute>,
     pub(crate) files: FileCache,
     pub(crate) spool: Spool,
     pub(crate) buffers: Buffers,
@@ -57,8 +58,8 @@ pub(crate) enum Notice {
     Relay { client: Token },
     /// The client's request waits for a slot.
     Queued { client: Token },
-    /// The client needs nothing more of this exchange.
-    LetGo { exchange: Token },
+    /// The client needs nothing more of this exchange. Its permit, if it has gone.
+    LetGo { exchange: Token, permit: Option<Permit> },
     /// A request that may be another reactor's has got a slot.
     Assigned { pool: Arc<SharedPool>, assignment: Assignment },
     /// Nobody uses this slot any more; its warden is to close it.
@@ -98,7 +99,7 @@ pub(crate) struct WorldParts {
     pub(crate) limits: Arc<Limits>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) policy: Arc<Policy>,
-    pub(crate) roots: Vec<Root>,
+    pub(crate) file_routes: Vec<FilesRoute>,
     pub(crate) files: FileCache,
     pub(crate) spool: Spool,
     pub(crate) log: Option<AccessLog>,
@@ -114,7 +115,7 @@ impl World {
             limits: parts.limits,
             counters: parts.counters,
             policy: parts.policy,
-            roots: parts.roots,
+            file_routes: parts.file_routes,
             files: parts.files,
             spool: parts.spool,
             buffers: Buffers::default(),
@@ -156,7 +157,7 @@ impl World {
 
     /// Lets go of every file. Nobody asks for one any more.
     pub(crate) fn close_files(&mut self) {
-        self.roots.clear();
+        self.file_routes.clear();
         self.files.clear();
     }
 
@@ -183,6 +184,11 @@ impl World {
             self.silent_until = self.now.after(Duration::from_secs(1));
         }
         may
+    }
+
+    /// What separates the parts of a multipart content: in none of them, unless by chance.
+    pub(crate) fn next_boundary(&mut self) -> [u8; 16] {
+        self.ids.next_digits()
     }
 
     pub(crate) fn next_request_id(&mut self) -> RequestId {

@@ -2,12 +2,13 @@
 //!
 //! Owns freshness and what may be remembered. Must not know how operations are performed.
 
-use super::lookup::{Pending, Stage, Wanted, status_of};
-use super::name::resolve;
-use super::reply::{FileContent, FileReply, Representation};
+use super::lookup::{Pending, Question, Stage, Wanted, status_of};
+use super::reply::{FileContent, FileReply};
+use super::representation::Representation;
 use super::store::{Bounds, Found, Store};
-use super::{Ask, Root, Step};
-use crate::io::{Done, Errno, Graveyard, SharedFile, Stat, Time};
+use super::walk::Walk;
+use super::{Ask, FilesRoute, Step};
+use crate::io::{Done, Errno, Fd, Graveyard, SharedFile, Stat, Time};
 use bytes::Bytes;
 use std::rc::Rc;
 use std::time::Duration;
@@ -84,31 +85,27 @@ impl FileCache {
     /// leading slash. Does not allocate when it is fresh in memory.
     pub(crate) fn begin(
         &mut self,
-        root: &Root,
+        route: &FilesRoute,
         path: &str,
-        ask: &Ask<'_>,
+        ask: Ask<'_>,
         now: Time,
         unix_seconds: u64,
     ) -> Step {
-        if !matches!(ask.method, "GET" | "HEAD") {
-            return Step::Reply(FileReply::method_not_allowed());
+        match &*ask.method {
+            "GET" | "HEAD" => {}
+            "OPTIONS" => return Step::Reply(FileReply::options()),
+            _ => return Step::Reply(FileReply::method_not_allowed()),
         }
         if path.is_empty() && !ask.original_path.ends_with('/') {
-            return Step::Reply(FileReply::redirect_to_directory(ask));
+            return Step::Reply(FileReply::redirect_to_directory(&ask));
         }
-        let stale = match self.store.find(root.id, path.as_bytes()) {
-            Some(entry) if now < entry.fresh_until => {
-                return Step::Reply(answer(&entry.found, ask));
+        let mut walk = Walk::default();
+        match self.search(route, path, &ask, &mut walk, now) {
+            Ok(found) => Step::Reply(answer(&found, &ask, unix_seconds)),
+            Err(question) => {
+                let now = (now, unix_seconds);
+                Wanted::new(route, path, ask, walk, now).put(question, now)
             }
-            stale => stale.map(|entry| entry.found.clone()),
-        };
-        let Some(name) = resolve(path, &root.settings.index) else {
-            return Step::Reply(FileReply::error(404));
-        };
-        let wanted = Wanted::new(root, path, name, ask, (now, unix_seconds));
-        match stale {
-            Some(found) => wanted.check(found),
-            None => wanted.open(),
         }
     }
 
@@ -120,97 +117,181 @@ impl FileCache {
         now: Time,
         unix_seconds: u64,
     ) -> Step {
-        let Pending { mut wanted, stage } = pending;
+        let Pending { wanted, stage } = pending;
+        let now = (now, unix_seconds);
         match (stage, done) {
+            (Stage::Root(missing), Done::OpenFile { result }) => {
+                self.learn_root(wanted, result, missing, now)
+            }
             (Stage::Check(found), Done::StatFile { result }) => {
                 if wanted.is_still(&found, &result) {
-                    return self.remember(&wanted, found);
+                    return self.found(wanted, found, now);
                 }
-                (wanted.asked, wanted.asked_unix_seconds) = (now, unix_seconds);
-                wanted.open()
+                wanted.put(Question::Name(None), now)
             }
             (Stage::Open, Done::OpenFile { result: Ok((fd, stat)) }) => {
-                self.opened(wanted, SharedFile::new(fd, &self.graveyard), stat)
+                self.opened(wanted, SharedFile::new(fd, &self.graveyard), stat, now)
             }
-            (Stage::Open, Done::OpenFile { result: Err(errno) }) => self.failed(&wanted, errno),
+            (Stage::Open, Done::OpenFile { result: Err(errno) }) => self.failed(wanted, errno, now),
             (Stage::Read { file, stat }, Done::ReadFile { buf, result }) => match result {
                 Ok(0) => wanted.confirm(file, stat, buf),
                 Ok(_) => wanted.read(file, stat, buf),
                 Err(errno) => Step::Reply(FileReply::error(own_fault(errno))),
             },
             (Stage::Confirm { file, stat, content }, Done::StatOpen { result }) => match result {
-                Ok(after) => self.confirmed(&wanted, file, (stat, after), content),
+                Ok(after) => self.confirmed(wanted, file, (stat, after), content, now),
                 Err(errno) => Step::Reply(FileReply::error(own_fault(errno))),
             },
             (stage, done) => unreachable!("{done:?} is not the end of {stage:?}"),
         }
     }
 
-    fn opened(&mut self, wanted: Box<Wanted>, file: Rc<SharedFile>, stat: Stat) -> Step {
+    /// Looks where `walk` has come to, and on, as far as everything is fresh in memory.
+    fn search(
+        &mut self,
+        route: &FilesRoute,
+        path: &str,
+        ask: &Ask<'_>,
+        walk: &mut Walk,
+        now: Time,
+    ) -> Result<Found, Question> {
+        loop {
+            let is_fresh = walk.root(route).is_fresh(now, self.limits.revalidate);
+            if !is_fresh && !walk.has_asked_root {
+                return Err(Question::Root);
+            }
+            let sought = walk.path(route, path).as_bytes();
+            let found = match self.store.find(walk.place(route), sought) {
+                Some(entry) if now < entry.fresh_until => entry.found.clone(),
+                stale => return Err(Question::Name(stale.map(|entry| entry.found.clone()))),
+            };
+            if let Some(found) = walk.take(found, route, ask) {
+                return Ok(found);
+            }
+        }
+    }
+
+    fn go_on(&mut self, mut wanted: Box<Wanted>, now: (Time, u64)) -> Step {
+        let Wanted { route, path, ask, walk, .. } = &mut *wanted;
+        match self.search(route, path, ask, walk, now.0) {
+            Ok(found) => Step::Reply(answer(&found, &wanted.ask, now.1)),
+            Err(question) => wanted.put(question, now),
+        }
+    }
+
+    /// The look-up has found this; it may be the answer.
+    fn take(&mut self, mut wanted: Box<Wanted>, found: Found, now: (Time, u64)) -> Step {
+        let Wanted { route, ask, walk, .. } = &mut *wanted;
+        match walk.take(found, route, ask) {
+            Some(found) => Step::Reply(answer(&found, ask, now.1)),
+            None => self.go_on(wanted, now),
+        }
+    }
+
+    /// The same, and it is worth remembering.
+    fn found(&mut self, wanted: Box<Wanted>, found: Found, now: (Time, u64)) -> Step {
+        self.remember(&wanted, found.clone());
+        self.take(wanted, found, now)
+    }
+
+    fn learn_root(
+        &mut self,
+        mut wanted: Box<Wanted>,
+        result: Result<(Fd, Stat), Errno>,
+        missing: Option<u16>,
+        now: (Time, u64),
+    ) -> Step {
+        let root = wanted.walk.root(&wanted.route);
+        if let Some(gone) = root.learn(result, wanted.asked, &self.graveyard) {
+            self.store.forget(gone);
+        }
+        match missing {
+            Some(status) if !wanted.is_outdated() => {
+                self.found(wanted, Found::Missing(status), now)
+            }
+            _ => {
+                wanted.walk.restart_in_root();
+                self.go_on(wanted, now)
+            }
+        }
+    }
+
+    fn opened(
+        &mut self,
+        wanted: Box<Wanted>,
+        file: Rc<SharedFile>,
+        stat: Stat,
+        now: (Time, u64),
+    ) -> Step {
         if let Some(found) = wanted.found_no_file(&stat) {
-            return self.remember(&wanted, found);
+            return self.found(wanted, found, now);
         }
         if stat.size <= self.limits.memory_object as u64 {
             return wanted.read(file, stat, Vec::with_capacity(stat.size as usize));
         }
         let representation = represent(&wanted, stat);
-        self.remember(&wanted, Found::Open { representation, file })
+        self.found(wanted, Found::Open { representation, file }, now)
     }
 
     /// Content counts only if the file was the same before and after it was read. If not, the
     /// answer comes from the open file, and nothing is remembered.
     fn confirmed(
         &mut self,
-        wanted: &Wanted,
+        wanted: Box<Wanted>,
         file: Rc<SharedFile>,
         (before, after): (Stat, Stat),
         content: Vec<u8>,
+        now: (Time, u64),
     ) -> Step {
-        let representation = represent(wanted, after);
+        let representation = represent(&wanted, after);
         if before == after && content.len() as u64 == after.size {
             let content = Bytes::from(content);
-            return self.remember(wanted, Found::Memory { representation, content });
+            return self.found(wanted, Found::Memory { representation, content }, now);
         }
-        Step::Reply(answer(&Found::Open { representation, file }, &wanted.ask()))
+        self.take(wanted, Found::Open { representation, file }, now)
     }
 
-    fn failed(&mut self, wanted: &Wanted, errno: Errno) -> Step {
-        match status_of(errno) {
-            status @ (403 | 404) => self.remember(wanted, Found::Missing(status)),
-            status => Step::Reply(FileReply::error(status)),
+    /// What is not there in the root may be there in what has come into its place meanwhile.
+    fn failed(&mut self, wanted: Box<Wanted>, errno: Errno, now: (Time, u64)) -> Step {
+        let status = status_of(errno);
+        match status {
+            404 => wanted.look_at_root(Some(status), now),
+            403 => self.found(wanted, Found::Missing(status), now),
+            _ if wanted.walk.has_plain() => self.take(wanted, Found::Missing(status), now),
+            _ => Step::Reply(FileReply::error(status)),
         }
     }
 
-    fn remember(&mut self, wanted: &Wanted, found: Found) -> Step {
-        let reply = answer(&found, &wanted.ask());
+    fn remember(&mut self, wanted: &Wanted, found: Found) {
         let fresh_until = match is_settled(&found, wanted.asked_unix_seconds) {
             true => wanted.asked.after(self.limits.revalidate),
             false => wanted.asked,
         };
-        if wanted.root.id >= self.first_root {
-            self.store.insert(wanted.root.id, &wanted.path, found, fresh_until);
+        if wanted.place.tree.root >= self.first_root && !wanted.is_outdated() {
+            let path = wanted.walk.path(&wanted.route, &wanted.path);
+            self.store.insert(wanted.place, path.as_bytes(), found, fresh_until);
         }
-        Step::Reply(reply)
     }
 }
 
-fn answer(found: &Found, ask: &Ask<'_>) -> FileReply {
+fn answer(found: &Found, ask: &Ask<'_>, unix_seconds: u64) -> FileReply {
     match found {
         Found::Missing(status) => FileReply::error(*status),
         Found::Directory => FileReply::redirect_to_directory(ask),
         Found::Open { representation, file } => {
-            let content =
-                FileContent::File { file: Rc::clone(file), len: representation.stat.size };
-            FileReply::of(representation, content, ask)
+            let content = FileContent::file(file, representation.stat.size);
+            FileReply::of(representation, content, ask, unix_seconds)
         }
         Found::Memory { representation, content } => {
-            FileReply::of(representation, FileContent::Memory(content.clone()), ask)
+            let content = FileContent::Memory(content.clone());
+            FileReply::of(representation, content, ask, unix_seconds)
         }
     }
 }
 
 fn represent(wanted: &Wanted, stat: Stat) -> Rc<Representation> {
-    Representation::new(stat, &wanted.name, &wanted.root.settings, wanted.asked_unix_seconds)
+    let (settings, coding) = (&wanted.route.settings, wanted.place.coding);
+    Representation::new(stat, &wanted.name, coding, settings, wanted.asked_unix_seconds)
 }
 
 /// Whether a later change would show in the file's times: they advance in steps, so within the

@@ -2,10 +2,15 @@
 //!
 //! Owns the stages between request and answer. Must not know the caches.
 
-use super::store::Found;
-use super::{Ask, Root, Step, name};
-use crate::io::{Errno, FileKind, Op, SharedFile, Stat, Time};
-use std::ffi::CStr;
+use super::ask::Ask;
+use super::name;
+use super::root::FilesRoute;
+use super::settings::Symlinks;
+use super::store::{Found, Place};
+use super::walk::Walk;
+use super::{FileReply, Step};
+use crate::io::{Errno, FileKind, Links, Op, SharedFile, Stat, Time};
+use std::ffi::{CStr, CString};
 use std::rc::Rc;
 
 /// A request that waits for the end of an operation. May be dropped when its client has gone; the
@@ -19,6 +24,9 @@ pub(crate) struct Pending {
 /// Which operation is under way.
 #[derive(Debug)]
 pub(super) enum Stage {
+    /// `OpenDirectory`: what is in the root's place? With the status of a name that was not found
+    /// in it before.
+    Root(Option<u16>),
     /// `StatFile`: is the name still what was found?
     Check(Found),
     /// `OpenFile`.
@@ -29,65 +37,99 @@ pub(super) enum Stage {
     Confirm { file: Rc<SharedFile>, stat: Stat, content: Vec<u8> },
 }
 
+/// What a search asks the kernel next.
+#[derive(Debug)]
+pub(super) enum Question {
+    Root,
+    /// What stands at the name; with what stood there.
+    Name(Option<Found>),
+}
+
 /// What a request wants, in memory of its own.
 #[derive(Debug)]
 pub(super) struct Wanted {
-    pub(super) root: Root,
-    pub(super) path: Box<[u8]>,
-    /// Beneath the root.
+    pub(super) route: FilesRoute,
+    pub(super) path: Box<str>,
+    pub(super) ask: Ask<'static>,
+    pub(super) walk: Walk,
+    /// What is being looked for, in which directory.
+    pub(super) place: Place,
     pub(super) name: Rc<CStr>,
+    dir: Rc<SharedFile>,
     /// When the kernel was last asked about the name; what it says is at least as new. A file
     /// that changes while an operation takes its time is therefore noticed.
     pub(super) asked: Time,
     pub(super) asked_unix_seconds: u64,
-    is_directory: bool,
-    original_path: Box<str>,
-    query: Option<Box<str>>,
-    if_none_match: Option<Box<[u8]>>,
-    if_modified_since: Option<Box<[u8]>>,
 }
 
 impl Wanted {
     pub(super) fn new(
-        root: &Root,
+        route: &FilesRoute,
         path: &str,
-        name: Rc<CStr>,
-        ask: &Ask<'_>,
+        ask: Ask<'_>,
+        walk: Walk,
         (asked, asked_unix_seconds): (Time, u64),
     ) -> Box<Wanted> {
         Box::new(Wanted {
-            root: root.clone(),
-            path: path.as_bytes().into(),
-            name,
+            place: walk.place(route),
+            dir: walk.root(route).dir(),
+            route: route.clone(),
+            path: path.into(),
+            ask: ask.into_owned(),
+            walk,
+            name: Rc::from(CString::default()),
             asked,
             asked_unix_seconds,
-            is_directory: name::is_directory(path),
-            original_path: ask.original_path.into(),
-            query: ask.query.map(Into::into),
-            if_none_match: ask.if_none_match.map(Into::into),
-            if_modified_since: ask.if_modified_since.map(Into::into),
         })
     }
 
-    /// The request, as far as an answer depends on it.
-    pub(super) fn ask(&self) -> Ask<'_> {
-        Ask {
-            method: "GET",
-            original_path: &self.original_path,
-            query: self.query.as_deref(),
-            if_none_match: self.if_none_match.as_deref(),
-            if_modified_since: self.if_modified_since.as_deref(),
+    /// Asks the kernel what the search wants to know.
+    pub(super) fn put(
+        mut self: Box<Self>,
+        question: Question,
+        (now, unix_seconds): (Time, u64),
+    ) -> Step {
+        let found = match question {
+            Question::Root => return self.look_at_root(None, (now, unix_seconds)),
+            Question::Name(found) => found,
+        };
+        (self.asked, self.asked_unix_seconds) = (now, unix_seconds);
+        let path = self.walk.path(&self.route, &self.path);
+        let Some(name) = name::resolve(path, &self.route.settings.index) else {
+            return Step::Reply(FileReply::error(404));
+        };
+        (self.place, self.dir) = (self.walk.place(&self.route), self.walk.root(&self.route).dir());
+        self.name = name;
+        match found {
+            Some(found) => self.check(found),
+            None => self.open(),
         }
     }
 
-    pub(super) fn check(self: Box<Self>, found: Found) -> Step {
-        let op = Op::StatFile { root: Rc::clone(&self.root.dir), path: Rc::clone(&self.name) };
-        self.pending(op, Stage::Check(found))
+    /// Whether the root has changed since this name was looked for in it.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.place.tree != self.walk.root(&self.route).tree()
+    }
+
+    pub(super) fn look_at_root(
+        mut self: Box<Self>,
+        missing: Option<u16>,
+        now: (Time, u64),
+    ) -> Step {
+        self.walk.has_asked_root = true;
+        (self.asked, self.asked_unix_seconds) = now;
+        let op = Op::OpenDirectory { path: self.walk.root(&self.route).path() };
+        self.pending(op, Stage::Root(missing))
+    }
+
+    fn check(self: Box<Self>, found: Found) -> Step {
+        let (root, path, links) = self.coded_name();
+        self.pending(Op::StatFile { root, path, links }, Stage::Check(found))
     }
 
     pub(super) fn open(self: Box<Self>) -> Step {
-        let op = Op::OpenFile { root: Rc::clone(&self.root.dir), path: Rc::clone(&self.name) };
-        self.pending(op, Stage::Open)
+        let (root, path, links) = self.coded_name();
+        self.pending(Op::OpenFile { root, path, links }, Stage::Open)
     }
 
     /// Reads what `buf` still lacks of the file; then confirms that it did not change meanwhile.
@@ -114,12 +156,32 @@ impl Wanted {
         Step::Do(op, Pending { wanted: self, stage })
     }
 
+    fn coded_name(&self) -> (Rc<SharedFile>, Rc<CStr>, Links) {
+        let suffix = self.place.coding.suffix();
+        let name = match suffix {
+            "" => Rc::clone(&self.name),
+            _ => {
+                let coded = [self.name.to_bytes(), suffix.as_bytes()].concat();
+                Rc::from(CString::new(coded).expect("a name and a suffix have no zero byte"))
+            }
+        };
+        let links = match self.route.settings.symlinks {
+            Symlinks::Beneath => Links::Beneath,
+            Symlinks::Deny => Links::Deny,
+        };
+        (Rc::clone(&self.dir), name, links)
+    }
+
+    fn is_of_directory(&self) -> bool {
+        name::is_directory(self.walk.path(&self.route, &self.path))
+    }
+
     /// What a name stands for that is not a regular file; `None` if it is one.
     pub(super) fn found_no_file(&self, stat: &Stat) -> Option<Found> {
         match stat.kind {
             FileKind::Regular => None,
             // The index of a directory must not be a directory.
-            FileKind::Directory if !self.is_directory => Some(Found::Directory),
+            FileKind::Directory if !self.is_of_directory() => Some(Found::Directory),
             FileKind::Directory | FileKind::Other => Some(Found::Missing(404)),
         }
     }

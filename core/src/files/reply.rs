@@ -1,62 +1,151 @@
 //! The answer: its head, and where its content is.
 //!
-//! Owns the fields of a files answer. Must not know caches or names beneath the root.
+//! Owns the decision between whole, part and none. Must not know caches or names beneath a root.
 
-use super::{Ask, Files, conditional};
+use super::ask::Ask;
+use super::conditional::Verdict;
+use super::range::{self, Ranges};
+use super::representation::{Representation, push};
 use crate::http::Version;
-use crate::io::{SharedFile, Stat};
+use crate::io::SharedFile;
 use bytes::Bytes;
-use std::ffi::CStr;
-use std::io::Write;
 use std::ops::Range;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::rc::Rc;
-use std::time::{Duration, UNIX_EPOCH};
 
 /// A complete answer.
 #[derive(Debug)]
 pub(crate) struct FileReply {
     pub(crate) status: u16,
-    pub(crate) head: ReplyHead,
+    pub(super) head: ReplyHead,
     /// Not to be sent in answer to HEAD.
     pub(crate) content: FileContent,
 }
 
 /// What the head of a [`FileReply`] is made from.
 #[derive(Debug)]
-pub(crate) enum ReplyHead {
+pub(super) enum ReplyHead {
     /// 200 and 304.
     Representation(Rc<Representation>),
+    /// 206 with one part.
+    Part(Rc<Representation>, Range<u64>),
+    /// 206 with several, and what is between them.
+    Parts(Rc<Representation>, Boundary),
     /// Ends in these field lines, content is text.
     Text(String),
 }
+
+type Boundary = [u8; 16];
 
 /// Where the content of a [`FileReply`] is.
 #[derive(Clone, Debug)]
 pub(crate) enum FileContent {
     None,
     Memory(Bytes),
-    /// The first `len` bytes of a file, which may have become shorter meanwhile.
+    /// A part of a file, which may have become shorter meanwhile.
     File {
         file: Rc<SharedFile>,
+        offset: u64,
         len: u64,
     },
+    /// Each behind a few bytes of its own.
+    Parts(Vec<(Vec<u8>, FileContent)>),
+}
+
+impl FileContent {
+    pub(super) fn file(file: &Rc<SharedFile>, len: u64) -> FileContent {
+        FileContent::File { file: Rc::clone(file), offset: 0, len }
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        match self {
+            FileContent::None => 0,
+            FileContent::Memory(bytes) => bytes.len() as u64,
+            FileContent::File { len, .. } => *len,
+            FileContent::Parts(parts) => {
+                parts.iter().map(|(head, content)| head.len() as u64 + content.len()).sum()
+            }
+        }
+    }
+
+    /// A part of a whole content.
+    fn part(&self, range: &Range<u64>) -> FileContent {
+        match self {
+            FileContent::Memory(bytes) => {
+                FileContent::Memory(bytes.slice(range.start as usize..range.end as usize))
+            }
+            FileContent::File { file, offset, .. } => {
+                let (offset, len) = (offset + range.start, range.end - range.start);
+                FileContent::File { file: Rc::clone(file), offset, len }
+            }
+            FileContent::None | FileContent::Parts(_) => FileContent::None,
+        }
+    }
 }
 
 impl FileReply {
-    /// 200 with the content, or 304 if the client has it already. Ranges (206, 416) and
-    /// precompressed neighbours are decided here as well once there are some.
+    /// What a file's `content` is answered with: 200, 206, 304, 412 or 416 (RFC 9110 §13.2.2).
     pub(super) fn of(
         representation: &Rc<Representation>,
         content: FileContent,
         ask: &Ask<'_>,
+        unix_seconds: u64,
     ) -> FileReply {
-        let head = ReplyHead::Representation(Rc::clone(representation));
-        match representation.is_not_modified(ask) {
-            true => FileReply { status: 304, head, content: FileContent::None },
-            false => FileReply { status: 200, head, content },
+        let validators = representation.validators();
+        match validators.judge(&ask.fields) {
+            Verdict::Perform => {}
+            Verdict::Failed => return FileReply::error(412),
+            Verdict::NotModified => {
+                let head = ReplyHead::Representation(Rc::clone(representation));
+                return FileReply { status: 304, head, content: FileContent::None };
+            }
         }
+        match &ask.fields.range {
+            // For no other method ranges are defined (§14.2).
+            Some(field)
+                if ask.method == "GET"
+                    && validators.allow_range(ask.fields.if_range.as_deref(), unix_seconds) =>
+            {
+                let ranges = range::parse(field, representation.stat.size);
+                FileReply::ranges(representation, content, ranges, ask.boundary)
+            }
+            _ => FileReply::whole(representation, content),
+        }
+    }
+
+    fn whole(representation: &Rc<Representation>, content: FileContent) -> FileReply {
+        let head = ReplyHead::Representation(Rc::clone(representation));
+        FileReply { status: 200, head, content }
+    }
+
+    fn ranges(
+        representation: &Rc<Representation>,
+        whole: FileContent,
+        ranges: Ranges,
+        boundary: Boundary,
+    ) -> FileReply {
+        let of = || Rc::clone(representation);
+        let size = representation.stat.size;
+        let (head, content) = match ranges {
+            Ranges::Whole => return FileReply::whole(representation, whole),
+            Ranges::Unsatisfiable => {
+                let head = ReplyHead::Text(format!("Content-Range: bytes */{size}\r\n"));
+                return FileReply { head, ..FileReply::error(416) };
+            }
+            Ranges::One(range) => {
+                let content = whole.part(&range);
+                (ReplyHead::Part(of(), range), content)
+            }
+            Ranges::Several(ranges) => {
+                let mut parts: Vec<_> = ranges
+                    .iter()
+                    .map(|range| (part_head(representation, &boundary, range), whole.part(range)))
+                    .collect();
+                let end = [b"\r\n--", &boundary[..], b"--\r\n"].concat();
+                parts.push((end, FileContent::None));
+                (ReplyHead::Parts(of(), boundary), FileContent::Parts(parts))
+            }
+        };
+        FileReply { status: 206, head, content }
     }
 
     /// An error, its name as content.
@@ -67,26 +156,26 @@ impl FileReply {
     }
 
     pub(super) fn method_not_allowed() -> FileReply {
-        let head = ReplyHead::Text("Allow: GET, HEAD\r\n".into());
-        FileReply { head, ..FileReply::error(405) }
+        FileReply { head: allow(), ..FileReply::error(405) }
+    }
+
+    /// What can be done with files (RFC 9110 §9.3.7).
+    pub(super) fn options() -> FileReply {
+        FileReply { status: 204, head: allow(), content: FileContent::None }
     }
 
     /// 301 to the same path with a slash behind it.
     pub(super) fn redirect_to_directory(ask: &Ask<'_>) -> FileReply {
         // `//host/` would lead to another host (RFC 3986 §4.2).
         let path = ask.original_path.trim_start_matches('/');
-        let (mark, query) = ask.query.map_or(("", ""), |query| ("?", query));
+        let (mark, query) = ask.query.as_deref().map_or(("", ""), |query| ("?", query));
         let head = ReplyHead::Text(format!("Location: /{path}/{mark}{query}\r\n"));
         FileReply { head, ..FileReply::error(301) }
     }
 
     /// The content's length, as said in answer to GET and HEAD; 0 if there is none.
     pub(crate) fn content_length(&self) -> u64 {
-        match &self.content {
-            FileContent::None => 0,
-            FileContent::Memory(bytes) => bytes.len() as u64,
-            FileContent::File { len, .. } => *len,
-        }
+        self.content.len()
     }
 
     /// Appends the head, including the empty line. `date` is the value of `Date`.
@@ -100,9 +189,23 @@ impl FileReply {
         match &self.head {
             ReplyHead::Representation(of) if self.status == 304 => {
                 out.extend_from_slice(b"HTTP/1.1 304 Not Modified\r\n");
-                out.extend_from_slice(&of.head[of.validators..]);
+                out.extend_from_slice(of.validator_lines());
             }
-            ReplyHead::Representation(of) => out.extend_from_slice(&of.head),
+            ReplyHead::Representation(of) => out.extend_from_slice(of.head()),
+            ReplyHead::Part(of, range) => {
+                out.extend_from_slice(b"HTTP/1.1 206 Partial Content\r\n");
+                out.extend_from_slice(of.content_lines());
+                push_content_range(out, range, of.stat.size);
+                push(out, format_args!("Content-Length: {}\r\n", self.content_length()));
+                out.extend_from_slice(of.validator_lines());
+            }
+            ReplyHead::Parts(of, boundary) => {
+                out.extend_from_slice(b"HTTP/1.1 206 Partial Content\r\n");
+                out.extend_from_slice(b"Content-Type: multipart/byteranges; boundary=");
+                out.extend_from_slice(boundary);
+                push(out, format_args!("\r\nContent-Length: {}\r\n", self.content_length()));
+                out.extend_from_slice(of.validator_lines());
+            }
             ReplyHead::Text(fields) => self.write_text_head(out, fields),
         }
         out.extend_from_slice(b"Date: ");
@@ -115,171 +218,51 @@ impl FileReply {
     }
 
     fn write_text_head(&self, out: &mut Vec<u8>, fields: &str) {
-        let line = error_text(self.status).trim_end();
-        let length = self.content_length();
-        write!(
-            out,
-            "HTTP/1.1 {line}\r\nContent-Type: text/plain; charset=utf-8\r\n\
-             Content-Length: {length}\r\n{fields}"
-        )
-        .expect("a Vec takes everything");
-    }
-}
-
-/// A file in one state of its life, ready to be answered with.
-#[derive(Debug)]
-pub(crate) struct Representation {
-    pub(super) stat: Stat,
-    /// Status line and fields of a 200; from `validators` on those of a 304 as well.
-    head: Vec<u8>,
-    validators: usize,
-    etag: Range<usize>,
-    /// Seconds since 1970, as `Last-Modified` says.
-    modified: u64,
-}
-
-impl Representation {
-    /// `name` decides about the type. `unix_seconds` was the time at most when `stat` was taken.
-    pub(super) fn new(
-        stat: Stat,
-        name: &CStr,
-        settings: &Files,
-        unix_seconds: u64,
-    ) -> Rc<Representation> {
-        let mut head = Vec::with_capacity(256);
-        head.extend_from_slice(b"HTTP/1.1 200 OK\r\nContent-Type: ");
-        push_content_type(&mut head, name);
-        push(&mut head, format_args!("\r\nContent-Length: {}\r\n", stat.size));
-        let validators = head.len();
-        head.extend_from_slice(b"ETag: ");
-        let start = head.len();
-        push(&mut head, format_args!("\"{:x}-{:x}\"", nanoseconds(stat.mtime), stat.size));
-        let etag = start..head.len();
-        // Never in the future (RFC 9110 §8.8.2.1).
-        let modified = u64::try_from(stat.mtime.0).unwrap_or(0).min(unix_seconds);
-        let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(modified));
-        push(&mut head, format_args!("\r\nLast-Modified: {date}\r\n"));
-        if let Some(value) = &settings.cache_control {
-            push(&mut head, format_args!("Cache-Control: {value}\r\n"));
+        push(out, format_args!("HTTP/1.1 {}\r\n{fields}", error_text(self.status).trim_end()));
+        // 204 has no content, not even an empty one (RFC 9110 §8.6).
+        if self.status != 204 {
+            let length = self.content_length();
+            push(
+                out,
+                format_args!(
+                    "Content-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n"
+                ),
+            );
         }
-        head.shrink_to_fit();
-        Rc::new(Representation { stat, head, validators, etag, modified })
-    }
-
-    /// Bytes of memory held.
-    pub(super) fn cost(&self) -> usize {
-        size_of::<Representation>() + self.head.len()
-    }
-
-    fn is_not_modified(&self, ask: &Ask<'_>) -> bool {
-        let etag = &self.head[self.etag.clone()];
-        conditional::is_not_modified(etag, self.modified, ask.if_none_match, ask.if_modified_since)
     }
 }
 
-fn push_content_type(head: &mut Vec<u8>, name: &CStr) {
-    let path = Path::new(std::ffi::OsStr::from_bytes(name.to_bytes()));
-    let mime = mime_guess::from_path(path).first_raw().unwrap_or("application/octet-stream");
-    head.extend_from_slice(mime.as_bytes());
-    if mime.starts_with("text/") || mime == "application/javascript" {
-        head.extend_from_slice(b"; charset=utf-8");
-    }
+fn allow() -> ReplyHead {
+    ReplyHead::Text("Allow: GET, HEAD, OPTIONS\r\n".into())
 }
 
-fn push(head: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
-    head.write_fmt(text).expect("a Vec takes everything");
+/// What is before a part (RFC 9110 §14.6). It is the content of a 206 that is coded, not the
+/// multipart around it.
+fn part_head(of: &Representation, boundary: &Boundary, range: &Range<u64>) -> Vec<u8> {
+    let mut head = [b"\r\n--", &boundary[..], b"\r\n", of.content_lines()].concat();
+    push_content_range(&mut head, range, of.stat.size);
+    head.extend_from_slice(b"\r\n");
+    head
 }
 
-/// Since 1970, modulo 2⁶⁴: a file from before has an entity tag too.
-fn nanoseconds(time: (i64, u32)) -> u64 {
-    (time.0 as u64).wrapping_mul(1_000_000_000).wrapping_add(u64::from(time.1))
+fn push_content_range(out: &mut Vec<u8>, range: &Range<u64>, size: u64) {
+    let (first, last) = (range.start, range.end - 1);
+    push(out, format_args!("Content-Range: bytes {first}-{last}/{size}\r\n"));
 }
 
 fn error_text(status: u16) -> &'static str {
     match status {
+        204 => "204 No Content\n",
         301 => "301 Moved Permanently\n",
         403 => "403 Forbidden\n",
         404 => "404 Not Found\n",
         405 => "405 Method Not Allowed\n",
+        412 => "412 Precondition Failed\n",
+        416 => "416 Range Not Satisfiable\n",
         503 => "503 Service Unavailable\n",
         _ => "500 Internal Server Error\n",
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::io::FileKind;
-
-    const DATE: &str = "Thu, 01 Jan 1970 00:01:00 GMT";
-
-    fn head(reply: &FileReply, version: Version, keep_alive: bool) -> String {
-        let mut out = Vec::new();
-        reply.write_head(&mut out, version, keep_alive, DATE);
-        String::from_utf8(out).unwrap()
-    }
-
-    fn representation(name: &CStr, mtime: (i64, u32)) -> Rc<Representation> {
-        let kind = FileKind::Regular;
-        let stat = Stat { kind, size: 5, mtime, ctime: mtime, device: 1, inode: 2 };
-        Representation::new(stat, name, &Files::new("").cache_control("max-age=9"), 60)
-    }
-
-    #[test]
-    fn says_what_the_file_is() {
-        let content = FileContent::Memory(Bytes::from_static(b"hello"));
-        let reply = FileReply::of(&representation(c"a.css", (10, 11)), content, &Ask::default());
-        assert_eq!(reply.content_length(), 5);
-        assert_eq!(
-            head(&reply, Version::Http11, true),
-            "HTTP/1.1 200 OK\r\nContent-Type: text/css; charset=utf-8\r\nContent-Length: 5\r\n\
-             ETag: \"2540be40b-5\"\r\nLast-Modified: Thu, 01 Jan 1970 00:00:10 GMT\r\n\
-             Cache-Control: max-age=9\r\nDate: Thu, 01 Jan 1970 00:01:00 GMT\r\n\r\n"
-        );
-    }
-
-    #[test]
-    fn says_only_validators_if_not_modified() {
-        let ask = Ask { if_none_match: Some(b"\"2540be40b-5\""), ..Ask::default() };
-        let content = FileContent::Memory(Bytes::from_static(b"hello"));
-        let reply = FileReply::of(&representation(c"a.css", (10, 11)), content, &ask);
-        assert_eq!((reply.status, reply.content_length()), (304, 0));
-        assert_eq!(
-            head(&reply, Version::Http10, true),
-            "HTTP/1.1 304 Not Modified\r\n\
-             ETag: \"2540be40b-5\"\r\nLast-Modified: Thu, 01 Jan 1970 00:00:10 GMT\r\n\
-             Cache-Control: max-age=9\r\nDate: Thu, 01 Jan 1970 00:01:00 GMT\r\n\
-             Connection: keep-alive\r\n\r\n"
-        );
-    }
-
-    #[test]
-    fn any_time_and_any_name_has_a_head() {
-        for seconds in [i64::MIN, -1, 0, 61, i64::MAX] {
-            let of = representation(c"\xff.\xfe", (seconds, 999_999_999));
-            let reply = FileReply::of(&of, FileContent::None, &Ask::default());
-            let head = head(&reply, Version::Http11, false);
-            assert!(head.contains("Content-Type: application/octet-stream\r\n"));
-            assert!(head.contains("Last-Modified: Thu, 01 Jan 1970 00:0"));
-            assert!(head.ends_with("Connection: close\r\n\r\n"));
-        }
-    }
-
-    #[test]
-    fn errors_have_text() {
-        let reply = FileReply::method_not_allowed();
-        assert_eq!(
-            head(&reply, Version::Http11, true),
-            "HTTP/1.1 405 Method Not Allowed\r\nContent-Type: text/plain; charset=utf-8\r\n\
-             Content-Length: 23\r\nAllow: GET, HEAD\r\nDate: Thu, 01 Jan 1970 00:01:00 GMT\r\n\r\n"
-        );
-        assert_eq!(reply.content_length(), 23);
-    }
-
-    #[test]
-    fn redirects_stay_on_this_host() {
-        let ask = Ask { original_path: "//evil.example/a", query: Some("q=1"), ..Ask::default() };
-        let head = head(&FileReply::redirect_to_directory(&ask), Version::Http11, true);
-        assert!(head.contains("\r\nLocation: /evil.example/a/?q=1\r\n"), "{head}");
-    }
-}
+mod tests;

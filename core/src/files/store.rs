@@ -2,7 +2,9 @@
 //!
 //! Owns keys, bounds and eviction. Must not know when an entry is to be checked again.
 
-use super::reply::Representation;
+use super::coding::Coding;
+use super::representation::Representation;
+use super::root::Tree;
 use crate::io::{SharedFile, Time};
 use bytes::Bytes;
 use slab::Slab;
@@ -26,12 +28,19 @@ pub(super) enum Found {
     },
 }
 
+/// Where a name is looked for, and in which form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Place {
+    pub(super) tree: Tree,
+    pub(super) coding: Coding,
+}
+
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) found: Found,
     /// Fresh until then.
     pub(super) fresh_until: Time,
-    root: u32,
+    place: Place,
     path: Box<[u8]>,
     hash: u64,
     cost: usize,
@@ -41,11 +50,11 @@ pub(super) struct Entry {
     used: bool,
 }
 
-/// Entries by root and path, in three classes with a bound each.
+/// Entries by place and path, in three classes with a bound each.
 #[derive(Debug)]
 pub(super) struct Store {
     entries: Slab<Entry>,
-    /// By the hash of root and path. Two names of the same hash cannot both be in the store; the
+    /// By the hash of place and path. Two names of the same hash cannot both be in the store; the
     /// later one wins.
     index: HashMap<u64, usize, BuildHasherDefault<Identity>>,
     classes: [Class; 3],
@@ -71,10 +80,10 @@ impl Store {
     }
 
     /// Looks up without allocating.
-    pub(super) fn find(&mut self, root: u32, path: &[u8]) -> Option<&Entry> {
-        let slot = *self.index.get(&hash(self.seed, root, path))?;
+    pub(super) fn find(&mut self, place: Place, path: &[u8]) -> Option<&Entry> {
+        let slot = *self.index.get(&hash(self.seed, place, path))?;
         let entry = &mut self.entries[slot];
-        if entry.root != root || *entry.path != *path {
+        if entry.place != place || *entry.path != *path {
             return None;
         }
         entry.used = true;
@@ -83,8 +92,8 @@ impl Store {
 
     /// Remembers, in place of what was known of this name, at the cost of entries of the same
     /// class. Does nothing if the class has no room for it at all.
-    pub(super) fn insert(&mut self, root: u32, path: &[u8], found: Found, fresh_until: Time) {
-        let hash = hash(self.seed, root, path);
+    pub(super) fn insert(&mut self, place: Place, path: &[u8], found: Found, fresh_until: Time) {
+        let hash = hash(self.seed, place, path);
         if let Some(slot) = self.index.get(&hash) {
             self.remove(*slot);
         }
@@ -98,11 +107,18 @@ impl Store {
         }
         let position = self.classes[class].ring.len();
         let (path, used) = (path.into(), false);
-        let entry = Entry { found, fresh_until, root, path, hash, cost, position, used };
+        let entry = Entry { found, fresh_until, place, path, hash, cost, position, used };
         let slot = self.entries.insert(entry);
         self.index.insert(hash, slot);
         self.classes[class].ring.push(slot);
         self.classes[class].cost += cost;
+    }
+
+    /// Forgets everything of a tree.
+    pub(super) fn forget(&mut self, tree: Tree) {
+        let of_tree = self.entries.iter().filter(|(_, entry)| entry.place.tree == tree);
+        let slots: Vec<usize> = of_tree.map(|(slot, _)| slot).collect();
+        slots.into_iter().for_each(|slot| self.remove(slot));
     }
 
     /// Removes the next entry of a class that has not been used since the hand last passed.
@@ -165,10 +181,12 @@ impl Class {
     }
 }
 
-fn hash(seed: u64, root: u32, path: &[u8]) -> u64 {
+fn hash(seed: u64, place: Place, path: &[u8]) -> u64 {
+    let Place { tree: Tree { root, generation }, coding } = place;
     let mut hasher = DefaultHasher::new();
     hasher.write_u64(seed);
-    hasher.write_u32(root);
+    hasher.write_u64(u64::from(root) << 32 | u64::from(generation));
+    hasher.write_u8(coding as u8);
     hasher.write(path);
     hasher.finish()
 }
@@ -198,34 +216,53 @@ const ENTRY_BYTES: usize = size_of::<Entry>() + 32;
 mod tests {
     use super::*;
 
+    const PLACE: Place = Place { tree: Tree { root: 1, generation: 0 }, coding: Coding::Identity };
+    const OTHER_ROOT: Place = Place { tree: Tree { root: 2, ..PLACE.tree }, ..PLACE };
+    const OTHER_TREE: Place = Place { tree: Tree { generation: 1, ..PLACE.tree }, ..PLACE };
+    const OTHER_FORM: Place = Place { coding: Coding::Gzip, ..PLACE };
+
     fn store(most: usize) -> Store {
         let missing = most * (ENTRY_BYTES + 2);
         Store::new(Bounds { missing, open: 0, memory: 0 }, 7)
     }
 
     fn has(store: &mut Store, path: &[u8]) -> bool {
-        store.find(1, path).is_some()
+        store.find(PLACE, path).is_some()
     }
 
     #[test]
-    fn roots_do_not_share_names() {
+    fn roots_trees_and_forms_do_not_share_names() {
         let mut store = store(2);
-        store.insert(1, b"aa", Found::Missing(404), Time(0));
-        assert!(store.find(1, b"aa").is_some());
-        assert!(store.find(2, b"aa").is_none());
+        store.insert(PLACE, b"aa", Found::Missing(404), Time(0));
+        assert!(store.find(PLACE, b"aa").is_some());
+        for place in [OTHER_ROOT, OTHER_TREE, OTHER_FORM] {
+            assert!(store.find(place, b"aa").is_none(), "{place:?}");
+        }
+    }
+
+    #[test]
+    fn a_tree_is_forgotten_as_a_whole() {
+        let mut store = store(4);
+        for place in [PLACE, OTHER_ROOT, OTHER_TREE, OTHER_FORM] {
+            store.insert(place, b"aa", Found::Missing(404), Time(0));
+        }
+        store.forget(PLACE.tree);
+        let found = [PLACE, OTHER_ROOT, OTHER_TREE, OTHER_FORM]
+            .map(|place| store.find(place, b"aa").is_some());
+        assert_eq!(found, [false, true, true, false]);
     }
 
     #[test]
     fn evicts_what_is_not_used() {
         let mut store = store(3);
         for path in [b"aa", b"bb", b"cc"] {
-            store.insert(1, path, Found::Missing(404), Time(0));
+            store.insert(PLACE, path, Found::Missing(404), Time(0));
         }
         assert!(has(&mut store, b"aa") && has(&mut store, b"cc"));
-        store.insert(1, b"dd", Found::Missing(404), Time(0));
+        store.insert(PLACE, b"dd", Found::Missing(404), Time(0));
         assert!(!has(&mut store, b"bb"));
         assert!(has(&mut store, b"aa") && has(&mut store, b"cc") && has(&mut store, b"dd"));
-        store.insert(1, b"ee", Found::Missing(404), Time(0));
+        store.insert(PLACE, b"ee", Found::Missing(404), Time(0));
         assert!(has(&mut store, b"ee"));
         assert_eq!(store.entries.len(), 3);
     }
@@ -234,10 +271,10 @@ mod tests {
     fn replaces_the_same_name_and_refuses_what_never_fits() {
         let mut store = store(3);
         for _ in 0..10 {
-            store.insert(1, b"aa", Found::Missing(404), Time(0));
+            store.insert(PLACE, b"aa", Found::Missing(404), Time(0));
         }
         assert_eq!((store.entries.len(), store.classes[0].ring.len()), (1, 1));
-        store.insert(1, &[b'a'; 9999], Found::Missing(404), Time(0));
+        store.insert(PLACE, &[b'a'; 9999], Found::Missing(404), Time(0));
         assert_eq!(store.entries.len(), 1);
     }
 
@@ -248,8 +285,8 @@ mod tests {
             let mut store = store(10);
             for (insert, name) in operations {
                 match insert {
-                    true => store.insert(1, &[name, 0], Found::Missing(404), Time(0)),
-                    false => drop(store.find(1, &[name, 0])),
+                    true => store.insert(PLACE, &[name, 0], Found::Missing(404), Time(0)),
+                    false => drop(store.find(PLACE, &[name, 0])),
                 }
                 assert!(store.entries.len() <= 10);
                 assert_eq!(store.index.len(), store.entries.len());

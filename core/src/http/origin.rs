@@ -54,7 +54,7 @@ fn client_of(
     is_trusted: impl Fn(IpAddr) -> bool,
 ) -> SocketAddr {
     let mut client = peer;
-    for member in of_name(head, "X-Forwarded-For").rev().flat_map(|value| rlist(value)) {
+    for member in of_name(head, "X-Forwarded-For").rev().flat_map(rlist) {
         let Some(address) = address(member) else { break };
         client = address;
         if !is_trusted(address.ip().to_canonical()) {

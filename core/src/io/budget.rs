@@ -24,7 +24,7 @@ impl Budget {
     }
 
     /// Bytes that shares hold.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzz"))]
     pub(crate) fn used(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }

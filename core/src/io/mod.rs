@@ -169,6 +169,15 @@ pub(crate) enum FileKind {
     Other,
 }
 
+/// Which symbolic links a name beneath a directory may lead through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Links {
+    /// Those that stay beneath it.
+    Beneath,
+    /// None; one is `ELOOP`.
+    Deny,
+}
+
 /// What fstat(2) says of a file, as far as we use it. Two equal values mean an unchanged file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stat {
@@ -227,7 +236,8 @@ pub(crate) enum Op {
     /// sends nothing, if it has sent something that was not received.
     SendIfSilent { fd: Fd, out: Outgoing },
     /// sendfile(2) of at most `len` bytes at `offset`; waits for the socket to be writable, not
-    /// for more than one window. May end short; 0 bytes means that the file has become shorter.
+    /// for more than one window, and for the disk as `ReadFile` does. May end short; 0 bytes means
+    /// that the file has become shorter.
     SendFile { fd: Fd, file: Rc<SharedFile>, offset: u64, len: u32 },
     /// Wait until the peer hangs up or the socket is shut down (`POLLRDHUP`, `POLLHUP`,
     /// `POLLERR`). Never for input, so nothing is stolen from a receive elsewhere.
@@ -237,9 +247,12 @@ pub(crate) enum Op {
     PeerEnd(PeerEnd),
     /// Open a file for reading beneath the directory `root` (openat2 with `RESOLVE_BENEATH`,
     /// `RESOLVE_NO_MAGICLINKS`; never blocks on a FIFO) and fstat it. An empty path is an error.
-    OpenFile { root: Rc<SharedFile>, path: Rc<CStr> },
+    OpenFile { root: Rc<SharedFile>, path: Rc<CStr>, links: Links },
     /// Like `OpenFile`, but says only what is there. For revalidation.
-    StatFile { root: Rc<SharedFile>, path: Rc<CStr> },
+    StatFile { root: Rc<SharedFile>, path: Rc<CStr>, links: Links },
+    /// Open the directory at an absolute path, to open files beneath it, and fstat it. Answers
+    /// [`Done::OpenFile`].
+    OpenDirectory { path: Rc<CStr> },
     /// Read at `offset` into the spare capacity of `buf`; may end short.
     ReadFile { file: Rc<SharedFile>, buf: Vec<u8>, offset: u64 },
     /// Make a file without a name in a directory, for writing and reading (`O_TMPFILE`, or

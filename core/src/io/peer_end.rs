@@ -5,7 +5,7 @@
 
 #![allow(unsafe_code)]
 
-use super::sys::{errno_of, retried};
+use super::sys::{errno_of, retried, unsent};
 use super::{Errno, Fd};
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -67,7 +67,7 @@ impl PeerEnd {
             false if has_ended(process)? => None,
             false => return Err(Errno(libc::EAGAIN)),
         };
-        Ok(Death { signal, left_unread: has_unread(self.socket) })
+        Ok(Death { signal, left_unread: unsent(self.socket) > 0 })
     }
 }
 
@@ -109,14 +109,6 @@ fn cause(process: Fd) -> Result<Option<i32>, Errno> {
         known if known & INFO_COREDUMP != 0 && known & INFO_PID != 0 => Err(Errno(libc::EAGAIN)),
         _ => Err(Errno(libc::ENOTSUP)),
     }
-}
-
-/// Whether the peer has left something of ours unread (`SIOCOUTQ`, unix(7)).
-fn has_unread(socket: Fd) -> bool {
-    let mut unread: libc::c_int = 0;
-    // SAFETY: the kernel writes one int to `unread`, which outlives the call.
-    let result = unsafe { libc::ioctl(socket, libc::TIOCOUTQ, &raw mut unread) };
-    result == 0 && unread > 0
 }
 
 // From `<asm-generic/socket.h>` and `<linux/pidfd.h>`.

@@ -21,6 +21,24 @@ pub(super) fn sendfile(socket: Fd, file: Fd, offset: u64, len: u32) -> Result<us
         .map(|sent| sent as usize)
 }
 
+/// preadv2(2) of one byte that does not wait for a disk (`RWF_NOWAIT`): how many bytes were there.
+pub(super) fn read_byte_now(file: Fd, offset: u64) -> Result<usize, Errno> {
+    let mut byte = 0u8;
+    let part = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+    let offset = offset.min(i64::MAX as u64) as libc::off_t;
+    // SAFETY: one byte may be written to `byte`, which outlives the call, as `part` does.
+    retried(|| unsafe { libc::preadv2(file, &part, 1, offset, libc::RWF_NOWAIT) as i64 })
+        .map(|count| count as usize)
+}
+
+/// Takes `O_NONBLOCK` from a regular file. It means nothing to the file, but a ring takes it for
+/// the promise that a read does not wait, and reads inline what it should have left to a thread,
+/// on file systems that cannot be asked without waiting.
+pub(super) fn let_wait(file: Fd) {
+    // SAFETY: no memory is passed.
+    unsafe { libc::fcntl(file, libc::F_SETFL, 0) };
+}
+
 /// openat2(2).
 pub(super) fn openat2(directory: Fd, path: &CStr, how: &OpenHow) -> Result<Fd, Errno> {
     // SAFETY: `path` ends with a zero byte, `how` is laid out as struct open_how of the size that
@@ -130,7 +148,8 @@ pub(super) fn has_input(socket: Fd) -> bool {
     result == 0 && unread > 0
 }
 
-/// Bytes sent that the peer has not acknowledged (`SIOCOUTQ`, tcp(7)); 0 if the kernel does not say.
+/// Bytes sent that the peer has not acknowledged (`SIOCOUTQ`, tcp(7)) or, on a Unix socket, not
+/// received, with what the kernel adds for itself; 0 if nobody knows.
 pub(super) fn unsent(socket: Fd) -> u64 {
     let mut unsent: libc::c_int = 0;
     // SAFETY: the kernel writes one int to `unsent`, which outlives the call.

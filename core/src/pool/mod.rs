@@ -45,12 +45,12 @@ mod queue;
 #[cfg(test)]
 mod random;
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzz"))]
 pub(crate) use dispatch::PoolCounts;
 pub(crate) use dispatch::{
     Admission, AfterRelease, Assignment, PoolCore, ReactorId, SlotId, StillWaiting,
 };
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzz"))]
 pub(crate) use evidence::{CRASHES_MOST, GOODBYE};
 pub(crate) use evidence::{EndedBy, Evidence, Goodbye, Verdict, begins_like_goodbye, judge};
 pub(crate) use limits::PoolLimits;

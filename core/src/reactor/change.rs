@@ -5,7 +5,7 @@
 
 use super::{Phase, Reactor, Source};
 use crate::access_log::AccessLog;
-use crate::files::{Files, Root};
+use crate::files::{Files, FilesRoute, Identity, Root};
 use crate::io::{Backend, Graveyard, SharedFile};
 use crate::limits::Limits;
 use crate::route::{Policy, SharedPool};
@@ -22,7 +22,7 @@ pub(crate) struct Change {
     /// Where spool files are made.
     pub(crate) spool_dir: CString,
     /// What the policy's numbers refer to.
-    pub(crate) roots: Vec<OpenRoot>,
+    pub(crate) file_routes: Vec<OpenFiles>,
     /// Roots of earlier policies have smaller ids.
     pub(crate) first_root: u32,
     /// Where workers of new pools dial in.
@@ -31,18 +31,29 @@ pub(crate) struct Change {
     pub(crate) removed: Vec<Arc<SharedPool>>,
 }
 
+/// A files route for one reactor, its directories open.
+pub(crate) struct OpenFiles {
+    pub(crate) files: Files,
+    pub(crate) roots: Vec<OpenRoot>,
+}
+
 /// A directory, open for one reactor.
 pub(crate) struct OpenRoot {
     pub(crate) id: u32,
+    /// Absolute.
+    pub(crate) path: CString,
     pub(crate) directory: OwnedFd,
-    pub(crate) files: Files,
+    pub(crate) identity: Identity,
 }
 
-impl OpenRoot {
+impl OpenFiles {
     /// The same in the reactor whose graveyard this is.
-    pub(crate) fn into_root(self, graveyard: &Graveyard) -> Root {
-        let directory = SharedFile::new(self.directory.into_raw_fd(), graveyard);
-        Root::new(self.id, directory, Rc::new(self.files))
+    pub(crate) fn into_route(self, graveyard: &Graveyard) -> FilesRoute {
+        let root = |OpenRoot { id, path, directory, identity }| {
+            let directory = SharedFile::new(directory.into_raw_fd(), graveyard);
+            Root::new(id, Rc::from(path), directory, identity)
+        };
+        FilesRoute::new(self.files, self.roots.into_iter().map(root).collect())
     }
 }
 
@@ -50,12 +61,13 @@ impl<B: Backend> Reactor<B> {
     /// Requests whose head has been read go on as they began.
     pub(super) fn on_change(&mut self, change: Change) {
         let graveyard = &self.graveyard;
-        let roots = change.roots.into_iter().map(|root| root.into_root(graveyard)).collect();
+        let routes =
+            change.file_routes.into_iter().map(|route| route.into_route(graveyard)).collect();
         self.world.policy = change.policy;
         self.world.limits = change.limits;
         self.world.log = change.log;
         self.world.spool.set_directory(&change.spool_dir);
-        self.world.roots = roots;
+        self.world.file_routes = routes;
         self.world.files.forget_roots_before(change.first_root);
         for pool in &change.removed {
             self.stop_listening_for(pool);

@@ -169,9 +169,9 @@ impl<B: Backend> Reactor<B> {
                         client.watch(&mut self.world);
                     }
                 }
-                Notice::LetGo { exchange: token } => {
+                Notice::LetGo { exchange: token, permit } => {
                     if let Some(exchange) = self.exchanges.get_mut(token) {
-                        exchange.on_let_go(&mut self.world);
+                        exchange.on_let_go(permit, &mut self.world);
                         self.settle_exchange(token);
                     }
                 }

@@ -5,9 +5,11 @@
 //! accept what waits in the queue, close.
 
 use super::Reactor;
-use crate::conn::{Client, Slot};
+use crate::conn::{Client, Slot, World};
 use crate::io::{Backend, Errno, Fd, Op, Peer, Token};
+use crate::per_address::Permit;
 use crate::route::SharedPool;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -42,6 +44,9 @@ enum Phase {
     /// Accepts what still waits.
     Emptying,
 }
+
+/// A new connection's, and its permit among those of its address, if that needs one.
+struct Place(Option<Permit>);
 
 /// How long a reactor without descriptors waits before it accepts again.
 const REST: Duration = Duration::from_millis(100);
@@ -200,22 +205,41 @@ impl<B: Backend> Reactor<B> {
     }
 
     fn on_client(&mut self, fd: Fd) {
+        let admitted = self.backend.addresses(fd).ok().and_then(|addresses| {
+            let Place(permit) = self.admit(addresses.0.ip())?;
+            Some((addresses, permit))
+        });
         let world = &mut self.world;
-        let open = self.shared.connections.fetch_add(1, Ordering::Relaxed);
-        let addresses = self.backend.addresses(fd);
-        match addresses {
-            Ok(addresses) if open < world.limits.connections => {
-                let client = |token| Client::new(token, fd, addresses, world);
+        match admitted {
+            Some((addresses, permit)) => {
+                let client = |token| Client::new(token, fd, addresses, permit, world);
                 let token = self.clients.insert_with(client);
                 self.settle_client(token);
             }
-            _ => {
-                self.shared.connections.fetch_sub(1, Ordering::Relaxed);
-                if addresses.is_ok() {
-                    world.counters.connections.count();
-                }
-                world.submit(Token::NOBODY, Op::Close { fd });
-            }
+            None => world.submit(Token::NOBODY, Op::Close { fd }),
         }
+    }
+
+    /// A place for one more connection, or the reason counted why there is none.
+    fn admit(&mut self, peer: IpAddr) -> Option<Place> {
+        let World { limits, policy, counters, .. } = &self.world;
+        let most = limits.connections;
+        let permit = if policy.trusts(peer) {
+            None
+        } else {
+            let permit = self.shared.headless.enter(peer, limits.connections_per_address);
+            if permit.is_none() {
+                counters.connections_per_address.count();
+                return None;
+            }
+            permit
+        };
+        let open = self.shared.connections.fetch_add(1, Ordering::Relaxed);
+        if open >= most && !self.evict() {
+            self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+            self.world.counters.connections.count();
+            return None;
+        }
+        Some(Place(permit))
     }
 }

@@ -8,11 +8,14 @@
 
 mod change;
 mod dispatch;
+mod eviction;
 mod handle;
 mod listeners;
 mod mailbox;
-#[cfg(test)]
-mod simulation;
+#[cfg(any(test, feature = "fuzz"))]
+#[cfg_attr(not(test), allow(dead_code, unused_imports))]
+#[allow(clippy::unwrap_used)]
+pub(crate) mod simulation;
 #[cfg(test)]
 mod steady_state;
 mod table;
@@ -21,13 +24,15 @@ mod timers;
 use crate::conn::{Client, HandOver, Slot, World, WorldParts};
 use crate::http::DateCache;
 use crate::io::{Backend, Completion, Errno, Graveyard, Op, Token, Wait};
+use crate::per_address::Concurrency;
 use crate::route::SharedPool;
+use eviction::Parked;
 use listeners::Listener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use table::Table;
 
-pub(crate) use change::{Change, OpenRoot};
+pub(crate) use change::{Change, OpenFiles, OpenRoot};
 pub(crate) use listeners::Source;
 pub(crate) use mailbox::{Mailbox, Message};
 pub(crate) use timers::Timers;
@@ -49,6 +54,7 @@ pub(crate) struct Reactor<B: Backend> {
     stopped: bool,
     /// Receives that found no transit buffer.
     starved: Vec<Token>,
+    parked: Parked,
     completions: Vec<Completion>,
     messages: Vec<Message>,
     fired: Vec<Token>,
@@ -59,11 +65,23 @@ pub(crate) struct Shared {
     pub(crate) mailboxes: Vec<Arc<Mailbox>>,
     /// Client connections of all reactors.
     pub(crate) connections: AtomicUsize,
+    /// Those of them that have not sent a complete head yet.
+    pub(crate) headless: Arc<Concurrency>,
     /// Reactors that still have clients or exchanges; slots stay open until it is 0.
     pub(crate) serving: AtomicUsize,
 }
 
 impl Shared {
+    /// For so many reactors.
+    pub(crate) fn new(count: usize, seed: u64) -> Shared {
+        Shared {
+            mailboxes: (0..count).map(|_| Arc::new(Mailbox::default())).collect(),
+            connections: AtomicUsize::new(0),
+            headless: Concurrency::new(seed),
+            serving: AtomicUsize::new(count),
+        }
+    }
+
     /// Nobody can send requests to this pool any more: its slots are closed.
     pub(crate) fn on_unused(&self, pool: &Arc<SharedPool>) {
         for mailbox in &self.mailboxes {
@@ -123,6 +141,7 @@ impl<B: Backend> Reactor<B> {
             phase: Phase::Serving,
             stopped: false,
             starved: Vec::new(),
+            parked: Parked::default(),
             completions: Vec::with_capacity(512),
             messages: Vec::with_capacity(64),
             fired: Vec::new(),

@@ -28,6 +28,15 @@ fn a_request_for_a_cached_file_allocates_nothing() {
 }
 
 #[test]
+fn a_bounded_request_allocates_nothing() {
+    let request = b"GET /bounded/hello HTTP/1.1\r\nHost: example.com\r\n\r\n";
+    let mut edge = SimulatedEdge::new(&[]);
+    let hello = SimulatedEdge::HELLO.as_bytes();
+    allocations_of(&mut edge, request, hello, 100);
+    assert_eq!(allocations_of(&mut edge, request, hello, 10_000), 0);
+}
+
+#[test]
 fn a_proxied_request_allocates_nothing() {
     let mut edge = SimulatedEdge::new(&[]);
     let hello = SimulatedEdge::HELLO.as_bytes();

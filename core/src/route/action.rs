@@ -2,7 +2,7 @@
 //!
 //! Owns the public targets that are neither files nor pools. Must not know connections.
 
-use super::{Network, RoutedPool, Routes};
+use super::{Bounds, Network, RoutedPool, Routes};
 use crate::handler::{Handler, Response};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,10 +17,23 @@ pub(crate) enum Action {
     Redirect(Arc<Redirect>),
 }
 
+/// A route's action, and how much of it one client may have.
+#[derive(Clone)]
+pub(crate) struct Routed {
+    pub(crate) action: Action,
+    pub(crate) bounds: Option<Arc<Bounds>>,
+}
+
+impl From<Action> for Routed {
+    fn from(action: Action) -> Routed {
+        Routed { action, bounds: None }
+    }
+}
+
 /// Everything that decides how a request is answered; replaced as a whole, never changed.
 #[derive(Default)]
 pub(crate) struct Policy {
-    pub(crate) routes: Routes<Action>,
+    pub(crate) routes: Routes<Routed>,
     /// Whose word about their clients is taken.
     pub(crate) trusted_proxies: Vec<Network>,
 }

@@ -7,13 +7,15 @@
 //! routes come before those for any host.
 
 mod action;
+mod bounds;
 mod network;
 mod shared_pool;
 
 use std::collections::HashMap;
 
 pub use action::Redirect;
-pub(crate) use action::{Action, Policy};
+pub(crate) use action::{Action, Policy, Routed};
+pub(crate) use bounds::{Beyond, Bounds};
 pub use network::{Network, NetworkError};
 pub(crate) use shared_pool::{RoutedPool, SharedPool};
 

@@ -13,6 +13,7 @@ use crate::route::{Network, Redirect};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Describes a server; see [`Server::builder`].
 #[derive(Default)]
@@ -34,7 +35,25 @@ pub(super) struct Route {
 
 /// What answers the requests of a route. Made from [`Files`], [`Pool`], a [`Handler`], a
 /// [`Response`] or a [`Redirect`] by `into()`.
-pub struct Target(pub(super) Kind);
+///
+/// A target may have bounds for each client address (IPv6: each /64). What is beyond them is
+/// answered 429, with `Retry-After`. The client of a request is who it is for the log, so it may
+/// be behind a trusted proxy. After a reload, counting begins anew.
+///
+/// ```
+/// # use forebay::{Pool, Target};
+/// # use std::time::Duration;
+/// let login = Target::from(Pool::at("run/app.sock"))
+///     .rate(30, Duration::from_secs(60))
+///     .burst(5)
+///     .concurrent(2);
+/// ```
+pub struct Target {
+    pub(super) kind: Kind,
+    pub(super) rate: Option<(u32, Duration)>,
+    pub(super) burst: Option<u32>,
+    pub(super) concurrent: Option<usize>,
+}
 
 pub(super) enum Kind {
     Files(Files),
@@ -154,38 +173,70 @@ pub(super) fn check(limits: &Limits) -> Result<(), BuildError> {
     if limits.pipelined == 0 || limits.connections == 0 || limits.keepalive_requests == 0 {
         return wrong("pipelined, connections and keepalive_requests are at least 1");
     }
-    if limits.response_memory == 0 || limits.head_bytes == 0 || limits.response_head_bytes == 0 {
-        return wrong("response_memory, head_bytes and response_head_bytes are at least 1");
+    if limits.connections_per_address == 0 {
+        return wrong("connections_per_address is at least 1");
+    }
+    if limits.response_memory == 0 || limits.head_fields == 0 || limits.target_bytes == 0 {
+        return wrong("response_memory, head_fields and target_bytes are at least 1");
+    }
+    if limits.head_bytes.min(limits.response_head_bytes) < Limits::HEAD_BYTES_LEAST {
+        return wrong("head_bytes and response_head_bytes are at least 512");
     }
     Ok(())
 }
 
+impl Target {
+    /// So many requests of one client address in every `per`, at least one. Default: no bound.
+    pub fn rate(mut self, requests: u32, per: Duration) -> Target {
+        self.rate = Some((requests, per));
+        self
+    }
+
+    /// How many of them may come at once, at least one. Default: all of one `per`.
+    pub fn burst(mut self, requests: u32) -> Target {
+        self.burst = Some(requests);
+        self
+    }
+
+    /// So many requests of one client address at the same time, at least one: from the head until
+    /// the answer has been sent, and as long as a worker works on it. Those of one connection
+    /// count as one, because they are answered one after the other. Default: no bound.
+    pub fn concurrent(mut self, requests: usize) -> Target {
+        self.concurrent = Some(requests);
+        self
+    }
+
+    fn of(kind: Kind) -> Target {
+        Target { kind, rate: None, burst: None, concurrent: None }
+    }
+}
+
 impl From<Files> for Target {
     fn from(files: Files) -> Target {
-        Target(Kind::Files(files))
+        Target::of(Kind::Files(files))
     }
 }
 
 impl From<Pool> for Target {
     fn from(pool: Pool) -> Target {
-        Target(Kind::Pool(pool))
+        Target::of(Kind::Pool(pool))
     }
 }
 
 impl From<Response> for Target {
     fn from(response: Response) -> Target {
-        Target(Kind::Fixed(response))
+        Target::of(Kind::Fixed(response))
     }
 }
 
 impl From<Redirect> for Target {
     fn from(redirect: Redirect) -> Target {
-        Target(Kind::Redirect(redirect))
+        Target::of(Kind::Redirect(redirect))
     }
 }
 
 impl<H: Handler> From<H> for Target {
     fn from(handler: H) -> Target {
-        Target(Kind::Handler(Arc::new(handler)))
+        Target::of(Kind::Handler(Arc::new(handler)))
     }
 }

@@ -6,13 +6,13 @@
 use super::builder::Builder;
 use super::error::BuildError;
 use super::plan::{Known, Plan};
+use super::random;
 use super::unix_socket::{SocketAccess, UnixSocket};
 use crate::access_log::AccessLog;
 use crate::io::{self, Budget};
-use crate::reactor::{Change, Mailbox, Message, Shared, Source};
+use crate::reactor::{Change, Message, Shared, Source};
 use crate::route::{RoutedPool, SharedPool};
 use crate::stats::{Counters, PoolStats, Stats};
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -50,11 +50,7 @@ impl Control {
         builder: Builder,
         count: usize,
     ) -> Result<(Control, Vec<Change>), BuildError> {
-        let shared = Arc::new(Shared {
-            mailboxes: (0..count).map(|_| Arc::new(Mailbox::default())).collect(),
-            connections: AtomicUsize::new(0),
-            serving: AtomicUsize::new(count),
-        });
+        let shared = Arc::new(Shared::new(count, random()));
         let mut current = Current {
             addresses: builder.addresses.clone(),
             reactors: builder.reactors,
@@ -143,18 +139,18 @@ impl Current {
         let new: Vec<_> = is_new.map(|planned| planned.bound.clone()).collect();
         self.log = plan.log;
         let first_root = self.next_root;
-        self.next_root += plan.roots.first().map_or(0, Vec::len) as u32;
-        let change = |roots| Change {
+        self.next_root = plan.next_root;
+        let change = |file_routes| Change {
             policy: Arc::clone(&plan.policy),
             limits: Arc::clone(&plan.limits),
             log: self.log.clone(),
             spool_dir: plan.spool_dir.clone(),
-            roots,
+            file_routes,
             first_root,
             sources: new.iter().map(BoundPool::source).collect(),
             removed: gone(),
         };
-        let mut changes: Vec<_> = plan.roots.into_iter().map(change).collect();
+        let mut changes: Vec<_> = plan.file_routes.into_iter().map(change).collect();
         self.pools = plan.pools.into_iter().map(|planned| planned.adopt()).collect();
         self.leaving.retain(|pool| pool.strong_count() > 0);
         self.leaving.extend(removed.iter().map(|pool| Arc::downgrade(pool.routed.shared())));

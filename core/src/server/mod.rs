@@ -21,6 +21,8 @@ pub use unix_socket::{SocketAccess, UnixSocket};
 
 use crate::reactor::Change;
 use control::Control;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
@@ -71,4 +73,9 @@ impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Server").field("addresses", &self.addresses).finish_non_exhaustive()
     }
+}
+
+/// Not to be guessed: the standard library seeds its hashers from the kernel.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
 }

@@ -7,16 +7,21 @@ use super::builder::{Builder, Kind, Route, Target, check};
 use super::control::BoundPool;
 use super::error::BuildError;
 use super::pool::Pool;
+use super::random;
 use super::spool_dir;
 use super::unix_socket::{SocketAccess, UnixSocket};
 use crate::access_log::AccessLog;
 use crate::files::Files;
 use crate::http;
 use crate::limits::Limits;
-use crate::reactor::{OpenRoot, Shared};
-use crate::route::{Action, Policy, RoutedPool, SharedPool};
+use crate::per_address::{Concurrency, Rate};
+use crate::reactor::{OpenFiles, OpenRoot, Shared};
+use crate::route::{Action, Bounds, Policy, Routed, RoutedPool, SharedPool};
 use std::ffi::CString;
 use std::fs::File;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
 
 /// How requests are to be answered.
@@ -24,8 +29,10 @@ pub(super) struct Plan {
     pub(super) policy: Arc<Policy>,
     pub(super) limits: Arc<Limits>,
     pub(super) spool_dir: CString,
-    /// For each reactor, the roots that the policy's numbers refer to.
-    pub(super) roots: Vec<Vec<OpenRoot>>,
+    /// For each reactor, the files routes that the policy's numbers refer to.
+    pub(super) file_routes: Vec<Vec<OpenFiles>>,
+    /// No root has this id or a larger one.
+    pub(super) next_root: u32,
     pub(super) pools: Vec<PlannedPool>,
     pub(super) log: Option<AccessLog>,
 }
@@ -58,17 +65,20 @@ impl Plan {
             if !path.starts_with('/') || path.contains(['?', '#']) || !is_clean {
                 return Err(BuildError::RoutePath(path));
             }
+            let bounds = bounds(&target)?;
             let action = plan.action(target)?;
-            if policy.routes.add(host.as_deref(), &path, action).is_err() {
+            let routed = Routed { action, bounds };
+            if policy.routes.add(host.as_deref(), &path, routed).is_err() {
                 let host = host.unwrap_or_default();
                 return Err(BuildError::DuplicateRoute(format!("{host}{path}")));
             }
         }
-        let roots = (0..count).map(|_| plan.open_roots()).collect::<Result<_, _>>()?;
+        let file_routes = (0..count).map(|_| plan.open_files()).collect::<Result<_, _>>()?;
+        let next_root = plan.next_root();
         let pools = plan.pools;
         adjust_sockets(&pools)?;
         let (policy, limits) = (Arc::new(policy), Arc::new(limits));
-        Ok(Plan { policy, limits, spool_dir, roots, pools, log })
+        Ok(Plan { policy, limits, spool_dir, file_routes, next_root, pools, log })
     }
 }
 
@@ -80,7 +90,7 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     fn action(&mut self, target: Target) -> Result<Action, BuildError> {
-        Ok(match target.0 {
+        Ok(match target.kind {
             Kind::Files(files) => {
                 check_files(&files)?;
                 self.files.push(files);
@@ -129,26 +139,63 @@ impl Planner<'_> {
         Ok(BoundPool { routed, socket: Arc::new(bound), access: *access })
     }
 
-    fn open_roots(&self) -> Result<Vec<OpenRoot>, BuildError> {
-        let open = |(number, files): (usize, &Files)| {
-            let failed = |error| BuildError::Root { directory: files.directory.clone(), error };
-            let directory = File::open(&files.directory).map_err(failed)?.into();
-            let id = self.known.next_root + number as u32;
-            Ok(OpenRoot { id, directory, files: files.clone() })
+    fn open_files(&self) -> Result<Vec<OpenFiles>, BuildError> {
+        let mut ids = self.known.next_root..;
+        let open = |files: &Files| {
+            let roots = files.directories.iter().zip(&mut ids);
+            let roots = roots.map(|(directory, id)| open_root(id, directory));
+            Ok(OpenFiles { files: files.clone(), roots: roots.collect::<Result<_, _>>()? })
         };
-        self.files.iter().enumerate().map(open).collect()
+        self.files.iter().map(open).collect()
+    }
+
+    fn next_root(&self) -> u32 {
+        let count: usize = self.files.iter().map(|files| files.directories.len()).sum();
+        self.known.next_root + count as u32
     }
 }
 
+fn open_root(id: u32, directory: &Path) -> Result<OpenRoot, BuildError> {
+    let failed = |error| BuildError::Root { directory: directory.to_owned(), error };
+    let open = || {
+        // Not resolved further: a link in it may be made anew, to lead elsewhere.
+        let path = CString::new(std::path::absolute(directory)?.into_os_string().into_vec())?;
+        let open = File::open(directory)?;
+        let metadata = open.metadata()?;
+        let identity = (metadata.dev(), metadata.ino());
+        Ok(OpenRoot { id, path, directory: open.into(), identity })
+    };
+    open().map_err(failed)
+}
+
+/// The bounds of a route, if it has any; nothing has been counted.
+fn bounds(target: &Target) -> Result<Option<Arc<Bounds>>, BuildError> {
+    let wrong = |what: &str| Err(BuildError::Limits(format!("{what} of a route: say 1 at least")));
+    let Target { rate, burst, concurrent, .. } = *target;
+    if rate.is_some_and(|(requests, per)| requests == 0 || per.is_zero()) {
+        return wrong("rate");
+    } else if burst == Some(0) || burst.is_some() && rate.is_none() {
+        return wrong("burst, or rate,");
+    } else if concurrent == Some(0) {
+        return wrong("concurrent");
+    }
+    let rate =
+        rate.map(|(requests, per)| Rate::new(random(), per / requests, burst.unwrap_or(requests)));
+    let concurrent = concurrent.map(|most| (Concurrency::new(random()), most));
+    let has_some = rate.is_some() || concurrent.is_some();
+    Ok(has_some.then(|| Arc::new(Bounds { rate, concurrent })))
+}
+
 fn check_files(files: &Files) -> Result<(), BuildError> {
-    let directory = files.directory.clone();
     if let Err(why) = files.validate() {
+        let directory = files.directories.first().cloned().unwrap_or_default();
         return Err(BuildError::Files { directory, why });
     }
-    match std::fs::read_dir(&directory) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(BuildError::Root { directory, error }),
+    for directory in &files.directories {
+        std::fs::read_dir(directory)
+            .map_err(|error| BuildError::Root { directory: directory.clone(), error })?;
     }
+    Ok(())
 }
 
 /// Gives the sockets of pools that stay their new mode and owner: all of them, or none.

@@ -3,12 +3,11 @@
 use super::Server;
 use super::control::Control;
 use super::error::RunError;
+use super::random;
 use crate::conn::{Spool, WorldParts};
 use crate::files::{CacheLimits, FileCache};
 use crate::io::{Errno, Graveyard, Uring, UringOptions};
 use crate::reactor::{Change, Message, Reactor, Source};
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::net::TcpListener;
 use std::os::fd::IntoRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -74,7 +73,7 @@ fn run_one(
         limits: start.limits,
         counters: Arc::clone(&control.counters[number]),
         policy: start.policy,
-        roots: start.roots.into_iter().map(|root| root.into_root(&graveyard)).collect(),
+        file_routes: start.file_routes.into_iter().map(|r| r.into_route(&graveyard)).collect(),
         files: FileCache::new(
             CacheLimits { seed: random(), ..CacheLimits::default() },
             graveyard.clone(),
@@ -91,9 +90,4 @@ fn run_one(
 fn abandon_all(control: &Control) {
     control.tell(|| Message::Stop);
     control.tell(|| Message::Abandon);
-}
-
-/// Not to be guessed: the standard library seeds its hashers from the kernel.
-fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
 }

@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 /// Every field of [`Limits`].
-pub(crate) const KEYS: [&str; 18] = [
+pub(crate) const KEYS: [&str; 19] = [
     "client_header_timeout",
     "client_body_timeout",
     "send_timeout",
@@ -28,6 +28,7 @@ pub(crate) const KEYS: [&str; 18] = [
     "response_max",
     "spool_budget",
     "connections",
+    "connections_per_address",
     "pipelined",
 ];
 
@@ -45,16 +46,19 @@ pub(crate) fn read(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Lim
     fields.duration("keepalive_timeout", &mut limits.keepalive_timeout);
     fields.count("keepalive_requests", u64::MAX, &mut limits.keepalive_requests);
     fields.duration("lingering_timeout", &mut limits.lingering_timeout);
-    fields.size("head_bytes", &mut limits.head_bytes);
+    fields.head_size("head_bytes", &mut limits.head_bytes);
     fields.count("head_fields", Limits::HEAD_FIELDS_MOST, &mut limits.head_fields);
     fields.size("target_bytes", &mut limits.target_bytes);
     fields.size("content_memory", &mut limits.content_memory);
     fields.size("content_max", &mut limits.content_max);
-    fields.size("response_head_bytes", &mut limits.response_head_bytes);
+    fields.head_size("response_head_bytes", &mut limits.response_head_bytes);
     fields.size("response_memory", &mut limits.response_memory);
     fields.size("response_max", &mut limits.response_max);
     fields.size("spool_budget", &mut limits.spool_budget);
     fields.count("connections", usize::MAX, &mut limits.connections);
+    limits.connections_per_address = (limits.connections / 8).max(256);
+    let per_address = &mut limits.connections_per_address;
+    fields.count("connections_per_address", usize::MAX, per_address);
     fields.count("pipelined", usize::MAX, &mut limits.pipelined);
     limits
 }
@@ -77,6 +81,17 @@ impl Fields<'_, '_, '_, '_> {
     fn size<N: TryFrom<u64>>(&mut self, key: &str, field: &mut N) {
         let written = self.section.size(self.reader, key);
         self.store(key, written, field);
+    }
+
+    fn head_size(&mut self, key: &str, field: &mut usize) {
+        let least = Limits::HEAD_BYTES_LEAST;
+        match self.section.size(self.reader, key) {
+            Some(At { value, line }) if value < least as u64 => {
+                let what = format!("= {value} has no room for a head: write {least} or more");
+                self.section.complain(self.reader, key, line, &what);
+            }
+            written => self.store(key, written, field),
+        }
     }
 
     /// 0 stands for no bound.
@@ -133,7 +148,11 @@ mod tests {
     #[test]
     fn every_key_reaches_its_field() {
         for key in KEYS {
-            let value = if key.ends_with("_timeout") { "\"7s\"" } else { "7" };
+            let value = match key {
+                _ if key.ends_with("_timeout") => "\"7s\"",
+                "head_bytes" | "response_head_bytes" => "777",
+                _ => "7",
+            };
             let changed = limits(&format!("{key} = {value}")).unwrap();
             assert!(format!("{changed:?}").contains(&format!("{key}: 7")), "{key}");
         }
@@ -144,6 +163,7 @@ mod tests {
         for (wrong, says) in [
             ("head_fields = 257", "may be 256 at most"),
             ("head_fields = 0", "must be 1 at least"),
+            ("head_bytes = 1", "`head_bytes` in [limits] = 1 has no room for a head: write 512 or"),
             ("send_timeout = \"0s\"", "must be more than nothing"),
             ("content_max = \"16MB\"", "`content_max` in [limits] = \"16MB\": unit `MB`"),
             ("connections = \"64KiB\"", "must be a whole number without quotes, not string"),

@@ -5,6 +5,7 @@
 //! exist around the file). The first two are pure.
 
 mod error;
+mod files;
 mod limits;
 mod resolve;
 mod section;
@@ -17,7 +18,7 @@ pub(crate) use error::{At, ConfigError};
 pub(crate) use limits::KEYS as LIMIT_KEYS;
 
 use error::Problems;
-use forebay::{Limits, Network};
+use forebay::{Files, Limits, Network};
 use section::Reader;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -76,13 +77,19 @@ pub(crate) struct Route {
     pub(crate) path: String,
     /// What answers.
     pub(crate) target: Target,
+    /// Requests of one client address within a time.
+    pub(crate) rate: Option<(u32, Duration)>,
+    /// How many of them may come at once.
+    pub(crate) burst: Option<u32>,
+    /// Requests of one client address at the same time.
+    pub(crate) concurrent: Option<usize>,
 }
 
 /// What answers the requests of a route.
 #[derive(Clone, Debug)]
 pub(crate) enum Target {
     /// The files beneath a directory.
-    Files { root: At<PathBuf>, index: Option<String>, cache_control: Option<String> },
+    Files { roots: Vec<At<PathBuf>>, files: Box<Files> },
     /// The workers of the pool of this name.
     Pool(String),
     /// Another place.

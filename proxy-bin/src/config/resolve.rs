@@ -183,6 +183,13 @@ impl Resolver {
             let host = route.host.and_then(|host| self.host(host));
             let path = route.path.and_then(|path| self.prefix(path));
             let target = route.target.and_then(|target| self.target(target, pools));
+            let rate = route.rate.map(|rate| rate.value);
+            if let Some(At { line, .. }) = route.burst.filter(|_| rate.is_none()) {
+                let what = "`burst` in [[route]] goes with `rate`: write rate = \"5/s\" as well";
+                self.problems.add(line, what);
+            }
+            let burst = route.burst.and_then(|burst| self.at_least_one("burst", burst));
+            let concurrent = route.concurrent.and_then(|c| self.at_least_one("concurrent", c));
             let (Some(path), Some(target)) = (path, target) else { continue };
             if let Some(first) = seen.insert((host.clone(), path.clone()), line) {
                 let of_host =
@@ -191,9 +198,21 @@ impl Resolver {
                     format!("route \"{path}\"{of_host} is already on line {first}: remove one");
                 self.problems.add(line, what);
             }
-            routes.push(Route { host, path, target });
+            routes.push(Route { host, path, target, rate, burst, concurrent });
         }
         routes
+    }
+
+    fn at_least_one<N: TryFrom<u64>>(&mut self, key: &str, count: At<u64>) -> Option<N> {
+        let At { value, line } = count;
+        let number = N::try_from(value).ok().filter(|_| value > 0);
+        if number.is_none() {
+            let what = format!(
+                "`{key}` in [[route]] = {value} is not possible: write 1 or more, or leave it out"
+            );
+            self.problems.add(line, what);
+        }
+        number
     }
 
     fn prefix(&mut self, path: At<String>) -> Option<String> {
@@ -226,11 +245,10 @@ impl Resolver {
 
     fn target(&mut self, written: written::Target, pools: &[Pool]) -> Option<Target> {
         match written {
-            written::Target::Files { root, index, cache_control } => Some(Target::Files {
-                root: self.path(root),
-                index: index.and_then(|index| self.index(index)),
-                cache_control: cache_control.and_then(|v| self.field_value("cache_control", v)),
-            }),
+            written::Target::Files(written) => {
+                let (roots, files) = written.resolve(&mut self.problems, &self.directory);
+                Some(Target::Files { roots, files: Box::new(files) })
+            }
             written::Target::Pool(name) => {
                 let names = pools.iter().map(|pool| pool.name.value.as_str());
                 if !names.clone().any(|known| known == name.value) {
@@ -242,16 +260,6 @@ impl Resolver {
             written::Target::Redirect { to, status } => self.redirect(to, status),
             written::Target::Respond(respond) => self.respond(respond),
         }
-    }
-
-    fn index(&mut self, index: At<String>) -> Option<String> {
-        let At { value, line } = index;
-        if !value.contains(['/', '\\', '\0']) && value != "." && value != ".." {
-            return Some(value);
-        }
-        let what = "is not the name of a file in the directory, such as \"index.html\"";
-        self.problems.add(line, format!("index {value:?} {what}"));
-        None
     }
 
     fn field_value(&mut self, key: &str, value: At<String>) -> Option<String> {

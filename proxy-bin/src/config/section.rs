@@ -164,6 +164,17 @@ impl<'s, 't> Section<'s, 't> {
         })
     }
 
+    /// So many in some time, such as `"5/s"`.
+    pub(crate) fn rate(&self, reader: &mut Reader<'_>, key: &str) -> Option<At<(u32, Duration)>> {
+        self.read(reader, key, "a rate in quotes, such as \"5/s\"", |value| match value {
+            DeValue::String(text) => Some(units::rate(text).map_err(|e| format!("= {e}"))),
+            DeValue::Integer(number) => {
+                Some(Err(format!("= {number} has no unit, write for example \"{number}/s\"")))
+            }
+            _ => None,
+        })
+    }
+
     /// A size in bytes: a number, or with a unit, such as `"16MiB"`.
     pub(crate) fn size(&self, reader: &mut Reader<'_>, key: &str) -> Option<At<u64>> {
         let expected = "a size, such as \"64KiB\" or a number of bytes";
@@ -172,6 +183,26 @@ impl<'s, 't> Section<'s, 't> {
             DeValue::Integer(number) => Some(whole(number)),
             _ => None,
         })
+    }
+
+    /// True or false.
+    pub(crate) fn flag(&self, reader: &mut Reader<'_>, key: &str) -> Option<At<bool>> {
+        self.read(reader, key, "true or false", |value| value.as_bool().map(Ok))
+    }
+
+    /// A table of strings by name, each with its line.
+    pub(crate) fn texts(&self, reader: &mut Reader<'_>, key: &str) -> Vec<(String, At<String>)> {
+        let Some(value) = self.value(key) else { return Vec::new() };
+        let Some(table) = value.get_ref().as_table() else {
+            let what = "must be a table: { \"X-Frame-Options\" = \"DENY\" }";
+            self.complain(reader, key, reader.lines.of(value.span()), what);
+            return Vec::new();
+        };
+        let names: Vec<_> = table.keys().map(|name| name.get_ref().as_ref()).collect();
+        let line = reader.lines.of(value.span());
+        let section = Section::root(reader, format!("`{key}`"), line, table, &names);
+        let text = |name| Some((String::from(name), section.text(reader, name)?));
+        names.iter().copied().filter_map(text).collect()
     }
 
     /// A whole number.
@@ -220,5 +251,8 @@ fn whole(integer: &DeInteger<'_>) -> Result<u64, String> {
     u64::from_str_radix(integer.as_str(), integer.radix())
         .ok()
         .filter(|number| *number <= units::LARGEST)
-        .ok_or_else(|| format!("= {integer} is not between 0 and {}", units::LARGEST))
+        .ok_or_else(|| {
+            let most = units::LARGEST;
+            format!("= {integer} is not between 0 and {most}: write such a number")
+        })
 }

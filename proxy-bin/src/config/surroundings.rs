@@ -15,10 +15,12 @@ use std::path::{Path, PathBuf};
 pub(crate) fn check(config: &Config, file: &Path) -> Result<(), Vec<ConfigError>> {
     let mut problems = Problems::new(file);
     for route in &config.routes {
-        let Target::Files { root, .. } = &route.target else { continue };
-        if let Err(what) = look_at_directory(&root.value) {
-            let root_text = root.value.display();
-            problems.add(root.line, format!("files: directory \"{root_text}\" {what}"));
+        let Target::Files { roots, .. } = &route.target else { continue };
+        for root in roots {
+            if let Err(what) = look_at_directory(&root.value) {
+                let root_text = root.value.display();
+                problems.add(root.line, format!("files: directory \"{root_text}\" {what}"));
+            }
         }
     }
     if let AccessLog::File(path) = &config.access_log {

@@ -1,6 +1,7 @@
 //! Whole configurations, right and wrong: every error with its line.
 
 use super::*;
+use forebay::Files;
 
 /// Seven lines that are right.
 pub(crate) const SMALLEST: &str = r#"[server]
@@ -74,10 +75,10 @@ fn the_example_of_the_documentation() {
     assert_eq!((config.reactors, config.access_log), (0, AccessLog::Stdout));
     assert_eq!(config.limits.content_max, 16 << 20);
     let [files, app, old, healthz] = &config.routes[..] else { panic!("four routes") };
-    let Target::Files { root, index, cache_control } = &files.target else { panic!("files") };
-    assert_eq!(root.value, Path::new("/etc/forebay/site/static"));
-    assert_eq!(index.as_deref(), Some("index.html"));
-    assert_eq!(cache_control.as_deref(), Some("max-age=60"));
+    let Target::Files { roots, files } = &files.target else { panic!("files") };
+    let site = Path::new("/etc/forebay/site/static");
+    assert_eq!((roots.len(), roots[0].value.as_path()), (1, site));
+    assert_eq!(**files, Files::new(site).index("index.html").cache_control("max-age=60"));
     assert_eq!((app.host.as_deref(), app.path.as_str()), (Some("example.com"), "/"));
     assert!(matches!(&app.target, Target::Pool(name) if name == "app"));
     let Target::Redirect { to, status } = &old.target else { panic!("redirect") };
@@ -96,6 +97,58 @@ fn the_example_of_the_documentation() {
     assert_eq!(allowed.map(|name| name.value.as_str()).collect::<Vec<_>>(), ["root", "33"]);
     assert_eq!(pool.mode, Some(0o660));
     assert_eq!(config.warnings, []);
+}
+
+#[test]
+fn files_routes() {
+    let text = SMALLEST.to_owned()
+        + r#"
+        [[route]]
+        path = "/f/"
+        files = ["a", "/b"]
+        fallback = "app.html"
+        precompressed = true
+        immutable = true
+        symlinks = "deny"
+        fields = { X-A = "1" }
+        rules = [{ match = "*.html", cache_control = "no-cache", fields = { X-B = "2" } }]
+        "#;
+    let config = parse(&text, Path::new("/x/f")).unwrap();
+    let Target::Files { files, .. } = &config.routes.last().unwrap().target else { panic!() };
+    let rule = forebay::FileRule::matching("*.html").cache_control("no-cache").field("X-B", "2");
+    let expected = Files::new("/x/a")
+        .then("/b")
+        .fallback("app.html")
+        .precompressed(true)
+        .immutable(true)
+        .symlinks(forebay::Symlinks::Deny)
+        .field("X-A", "1")
+        .rule(rule);
+    assert_eq!(**files, expected);
+}
+
+#[test]
+fn files_routes_that_make_no_sense() {
+    let assert_wrong = |keys: &str, message: &str| {
+        let text = format!("[[route]]\npath = \"/f/\"\nfiles = \"x\"\n{keys}");
+        assert_error(&text, 11, message);
+    };
+    assert_wrong("fallback = \"../x\"", "fallback \"../x\": the fallback is the name of a file");
+    assert_wrong("precompressed = 1", "must be true or false, not integer");
+    assert_wrong("symlinks = \"none\"", "symlinks \"none\": write \"beneath\" or \"deny\"");
+    assert_wrong("fields = { ETag = \"x\" }", "ETag \"x\": this field is written by the server");
+    assert_wrong("fields = { X-A = 1 }", "`X-A` in `fields` must be a string");
+    assert_wrong("fields = \"X-A: 1\"", "must be a table: {");
+    assert_wrong("rules = { match = \"*\" }", "must be a list: [{");
+    assert_wrong("rules = [{ cache_control = \"x\" }]", "write match = \"*.html\"");
+    assert_wrong("rules = [{ match = \"a**\" }]", "match \"a**\": a pattern consists of names");
+    assert_wrong("rules = [{ match = \"*\", fields = { Date = \"x\" } }]", "Date \"x\": this");
+    assert_wrong("rules = [{ match = \"*\", field = {} }]", "unknown key `field` in `rules`");
+    assert_error(
+        "[[route]]\npath = \"/f/\"\nredirect = \"/\"\nimmutable = true",
+        11,
+        "`immutable` in [[route]] belongs to `files`, not `redirect`",
+    );
 }
 
 #[test]
@@ -130,7 +183,7 @@ fn unknown_keys_with_a_suggestion() {
     );
     assert_error("[limit]", 8, "unknown key `limit` in the file, did you mean `limits`?");
     assert_error("[limits]\nheader_timeout = \"1s\"", 9, "did you mean `client_header_timeout`?");
-    assert_error("[[route]]\npath = \"/a\"\nfiels = \"x\"\nfiles = \"x\"", 10, "mean `files`?");
+    assert_error("[[route]]\npath = \"/a\"\nfles = \"x\"\nfiles = \"x\"", 10, "mean `files`?");
     assert_error("[[route]]\npath = \"/a\"\nrespond = { body = \"x\" }", 10, "known are: status");
 }
 
@@ -157,8 +210,15 @@ fn wrong_types() {
 fn the_server_table() {
     let with = |line: &str| errors(&SMALLEST.replace("[server]", &format!("[server]\n{line}")));
     for (line, says) in [
-        ("reactors = \"all\"", "f.toml:2: `reactors` in [server] must be \"auto\" or a number"),
-        ("reactors = 0", "f.toml:2: `reactors` in [server] = 0 must be \"auto\" or 1 to 1024"),
+        (
+            "reactors = \"all\"",
+            "f.toml:2: `reactors` in [server] must be \"auto\" or a number from 1",
+        ),
+        (
+            "reactors = 0",
+            "f.toml:2: `reactors` in [server] = 0 is not possible: write \"auto\" or 1",
+        ),
+        ("reactors = -1", "f.toml:2: `reactors` in [server] = -1 is not possible: write \"auto\""),
         ("access_log = true", "f.toml:2: `access_log` in [server] must be a string, not boolean"),
     ] {
         assert!(with(line)[0].contains(says), "{:?}", with(line));
@@ -224,11 +284,15 @@ fn values_that_mean_nothing() {
         10,
         "is not plain ASCII on one line",
     );
-    assert_error(&route("files = \"x\"\nindex = \"a/b\""), 11, "index \"a/b\" is not the name");
+    assert_error(
+        &route("files = \"x\"\nindex = \"a/b\""),
+        11,
+        "index \"a/b\": the index of a directory is",
+    );
     assert_error(
         &route("files = \"x\"\ncache_control = \"a\\nb\""),
         11,
-        "is not plain ASCII on one line",
+        "cache_control \"a\\nb\": the value of Cache-Control contains a control character",
     );
     assert_error(&route("host = \"h:80\"\nfiles = \"x\""), 10, "host \"h:80\" is not a host");
     assert_error("[[route]]\npath = \"a\"\nfiles = \"x\"", 9, "path \"a\" is not a path prefix");
@@ -328,4 +392,26 @@ fn trusted_proxies_are_networks() {
     let [lan, long] = &errors[..] else { panic!("not two errors: {errors:?}") };
     assert!(lan.starts_with("/x/f.toml:3: trusted_proxies: \"lan\" is no network: write"), "{lan}");
     assert!(long.starts_with("/x/f.toml:4: ") && long.contains("::/129"), "{long}");
+}
+
+#[test]
+fn bounds_of_routes() {
+    let bounds = |lines: &str| format!("[[route]]\npath = \"/x\"\nredirect = \"/\"\n{lines}\n");
+    let text = format!("{SMALLEST}\n{}", bounds("rate = \"30/m\"\nburst = 5\nconcurrent = 2"));
+    let config = parse(&text, Path::new("/x/f")).unwrap();
+    let Route { rate, burst, concurrent, .. } = &config.routes[1];
+    assert_eq!(*rate, Some((30, Duration::from_secs(60))));
+    assert_eq!((*burst, *concurrent), (Some(5), Some(2)));
+    assert_error(&bounds("rate = 5"), 11, "`rate` in [[route]] = 5 has no unit, write");
+    assert_error(&bounds("burst = 5"), 11, "`burst` in [[route]] goes with `rate`: write");
+    assert_error(&bounds("concurrent = 0"), 11, "write 1 or more, or leave it out");
+    assert_error(&bounds("rate = \"1/s\"\nburst = 0"), 12, "write 1 or more, or leave it out");
+}
+
+#[test]
+fn an_empty_list_of_addresses_is_as_good_as_none() {
+    let text = SMALLEST.replace("[\"127.0.0.1:0\"]", "[]");
+    let expected =
+        "/x/f.toml:2: `listen` in [server] is empty: write listen = [\"127.0.0.1:8080\"]";
+    assert_eq!(errors(&text), [expected]);
 }

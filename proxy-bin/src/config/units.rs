@@ -25,6 +25,27 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("\"{text}\" is longer than a year, write less"))
 }
 
+/// `"5/s"`, `"30/m"` or `"100/h"`: so many in such a time.
+///
+/// # Errors
+/// What is wrong with the text and what to write instead.
+pub(crate) fn rate(text: &str) -> Result<(u32, Duration), String> {
+    let (number, unit) = split(text)?;
+    let seconds = match unit {
+        "/s" => 1,
+        "/m" => 60,
+        "/h" => 3_600,
+        "" => return Err(format!("\"{text}\" has no unit, write for example \"{number}/s\"")),
+        _ => return Err(format!("\"{text}\": unit `{unit}` is not one of /s, /m, /h")),
+    };
+    match u32::try_from(number) {
+        Ok(number) if (1..=RATE_MOST).contains(&number) => {
+            Ok((number, Duration::from_secs(seconds)))
+        }
+        _ => Err(format!("\"{text}\" is not between 1 and {RATE_MOST}, write that, or no rate")),
+    }
+}
+
 /// `"64KiB"`, `"16MiB"`, `"1GiB"` or `"512B"`, in bytes.
 ///
 /// # Errors
@@ -49,6 +70,9 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
 
 /// The longest duration: far below what overflows a clock.
 pub(crate) const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+
+/// The largest rate: far below one per nanosecond.
+const RATE_MOST: u32 = 1_000_000;
 
 /// The largest size or count: far below what overflows a sum.
 pub(crate) const LARGEST: u64 = 1 << 50;
@@ -84,6 +108,23 @@ mod tests {
             ("99999999999999999999s", "too large"),
         ] {
             let message = duration(wrong).unwrap_err();
+            assert!(message.contains(says), "{message}");
+        }
+    }
+
+    #[test]
+    fn rates() {
+        assert_eq!(rate("5/s"), Ok((5, Duration::from_secs(1))));
+        assert_eq!(rate("30/m"), Ok((30, Duration::from_secs(60))));
+        assert_eq!(rate("1/h"), Ok((1, Duration::from_secs(3_600))));
+        for (wrong, says) in [
+            ("5", "write for example \"5/s\""),
+            ("5/d", "`/d` is not one of /s, /m, /h"),
+            ("0/s", "is not between 1 and 1000000"),
+            ("9999999999/s", "is not between 1 and 1000000"),
+            ("/s", "does not begin with a whole number"),
+        ] {
+            let message = rate(wrong).unwrap_err();
             assert!(message.contains(says), "{message}");
         }
     }

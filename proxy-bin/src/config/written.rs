@@ -3,6 +3,7 @@
 //! Owns the tables and their keys. Must not know how values relate to each other.
 
 use super::error::At;
+use super::files;
 use super::limits;
 use super::section::{Reader, Section};
 use forebay::Limits;
@@ -38,11 +39,14 @@ pub(crate) struct Route {
     pub(crate) path: Option<At<String>>,
     pub(crate) host: Option<At<String>>,
     pub(crate) target: Option<Target>,
+    pub(crate) rate: Option<At<(u32, Duration)>>,
+    pub(crate) burst: Option<At<u64>>,
+    pub(crate) concurrent: Option<At<u64>>,
 }
 
 /// What answers the requests of a route.
 pub(crate) enum Target {
-    Files { root: At<String>, index: Option<At<String>>, cache_control: Option<At<String>> },
+    Files(Box<files::Written>),
     Pool(At<String>),
     Redirect { to: At<String>, status: Option<At<u64>> },
     Respond(Respond),
@@ -97,12 +101,8 @@ fn server(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Server {
     let Some(section) = Section::open(reader, "[server]".into(), value, &SERVER_KEYS) else {
         return Server::default();
     };
-    if section.value("listen").is_none() {
-        let what = "is missing: write listen = [\"127.0.0.1:8080\"]";
-        section.complain(reader, "listen", section.line, what);
-    }
     Server {
-        listen: section.strings(reader, "listen"),
+        listen: listen(reader, &section),
         reactors: reactors(reader, &section),
         access_log: section.string(reader, "access_log"),
         spool_dir: section.string(reader, "spool_dir"),
@@ -113,25 +113,32 @@ fn server(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Server {
     }
 }
 
+fn listen(reader: &mut Reader<'_>, section: &Section<'_, '_>) -> Option<Vec<At<String>>> {
+    let value = section.value("listen");
+    let lacks = match value.map(|value| value.get_ref().as_array()) {
+        None => "is missing",
+        Some(Some(addresses)) if addresses.is_empty() => "is empty",
+        _ => return section.strings(reader, "listen"),
+    };
+    let line = value.map_or(section.line, |value| reader.lines.of(value.span()));
+    let what = format!("{lacks}: write listen = [\"127.0.0.1:8080\"]");
+    section.complain(reader, "listen", line, &what);
+    None
+}
+
 fn reactors(reader: &mut Reader<'_>, section: &Section<'_, '_>) -> Option<At<usize>> {
     let value = section.value("reactors")?;
     let line = reader.lines.of(value.span());
-    if value.get_ref().as_str() == Some("auto") {
-        return Some(At { value: 0, line });
-    }
-    if !value.get_ref().is_integer() {
-        section.complain(reader, "reactors", line, "must be \"auto\" or a number");
-        return None;
-    }
-    let count = section.count(reader, "reactors")?;
-    match usize::try_from(count.value) {
-        Ok(reactors @ 1..=REACTORS_MOST) => Some(count.with(reactors)),
-        _ => {
-            let what = format!("= {} must be \"auto\" or 1 to {REACTORS_MOST}", count.value);
-            section.complain(reader, "reactors", line, &what);
-            None
-        }
-    }
+    let what = match value.get_ref() {
+        DeValue::String(text) if text == "auto" => return Some(At { value: 0, line }),
+        DeValue::Integer(number) => match usize::from_str_radix(number.as_str(), number.radix()) {
+            Ok(count @ 1..=REACTORS_MOST) => return Some(At { value: count, line }),
+            _ => format!("= {number} is not possible: write \"auto\" or 1 to {REACTORS_MOST}"),
+        },
+        _ => format!("must be \"auto\" or a number from 1 to {REACTORS_MOST}"),
+    };
+    section.complain(reader, "reactors", line, &what);
+    None
 }
 
 fn routes(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Vec<Route> {
@@ -146,12 +153,16 @@ fn routes(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Vec<Route> {
 }
 
 fn route(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Option<Route> {
-    let section = Section::open(reader, "[[route]]".into(), value, &ROUTE_KEYS)?;
+    let known = [&ROUTE_KEYS[..], &files::KEYS].concat();
+    let section = Section::open(reader, "[[route]]".into(), value, &known)?;
     Some(Route {
         line: section.line,
         path: section.required(reader, "path", "\"/\""),
         host: section.string(reader, "host"),
         target: target(reader, &section),
+        rate: section.rate(reader, "rate"),
+        burst: section.count(reader, "burst"),
+        concurrent: section.count(reader, "concurrent"),
     })
 }
 
@@ -165,18 +176,15 @@ fn target(reader: &mut Reader<'_>, section: &Section<'_, '_>) -> Option<Target> 
         reader.problems.add(section.line, what);
         return None;
     };
-    for (key, owner) in OWNERS {
+    let of_files = files::KEYS.map(|key| (key, "files"));
+    for (key, owner) in of_files.into_iter().chain([("status", "redirect")]) {
         if let Some(value) = section.value(key).filter(|_| owner != *target) {
             let line = reader.lines.of(value.span());
             section.complain(reader, key, line, &format!("belongs to `{owner}`, not `{target}`"));
         }
     }
     match *target {
-        "files" => Some(Target::Files {
-            root: section.string(reader, "files")?,
-            index: section.string(reader, "index"),
-            cache_control: section.string(reader, "cache_control"),
-        }),
+        "files" => files::read(reader, section).map(Box::new).map(Target::Files),
         "pool" => section.string(reader, "pool").map(Target::Pool),
         "redirect" => Some(Target::Redirect {
             to: section.string(reader, "redirect")?,
@@ -238,15 +246,22 @@ const SERVER_KEYS: [&str; 8] = [
     "group",
 ];
 
-const ROUTE_KEYS: [&str; 9] =
-    ["path", "host", "files", "index", "cache_control", "pool", "redirect", "status", "respond"];
+/// Besides those that go with `files`.
+const ROUTE_KEYS: [&str; 10] = [
+    "path",
+    "host",
+    "files",
+    "pool",
+    "redirect",
+    "status",
+    "respond",
+    "rate",
+    "burst",
+    "concurrent",
+];
 
 /// The keys of which a route has exactly one.
 const TARGETS: [&str; 4] = ["files", "pool", "redirect", "respond"];
-
-/// Keys that only go with one of them.
-const OWNERS: [(&str, &str); 3] =
-    [("index", "files"), ("cache_control", "files"), ("status", "redirect")];
 
 const POOL_KEYS: [&str; 11] = [
     "socket",

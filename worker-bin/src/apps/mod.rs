@@ -19,6 +19,7 @@ Applications:
   probe  for load and fault tests:
            /hello /pid /echo       as the others; the worker's process id
            /bytes/N /headers/N     N bytes of content, N response fields
+           /bytes/N/PIECE /length  in pieces; how many bytes the request's content has
            /sleep/MS /spin/MS      answers after MS milliseconds, idle or burning CPU
            /status/CODE            a status
            /drip/N/MS              N chunks, MS milliseconds apart

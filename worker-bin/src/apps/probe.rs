@@ -9,14 +9,14 @@ use crate::response::Response;
 use crate::signals::exit_now;
 use bytes::Bytes;
 use std::fs::OpenOptions;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
-/// `/hello`, `/bytes/N`, `/sleep/MS`, `/spin/MS`, `/status/CODE`, `/headers/N`, `/drip/N/MS`,
-/// `/exit`, `/fork/MS`, `/keep/MS`, `/pid`, `/once/ID`, `/once/ID/MS`, `/echo`; anything else is
-/// 404.
+/// `/hello`, `/bytes/N`, `/bytes/N/PIECE`, `/length`, `/sleep/MS`, `/spin/MS`, `/status/CODE`,
+/// `/headers/N`, `/drip/N/MS`, `/exit`, `/fork/MS`, `/keep/MS`, `/pid`, `/once/ID`, `/once/ID/MS`,
+/// `/echo`; anything else is 404.
 pub(super) fn probe(request: &Request) -> Response {
     let mut segments = request.path().trim_start_matches('/').split('/');
     let (name, one, two) = (segments.next().unwrap_or_default(), segments.next(), segments.next());
@@ -26,6 +26,7 @@ pub(super) fn probe(request: &Request) -> Response {
     match (name, one, two) {
         ("hello", None, None) => hello::hello(),
         ("echo", None, None) => echo::echo(request),
+        ("length", None, None) => length(request),
         ("pid", None, None) => Response::text(std::process::id().to_string()),
         ("exit", None, None) => exit_now(1),
         ("once", Some(id), None) => logged_once(id),
@@ -40,6 +41,7 @@ pub(super) fn probe(request: &Request) -> Response {
         (_, Some(one), two) => match (number(one), two.map(number)) {
             (Some(one), None) => with_number(name, one),
             (Some(one), Some(Some(two))) if name == "drip" => drip(one, two),
+            (Some(one), Some(Some(two))) if name == "bytes" => bytes(one, two),
             (None, _) | (_, Some(None)) => bad("that is no number"),
             _ => unknown(),
         },
@@ -49,7 +51,7 @@ pub(super) fn probe(request: &Request) -> Response {
 
 fn with_number(name: &str, number: u64) -> Response {
     match name {
-        "bytes" => bytes(number),
+        "bytes" => bytes(number, PATTERN_BYTES as u64),
         "sleep" => {
             std::thread::sleep(Duration::from_millis(number));
             Response::text(format!("slept {number} ms\n"))
@@ -71,8 +73,8 @@ fn with_number(name: &str, number: u64) -> Response {
     }
 }
 
-/// A pattern of 64 characters, over and over. Of more than a buffer the same slice is sent again.
-fn bytes(count: u64) -> Response {
+/// A pattern of 64 characters, over and over. Of more than a piece the same slice is sent again.
+fn bytes(count: u64, piece: u64) -> Response {
     static PATTERN: LazyLock<Bytes> = LazyLock::new(|| {
         let alphabet = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_";
         alphabet.repeat(PATTERN_BYTES / alphabet.len()).into()
@@ -80,17 +82,29 @@ fn bytes(count: u64) -> Response {
     if count > MOST_BYTES {
         return bad("at most 1 GiB");
     }
-    let response = match usize::try_from(count) {
-        Ok(count) if count <= PATTERN_BYTES => Response::new(PATTERN.slice(..count)),
-        _ => {
-            let pieces = (0..count).step_by(PATTERN_BYTES).map(move |at| {
-                let len = (count - at).min(PATTERN_BYTES as u64);
-                Ok(PATTERN.slice(..len as usize))
-            });
-            Response::stream(pieces).with_field("Content-Length", count.to_string())
-        }
+    if piece == 0 || piece > PATTERN_BYTES as u64 || !piece.is_multiple_of(64) {
+        return bad("pieces are multiples of 64, at most 1 MiB");
+    }
+    let slice = move |len: u64| PATTERN.slice(..len.min(piece) as usize);
+    let response = if count <= piece {
+        Response::new(slice(count))
+    } else {
+        let pieces = (0..count).step_by(piece as usize).map(move |at| Ok(slice(count - at)));
+        Response::stream(pieces).with_field("Content-Length", count.to_string())
     };
     response.with_field("Content-Type", "application/octet-stream")
+}
+
+/// How much content there is, read piece by piece.
+fn length(request: &Request) -> Response {
+    let (mut reader, mut piece, mut length) = (request.body().reader(), vec![0; READ_BYTES], 0);
+    loop {
+        match reader.read(&mut piece) {
+            Ok(0) => return Response::text(length.to_string()),
+            Ok(count) => length += count,
+            Err(error) => return failed(format!("cannot read the content: {error}\n")),
+        }
+    }
 }
 
 /// Burns CPU, not only time: a sleeping process would give up its core.
@@ -174,8 +188,9 @@ fn number(text: &str) -> Option<u64> {
 
 fn unknown() -> Response {
     Response::text(
-        "no such probe; there are /hello /bytes/N /sleep/MS /spin/MS /status/CODE /headers/N \
-         /drip/N/MS /exit /fork/MS /keep/MS /pid /once/ID /once/ID/MS /echo\n",
+        "no such probe; there are /hello /bytes/N /bytes/N/PIECE /length /sleep/MS /spin/MS \
+         /status/CODE /headers/N /drip/N/MS /exit /fork/MS /keep/MS /pid /once/ID /once/ID/MS \
+         /echo\n",
     )
     .with_status(404)
 }
@@ -189,6 +204,7 @@ fn failed(reason: String) -> Response {
 }
 
 const PATTERN_BYTES: usize = 1 << 20;
+const READ_BYTES: usize = 64 << 10;
 const MOST_BYTES: u64 = 1 << 30;
 const MOST_HEADERS: u64 = 100_000;
 
@@ -226,6 +242,18 @@ mod tests {
         let large = ask("/bytes/1048577");
         assert_eq!(large.field("content-length"), Some("1048577"));
         assert_eq!(ask("/bytes/1073741825").status(), 400);
+        let Body::Stream(pieces) = ask("/bytes/300/128").into_body() else { panic!() };
+        assert_eq!(pieces.map(|piece| piece.unwrap().len()).collect::<Vec<_>>(), [128, 128, 44]);
+        for path in ["/bytes/300/0", "/bytes/300/100", "/bytes/300/2097152"] {
+            assert_eq!(ask(path).status(), 400, "{path}");
+        }
+    }
+
+    #[test]
+    fn content_is_measured() {
+        let request = Request::new("POST", "/length").with_content(vec![1; 3 * READ_BYTES + 5]);
+        assert_eq!(content(probe(&request)), (3 * READ_BYTES + 5).to_string().as_bytes());
+        assert_eq!(content(ask("/length")), b"0");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::relay::{End, Failure, Relay};
 use super::upstream::{Progress, Upstream};
 use super::world::{Notice, Whole, World};
 use crate::io::{Death, Direction, Errno, Fd, Op, Outgoing, Passed, Time, Token};
+use crate::per_address::Permit;
 use crate::pool::{AfterRelease, Assignment, EndedBy, SlotId, TicketId};
 use crate::route::{RoutedPool, SharedPool};
 use request::Request;
@@ -22,6 +23,9 @@ use std::sync::Arc;
 pub(crate) struct HandOver {
     token: Token,
     client: Option<Token>,
+    /// Of a client that has gone.
+    #[allow(dead_code)] // Held, not read.
+    permit: Option<Permit>,
     pool: Arc<RoutedPool>,
     request: Request,
     phase: Phase,
@@ -75,6 +79,7 @@ impl HandOver {
         HandOver {
             token,
             client: Some(client),
+            permit: None,
             pool,
             request: Request::new(whole),
             phase: Phase::Waiting(None),
@@ -182,8 +187,9 @@ impl HandOver {
     }
 
     /// The client needs nothing more: it has everything, or has gone.
-    pub(crate) fn on_let_go(&mut self, w: &mut World) {
+    pub(crate) fn on_let_go(&mut self, permit: Option<Permit>, w: &mut World) {
         self.client = None;
+        self.permit = permit;
         self.relay.clear(&mut w.buffers);
         match &self.phase {
             Phase::Waiting(Some(id)) => {
@@ -240,7 +246,7 @@ impl HandOver {
         }
         if has_room {
             self.receiving = true;
-            let buf = self.upstream.buffer(&mut w.buffers);
+            let buf = self.upstream.buffer(self.relay.goes_to_file(), &mut w.buffers);
             // A worker cannot have answered what it has just been sent.
             let poll_first = !self.upstream.has_received();
             // A descriptor comes with the head if at all.

@@ -130,6 +130,7 @@ impl Kernel {
             Done::OpenFile { .. }
                 | Done::StatFile { .. }
                 | Done::ReadFile { .. }
+                | Done::SendFile { .. }
                 | Done::CreateFile { .. }
                 | Done::WriteFile { .. }
         );

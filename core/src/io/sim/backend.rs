@@ -319,7 +319,11 @@ mod tests {
         kernel.add_file("a.txt", "0123456789");
         let graveyard = Graveyard::default();
         let root = SharedFile::new(kernel.root(), &graveyard);
-        let open = |path: &CStr| Op::OpenFile { root: root.clone(), path: path.into() };
+        let open = |path: &CStr| Op::OpenFile {
+            root: root.clone(),
+            path: path.into(),
+            links: crate::io::Links::Beneath,
+        };
         let Done::OpenFile { result: Ok((opened, stat)) } = perform(&mut backend, open(c"a.txt"))
         else {
             panic!("it is there")

@@ -17,14 +17,22 @@ impl Kernel {
         let now = self.timestamp();
         let Kernel { rings, descriptors, random, faults, files, .. } = self;
         match &mut rings[ring].operations[index].op {
-            Op::OpenFile { root, path } => {
+            Op::OpenFile { root, path, .. } => {
                 let found = look_up(descriptors, root.fd(), path);
                 let opened = |(inode, stat)| (descriptors.open(Object::File(inode)), stat);
                 Done::OpenFile { result: found.map(opened) }
             }
-            Op::StatFile { root, path } => {
+            Op::StatFile { root, path, .. } => {
                 let found = look_up(descriptors, root.fd(), path);
                 Done::StatFile { result: found.map(|(_, stat)| stat) }
+            }
+            Op::OpenDirectory { path } => {
+                let found = files.directory_at(path.to_bytes());
+                let opened = |inode: Rc<Inode>| {
+                    let stat = inode.stat();
+                    (descriptors.open(Object::File(inode)), stat)
+                };
+                Done::OpenFile { result: found.map(opened) }
             }
             Op::ReadFile { file, buf, offset } => {
                 let inode = inode(descriptors, file.fd());

@@ -15,6 +15,9 @@ pub(super) type Timestamp = (i64, u32);
 /// Changing the tree. Paths are relative to [`SimKernel::root`]; a leading `/` is ignored, and
 /// directories on the way are made. A path that the change cannot apply to is a panic.
 impl SimKernel {
+    /// Device and inode of the root directory.
+    pub(crate) const ROOT: (u64, u64) = (DEVICE, ROOT_INODE);
+
     /// Makes a file; the name must be free.
     pub(crate) fn add_file(&self, path: &str, bytes: impl Into<Vec<u8>>) {
         self.change_files(|files, now| {
@@ -139,6 +142,15 @@ impl FileSystem {
 
     pub(super) fn root(&self) -> Rc<Inode> {
         Rc::clone(&self.root)
+    }
+
+    /// What an absolute path leads to.
+    pub(super) fn directory_at(&self, path: &[u8]) -> Result<Rc<Inode>, Errno> {
+        match path.strip_prefix(b"/") {
+            Some(b"") => Ok(self.root()),
+            Some(path) => resolve(&self.root, path),
+            None => Err(Errno(libc::ENOENT)),
+        }
     }
 
     /// A new file without a name.

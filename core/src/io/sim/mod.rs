@@ -26,6 +26,7 @@ mod files;
 mod operation;
 mod peer;
 mod pipe;
+mod random;
 mod ring;
 mod stream;
 mod transfer;
@@ -35,9 +36,10 @@ pub(crate) use backend::{BackendId, SimBackend};
 pub(crate) use descriptors::DescriptorKind;
 #[cfg(test)]
 pub(crate) use echo::for_seeds;
-pub(crate) use faults::{Faults, Random};
+pub(crate) use faults::Faults;
 pub(crate) use files::SimFile;
 pub(crate) use peer::Peer;
+pub(crate) use random::Random;
 pub(crate) use stream::StreamKind;
 pub(crate) use transit::TransitSize;
 
@@ -72,6 +74,11 @@ impl SimKernel {
             files: FileSystem::new(timestamp(START)),
             rings: Vec::new(),
         })))
+    }
+
+    /// From now on everything is decided by this.
+    pub(crate) fn set_random(&self, random: Random) {
+        self.kernel_mut().random = random;
     }
 
     /// A reactor's view, with [`TransitSize::USUAL`] buffers; [`TransitSize::SCARCE`] if the

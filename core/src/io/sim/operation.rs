@@ -60,6 +60,7 @@ pub(super) fn name(op: &Op) -> &'static str {
         Op::PeerEnd(_) => "PeerEnd",
         Op::OpenFile { .. } => "OpenFile",
         Op::StatFile { .. } => "StatFile",
+        Op::OpenDirectory { .. } => "OpenDirectory",
         Op::ReadFile { .. } => "ReadFile",
         Op::CreateFile { .. } => "CreateFile",
         Op::WriteFile { .. } => "WriteFile",
@@ -90,7 +91,7 @@ pub(super) fn descriptors(op: &Op) -> [Option<Fd>; 2] {
         Op::ReadFile { file, .. } | Op::WriteFile { file, .. } | Op::StatOpen { file } => {
             [Some(file.fd()), None]
         }
-        Op::CreateFile { .. } => [None, None],
+        Op::CreateFile { .. } | Op::OpenDirectory { .. } => [None, None],
         Op::Shutdown { .. } | Op::Close { .. } | Op::Cancel { .. } | Op::EndRecv { .. } => {
             [None, None]
         }
@@ -120,7 +121,7 @@ pub(super) fn expected(op: &Op) -> [Option<DescriptorKind>; 2] {
         | Op::ReadFile { .. }
         | Op::WriteFile { .. }
         | Op::StatOpen { .. } => [Some(File), None],
-        Op::CreateFile { .. } => [None, None],
+        Op::CreateFile { .. } | Op::OpenDirectory { .. } => [None, None],
         Op::Poll { .. }
         | Op::Shutdown { .. }
         | Op::Close { .. }
@@ -147,7 +148,7 @@ pub(super) fn failure(op: &mut Op, errno: Errno) -> Done {
         Op::SendFile { file, .. } => Done::SendFile { file: file.clone(), result: Err(errno) },
         Op::Poll { .. } => Done::Poll,
         Op::PeerEnd(_) => Done::PeerEnd { result: Err(errno) },
-        Op::OpenFile { .. } => Done::OpenFile { result: Err(errno) },
+        Op::OpenFile { .. } | Op::OpenDirectory { .. } => Done::OpenFile { result: Err(errno) },
         Op::StatFile { .. } => Done::StatFile { result: Err(errno) },
         Op::ReadFile { buf, .. } => Done::ReadFile { buf: mem::take(buf), result: Err(errno) },
         Op::CreateFile { .. } => Done::CreateFile { result: Err(errno) },

@@ -28,7 +28,7 @@ impl SimKernel {
         self.kernel_mut().capacity = bytes;
     }
 
-    /// Connects to a listening socket, as a process of its own; the connection waits to be accepted.
+    /// Connects to a listening socket, as a process of its own; waits to be accepted.
     pub(crate) fn connect(&self, listener: Fd) -> Peer {
         let process = self.kernel().process + 1;
         self.connect_as(process, listener)

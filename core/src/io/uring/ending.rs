@@ -41,6 +41,7 @@ impl Drop for Uring {
             mem::forget(mem::take(&mut self.in_flight));
             mem::forget(mem::take(&mut self.wake_count));
             self.transit.leak();
+            self.scratch.leak();
         }
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct Entry {
     pub(super) op: Op,
     /// Not to be issued again when it ends without a result.
     pub(super) cancelled: bool,
+    /// What it is to send is being read.
+    pub(super) is_cold: bool,
     next: u32,
     previous: u32,
 }
@@ -32,7 +34,7 @@ impl InFlight {
 
     pub(super) fn insert(&mut self, token: Token, op: Op) -> u32 {
         let next = *self.head(token);
-        let entry = Entry { token, op, cancelled: false, next, previous: NONE };
+        let entry = Entry { token, op, cancelled: false, is_cold: false, next, previous: NONE };
         let key = self.entries.insert(entry) as u32;
         if next != NONE {
             self.entries[next as usize].previous = key;

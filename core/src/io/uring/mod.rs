@@ -9,6 +9,7 @@ mod ending;
 mod in_flight;
 mod operation;
 mod probe;
+mod residency;
 mod ring;
 mod setup_error;
 #[cfg(test)]
@@ -19,8 +20,10 @@ use super::transit::TransitPool;
 use super::{
     Backend, Completion, Done, Errno, Fd, Op, Peer, Time, Token, Transit, Wait, Wake, sys,
 };
-use in_flight::InFlight;
+use in_flight::{Entry, InFlight};
 use io_uring::{cqueue, opcode, squeue, types};
+use operation::Tried;
+use residency::Scratch;
 use ring::Ring;
 use std::collections::VecDeque;
 use std::mem;
@@ -68,6 +71,7 @@ pub(crate) struct Uring {
     // First, so that the ring is gone before the memory that it was given.
     ring: Ring,
     transit: TransitPool,
+    scratch: Scratch,
     in_flight: InFlight,
     /// Where the wake-up descriptor is read to.
     wake_count: Box<u64>,
@@ -93,6 +97,7 @@ impl Uring {
         let mut uring = Uring {
             ring,
             transit,
+            scratch: Scratch::new(),
             in_flight: InFlight::default(),
             wake_count: Box::new(0),
             waker,
@@ -112,13 +117,18 @@ impl Uring {
     }
 
     fn issue(&mut self, key: u32) {
-        let op = &mut self.in_flight.get_mut(key).expect("issued by its key").op;
+        let Entry { op, is_cold, .. } = self.in_flight.get_mut(key).expect("issued by its key");
         match self.ring.reserve() {
             Ok(message) => {
-                let entry = operation::entry(op, message, self.transit.size());
+                let entry = match op {
+                    Op::SendFile { file, offset, len, .. } if *is_cold => {
+                        self.scratch.read(file, *offset, *len)
+                    }
+                    op => operation::entry(op, message, self.transit.size()),
+                };
                 // SAFETY: the entry points to heap memory of the operation, which `in_flight`
-                // keeps unchanged until the last completion, to statics, and to the message
-                // header of its place.
+                // keeps unchanged until the last completion, to `scratch`, which is kept as long,
+                // to statics, and to the message header of its place.
                 unsafe { self.ring.push(&entry.user_data(u64::from(key))) };
             }
             Err(errno) => {
@@ -136,10 +146,18 @@ impl Uring {
 
     /// Performs an operation of which the ring only says when, or lets it wait.
     fn perform_or_start(&mut self, token: Token, mut op: Op) {
-        match operation::perform(&mut op) {
-            Some(done) => self.local.push_back(Completion { token, done }),
-            None => self.start(token, op),
+        let tried = operation::perform(&mut op, 0);
+        if let Tried::Done(done) = tried {
+            return self.local.push_back(Completion { token, done });
         }
+        let key = self.in_flight.insert(token, op);
+        self.wait_for(key, matches!(tried, Tried::Cold));
+    }
+
+    /// For the socket of an operation, or for its file.
+    fn wait_for(&mut self, key: u32, is_cold: bool) {
+        self.in_flight.get_mut(key).expect("just looked at").is_cold = is_cold;
+        self.issue(key);
     }
 
     /// Answers with `result` unless that says that waiting is needed.
@@ -256,7 +274,7 @@ impl Uring {
             },
             op if operation::is_only_awaited(op) => match result {
                 Ok(_) if entry.cancelled => Err(Errno(libc::ECANCELED)),
-                Ok(_) => return self.completed_wait(key),
+                Ok(count) => return self.completed_wait(key, count),
                 failed => failed,
             },
             _ => result,
@@ -266,19 +284,19 @@ impl Uring {
         Some(Completion { token, done })
     }
 
-    /// What an operation waited for has come.
-    fn completed_wait(&mut self, key: u32) -> Option<Completion> {
-        let op = &mut self.in_flight.get_mut(key).expect("just looked at").op;
-        match operation::perform(op) {
-            Some(done) => {
+    /// What an operation waited for has come: its socket, or `count` bytes of its file.
+    fn completed_wait(&mut self, key: u32, count: usize) -> Option<Completion> {
+        let Entry { op, is_cold, .. } = self.in_flight.get_mut(key).expect("just looked at");
+        let resident = if *is_cold { count as u32 } else { 0 };
+        match operation::perform(op, resident) {
+            Tried::Done(done) => {
                 let (token, _) = self.in_flight.remove(key);
-                Some(Completion { token, done })
+                return Some(Completion { token, done });
             }
-            None => {
-                self.issue(key);
-                None
-            }
+            Tried::Early => self.wait_for(key, false),
+            Tried::Cold => self.wait_for(key, true),
         }
+        None
     }
 }
 
@@ -304,12 +322,8 @@ impl Backend for Uring {
             }
             Op::FillWithFile { poll_first: true, .. } => self.start(token, op),
             op if operation::is_only_awaited(&op) => self.perform_or_start(token, op),
-            Op::OpenFile { ref root, ref path } => {
-                let opened = operation::open_cached(root, path);
-                self.conclude_or_start(token, op, opened);
-            }
-            Op::StatFile { ref root, ref path } => {
-                let opened = operation::open_path_cached(root, path);
+            op @ (Op::OpenFile { .. } | Op::StatFile { .. } | Op::OpenDirectory { .. }) => {
+                let opened = operation::open_cached(&op);
                 self.conclude_or_start(token, op, opened);
             }
             op => self.start(token, op),

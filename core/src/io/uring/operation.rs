@@ -2,10 +2,11 @@
 //!
 //! Owns the translation, both ways side by side. Must not know when it happens.
 
+use super::residency;
 use super::ring::{Message, TRANSIT_GROUP};
 use crate::io::transit::TransitPool;
 use crate::io::{
-    Creation, Done, Errno, Fd, Op, Outgoing, Passed, SharedFile, Stat, Transit, passing, sys,
+    Creation, Done, Errno, Fd, FileKind, Links, Op, Outgoing, Passed, Stat, Transit, passing, sys,
 };
 use io_uring::types::{self, OpenHow};
 use io_uring::{opcode, squeue};
@@ -41,8 +42,9 @@ pub(super) fn entry(op: &mut Op, message: &mut Message, transit_size: u32) -> sq
             let (process, events) = end.event();
             poll(process, events)
         }
-        Op::OpenFile { root, path } => open(root, path, &OPEN_FILE),
-        Op::StatFile { root, path } => open(root, path, &OPEN_PATH),
+        Op::OpenFile { root, path, links } => open(root.fd(), path, &FILE.how(*links).waiting),
+        Op::StatFile { root, path, links } => open(root.fd(), path, &PATH.how(*links).waiting),
+        Op::OpenDirectory { path } => open(libc::AT_FDCWD, path, &DIRECTORY.waiting),
         Op::ReadFile { file, buf, offset } => {
             let (start, len) = spare(buf);
             opcode::Read::new(types::Fd(file.fd()), start, len).offset(*offset).build()
@@ -91,7 +93,9 @@ pub(super) fn answer(
             let errno = result.err().unwrap_or(Errno(libc::EAGAIN));
             Done::PeerEnd { result: Err(errno) }
         }
-        Op::OpenFile { .. } => Done::OpenFile { result: result.and_then(|fd| opened(fd as Fd)) },
+        Op::OpenFile { .. } | Op::OpenDirectory { .. } => {
+            Done::OpenFile { result: result.and_then(|fd| opened(fd as Fd)) }
+        }
         Op::StatFile { .. } => Done::StatFile { result: result.and_then(|fd| stat_once(fd as Fd)) },
         Op::ReadFile { mut buf, .. } => {
             append(&mut buf, result);
@@ -123,13 +127,37 @@ pub(super) fn is_only_awaited(op: &Op) -> bool {
     }
 }
 
-/// Tries an operation of which the ring only says when. `None`: it has to wait.
-pub(super) fn perform(op: &mut Op) -> Option<Done> {
-    match op {
-        Op::SendFile { fd, file, offset, len } => {
-            let result = unless_early(sys::sendfile(*fd, file.fd(), *offset, *len))?;
-            Some(Done::SendFile { file: file.clone(), result })
+/// What has become of an operation that was tried.
+pub(super) enum Tried {
+    Done(Done),
+    /// Its socket is not ready.
+    Early,
+    /// Its file is not in memory.
+    Cold,
+}
+
+/// Tries an operation of which the ring only says when. `resident`: so many bytes of its file have
+/// just been read; 0: who knows.
+pub(super) fn perform(op: &mut Op, resident: u32) -> Tried {
+    if let Op::SendFile { fd, file, offset, len } = op {
+        let len = match resident {
+            0 => residency::resident(file.fd(), *offset, *len),
+            resident => resident.min(*len),
+        };
+        if len == 0 {
+            return Tried::Cold;
         }
+        return match sys::sendfile(*fd, file.fd(), *offset, len) {
+            Err(Errno(libc::EAGAIN)) => Tried::Early,
+            result => Tried::Done(Done::SendFile { file: file.clone(), result }),
+        };
+    }
+    pass(op).map_or(Tried::Early, Tried::Done)
+}
+
+/// Receives or sends with a descriptor.
+fn pass(op: &mut Op) -> Option<Done> {
+    match op {
         Op::FillWithFile { fd, buf, .. } => {
             let received = unless_early(passing::receive(*fd, buf))?;
             let (result, passed) = match received {
@@ -164,14 +192,15 @@ fn unless_early<T>(result: Result<T, Errno>) -> Option<Result<T, Errno>> {
     }
 }
 
-/// Opens for [`Op::OpenFile`] as far as that needs no waiting; else `EAGAIN`.
-pub(super) fn open_cached(root: &SharedFile, path: &CStr) -> Result<usize, Errno> {
-    sys::openat2(root.fd(), path, &OPEN_FILE_CACHED).map(|fd| fd as usize)
-}
-
-/// Opens for [`Op::StatFile`], likewise.
-pub(super) fn open_path_cached(root: &SharedFile, path: &CStr) -> Result<usize, Errno> {
-    sys::openat2(root.fd(), path, &OPEN_PATH_CACHED).map(|fd| fd as usize)
+/// Opens for an operation that opens by name, as far as that needs no waiting; else `EAGAIN`.
+pub(super) fn open_cached(op: &Op) -> Result<usize, Errno> {
+    let (directory, path, how) = match op {
+        Op::OpenFile { root, path, links } => (root.fd(), path, FILE.how(*links)),
+        Op::StatFile { root, path, links } => (root.fd(), path, PATH.how(*links)),
+        Op::OpenDirectory { path } => (libc::AT_FDCWD, path, &DIRECTORY),
+        op => unreachable!("{op:?} opens nothing by name"),
+    };
+    sys::openat2(directory, path, &how.cached).map(|fd| fd as usize)
 }
 
 fn send(fd: Fd, out: &Outgoing, more: bool, message: &mut Message) -> squeue::Entry {
@@ -192,8 +221,8 @@ fn poll(fd: Fd, events: libc::c_short) -> squeue::Entry {
     opcode::PollAdd::new(types::Fd(fd), events as u32).build()
 }
 
-fn open(root: &SharedFile, path: &CStr, how: &'static OpenHow) -> squeue::Entry {
-    opcode::OpenAt2::new(types::Fd(root.fd()), path.as_ptr(), how).build()
+fn open(directory: Fd, path: &CStr, how: &'static OpenHow) -> squeue::Entry {
+    opcode::OpenAt2::new(types::Fd(directory), path.as_ptr(), how).build()
 }
 
 fn create(directory: &CStr, creation: &Creation) -> squeue::Entry {
@@ -240,6 +269,9 @@ pub(super) fn received(
 
 fn opened(fd: Fd) -> Result<(Fd, Stat), Errno> {
     let stat = sys::fstat(fd).inspect_err(|_| sys::close(fd))?;
+    if stat.kind == FileKind::Regular {
+        sys::let_wait(fd);
+    }
     Ok((fd, stat))
 }
 
@@ -254,19 +286,48 @@ fn length(len: usize) -> u32 {
     len.min(1 << 30) as u32
 }
 
-const fn beneath(flags: i32, resolve: u64) -> OpenHow {
-    let resolve = resolve | libc::RESOLVE_BENEATH | libc::RESOLVE_NO_MAGICLINKS;
-    OpenHow::new().flags(flags as u64).resolve(resolve)
+/// How a name is opened: at once if the kernel has it cached, or taking its time.
+struct How {
+    cached: OpenHow,
+    waiting: OpenHow,
+}
+
+/// For both kinds of links.
+struct Hows {
+    beneath: How,
+    deny: How,
+}
+
+impl Hows {
+    const fn new(flags: i32) -> Hows {
+        let beneath = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_MAGICLINKS;
+        let deny = beneath | libc::RESOLVE_NO_SYMLINKS;
+        Hows { beneath: How::new(flags, beneath), deny: How::new(flags, deny) }
+    }
+
+    fn how(&'static self, links: Links) -> &'static How {
+        match links {
+            Links::Beneath => &self.beneath,
+            Links::Deny => &self.deny,
+        }
+    }
+}
+
+impl How {
+    const fn new(flags: i32, resolve: u64) -> How {
+        let how = OpenHow::new().flags(flags as u64);
+        How { cached: how.resolve(resolve | libc::RESOLVE_CACHED), waiting: how.resolve(resolve) }
+    }
 }
 
 // O_NONBLOCK: opening a FIFO must not wait for a writer. Reading a regular file ignores it.
 const READ: i32 = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
 const LOOK: i32 = libc::O_PATH | libc::O_CLOEXEC;
 
-static OPEN_FILE: OpenHow = beneath(READ, 0);
-static OPEN_FILE_CACHED: OpenHow = beneath(READ, libc::RESOLVE_CACHED);
-static OPEN_PATH: OpenHow = beneath(LOOK, 0);
-static OPEN_PATH_CACHED: OpenHow = beneath(LOOK, libc::RESOLVE_CACHED);
+static FILE: Hows = Hows::new(READ);
+static PATH: Hows = Hows::new(LOOK);
+// The operator's own path: it may lead through any links.
+static DIRECTORY: How = How::new(LOOK | libc::O_DIRECTORY, 0);
 
 /// From `<linux/io_uring.h>`: do not try before the socket is ready.
 const IORING_RECVSEND_POLL_FIRST: u16 = 1;

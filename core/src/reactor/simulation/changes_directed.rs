@@ -24,7 +24,7 @@ impl Edge {
                 policy: Arc::clone(&policy),
                 limits: Arc::new(Limits::default()),
                 log: None,
-                roots: Vec::new(),
+                file_routes: Vec::new(),
                 first_root: 1,
                 sources: new.iter().map(|&pool| self.dial_in_source(pool)).collect(),
                 removed: removed.iter().map(|&pool| Arc::clone(&self.pools[pool])).collect(),

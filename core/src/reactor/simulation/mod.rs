@@ -3,24 +3,35 @@
 //!
 //! Owns the edge under test and the passing of virtual time.
 
+#[cfg(test)]
+mod bounds_directed;
+#[cfg(test)]
+mod caps_directed;
+#[cfg(test)]
 mod changes_directed;
 mod client;
+#[cfg(test)]
 mod clients_directed;
-mod corpus;
+pub(crate) mod corpus;
+#[cfg(test)]
+mod files_directed;
 mod incoming;
 mod oracle;
 mod passing;
-mod random;
+pub(crate) mod random;
 mod request;
 mod response;
+#[cfg(test)]
 mod slow_directed;
+#[cfg(test)]
 mod spool_directed;
 mod worker;
+#[cfg(test)]
 mod workers_directed;
 
-use super::{Mailbox, Message, Reactor, Shared, Source};
+use super::{Message, Reactor, Shared, Source};
 use crate::conn::{Spool, WorldParts};
-use crate::files::{CacheLimits, FileCache, Files, Root};
+use crate::files::{CacheLimits, FileCache, Files, FilesRoute, Root};
 use crate::handler::{Reply, Request, Response};
 use crate::io::sim::{BackendId, DescriptorKind, Faults, Peer, SimBackend, SimKernel};
 use crate::io::{Backend, Budget, Fd, Graveyard, SharedFile, Time};
@@ -29,9 +40,7 @@ use crate::pool::{PoolCounts, PoolLimits};
 use crate::route::{Action, Policy, RoutedPool, SharedPool};
 use crate::stats::{Counters, Stats};
 use std::path::Path;
-use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 /// The edge under test: what a server sets up, on a simulated kernel.
@@ -90,11 +99,7 @@ impl Edge {
         // Files that have just been made are looked at again each time.
         kernel.advance(Duration::from_secs(10));
         let count = settings.reactors;
-        let shared = Arc::new(Shared {
-            mailboxes: (0..count).map(|_| Arc::new(Mailbox::default())).collect(),
-            connections: AtomicUsize::new(0),
-            serving: AtomicUsize::new(count),
-        });
+        let shared = Arc::new(Shared::new(count, settings.seed));
         let pools = POOLS.map(|path| SharedPool::new(Path::new(path), settings.pool, None)).into();
         let mut edge = Edge {
             doors: (0..count).map(|_| kernel.listen()).collect(),
@@ -131,7 +136,10 @@ impl Edge {
             limits: Arc::clone(limits),
             counters: Arc::clone(&self.counters[number]),
             policy: Arc::clone(policy),
-            roots: vec![Root::new(0, directory, Rc::new(Files::new("/")))],
+            file_routes: vec![FilesRoute::new(
+                Files::new("/"),
+                vec![Root::new(0, c"/".into(), directory, SimKernel::ROOT)],
+            )],
             files: FileCache::new(CacheLimits::default(), graveyard.clone()),
             spool: Spool::new(c"spool", self.budget.clone(), graveyard.clone()),
             log: None,
@@ -151,7 +159,8 @@ impl Edge {
         let echo =
             |request: Request, reply: Reply| reply.send(Response::new(request.content().clone()));
         let fixed = Arc::new(Response::new(FIXED));
-        let mut add = |path: &str, action| policy.routes.add(None, path, action).unwrap();
+        let mut add =
+            |path: &str, action| policy.routes.add(None, path, Action::into(action)).unwrap();
         for number in pools {
             let pool = self.routed[number].get_or_insert_with(|| {
                 let shared = Arc::clone(&self.shared);

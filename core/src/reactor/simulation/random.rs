@@ -7,7 +7,9 @@ use super::oracle::Oracle;
 use super::worker::{Manners, Worker};
 use super::{Edge, Settings};
 use crate::io::Time;
-use crate::io::sim::{Faults, Random, for_seeds};
+#[cfg(test)]
+use crate::io::sim::for_seeds;
+use crate::io::sim::{Faults, Random};
 use crate::limits::Limits;
 use crate::pool::PoolLimits;
 use std::time::Duration;
@@ -26,7 +28,10 @@ const QUEUE_TARGETS: [Duration; 2] = [Duration::from_millis(100), Duration::from
 
 impl Simulation {
     fn new(seed: u64, faults: Faults, calm: bool) -> Simulation {
-        let mut random = Random::new(seed ^ 0x5eed);
+        Simulation::with(Random::new(seed ^ 0x5eed), seed, faults, calm)
+    }
+
+    fn with(mut random: Random, seed: u64, faults: Faults, calm: bool) -> Simulation {
         let lacks_budget = !calm && random.chance(200);
         let limits = Limits {
             client_header_timeout: Duration::from_secs(100),
@@ -60,7 +65,7 @@ impl Simulation {
             begin.after(Duration::from_millis(random.within(0..=most) as u64))
         };
         let count = random.within(1..=12);
-        let child = |random: &mut Random| Random::new(random.next());
+        let child = Random::child;
         let clients = (0..count)
             .map(|_| Client::new(child(&mut random), &mut oracle, start(&mut random)))
             .collect();
@@ -174,7 +179,26 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// Virtual time in which everything must be over.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// Clients, workers and the kernel act as `data` says, as far as it goes.
+pub fn operations(data: &[u8]) {
+    let [kind, data @ ..] = data else { return };
+    let harmless = Faults { reset: 0, no_memory: 0, disk: 0, ..Faults::all() };
+    let (faults, calm) = match kind % 5 {
+        0 => (Faults::none(), true),
+        1 => (harmless, true),
+        2 => (Faults::none(), false),
+        3 => (Faults { no_memory: 0, ..Faults::all() }, false),
+        _ => (Faults::all(), false),
+    };
+    let mut random = Random::of_bytes(data);
+    let of_kernel = random.child();
+    let mut simulation = Simulation::with(random, u64::from(*kind), faults, calm);
+    simulation.edge.kernel.set_random(of_kernel);
+    simulation.run();
+}
+
 /// Runs `usual` seeds, or as many as the environment says.
+#[cfg(test)]
 fn seeds(usual: u64, test: impl FnMut(u64)) {
     let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
     match (number("FOREBAY_SEED"), number("FOREBAY_SEEDS")) {

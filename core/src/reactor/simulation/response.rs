@@ -18,7 +18,8 @@ pub(super) struct Seen {
 /// The response at the start of `bytes`, if it is whole. `ended`: no more bytes come.
 pub(super) fn parse(bytes: &[u8], to_head: bool, ended: bool) -> Option<Seen> {
     let end = find(bytes, b"\r\n\r\n")? + 4;
-    let head = String::from_utf8(bytes[..end].to_vec()).expect("heads are text");
+    // Values may be of any encoding.
+    let head: String = bytes[..end].iter().copied().map(char::from).collect();
     let status_line = head.split("\r\n").next().unwrap();
     assert!(status_line.starts_with("HTTP/1.1 "), "not a status line: {status_line:?}");
     let status: u16 = status_line[9..12].parse().expect("a status");

@@ -1,6 +1,7 @@
 //! Opening, reading, and sending files.
 
 use super::*;
+use crate::io::Links;
 
 #[test]
 fn sendfile_waits_for_a_slow_reader_and_notices_a_shorter_file() {
@@ -76,8 +77,8 @@ fn opens_only_beneath_the_root() {
     for (name, expected) in cases {
         // Inline as far as the kernel has it cached, and through the ring.
         for through_ring in [false, true] {
-            let open = Op::OpenFile { root: root.clone(), path: path(name) };
-            let stat = Op::StatFile { root: root.clone(), path: path(name) };
+            let open = Op::OpenFile { root: root.clone(), path: path(name), links: Links::Beneath };
+            let stat = Op::StatFile { root: root.clone(), path: path(name), links: Links::Beneath };
             if through_ring {
                 bench.uring.start(token(1), open);
                 bench.uring.start(token(2), stat);
@@ -100,7 +101,7 @@ fn opens_only_beneath_the_root() {
 fn reads_and_stats_an_open_file() {
     let (outer, root) = tree();
     let mut bench = Bench::new();
-    let opened = bench.perform(1, Op::OpenFile { root, path: path("file") });
+    let opened = bench.perform(1, Op::OpenFile { root, path: path("file"), links: Links::Beneath });
     let Done::OpenFile { result: Ok((fd, stat)) } = opened else { panic!("{opened:?}") };
     let file = SharedFile::new(fd, &Graveyard::default());
     assert_eq!((stat.kind, stat.size), (FileKind::Regular, 7));
@@ -124,4 +125,56 @@ fn reads_and_stats_an_open_file() {
     };
     assert_eq!((new.size, new.inode, new.device), (14, stat.inode, stat.device));
     assert_ne!(new, stat);
+}
+
+#[test]
+fn a_cold_file_is_read_by_the_ring_before_it_is_sent() {
+    let mut bench = Bench::new();
+    let (server, client) = tcp_pair();
+    let mut reader = SlowReader::new(client);
+    let content = pattern(1 << 20);
+    // Not in a file system that is memory itself.
+    let mut temporary = tempfile::NamedTempFile::new_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    temporary.write_all(&content).unwrap();
+    temporary.as_file().sync_all().unwrap();
+    let file = shared(File::open(temporary.path()).unwrap());
+    // SAFETY: posix_fadvise(2) passes no memory.
+    unsafe { libc::posix_fadvise(file.fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+    if residency::resident(file.fd(), 0, 1 << 20) > 0 {
+        eprintln!("the file cannot be made cold here");
+        return;
+    }
+    let (mut offset, mut waited) = (0, 0);
+    while offset < 1 << 20 {
+        let fd = server.as_raw_fd();
+        bench.submit(1, Op::SendFile { fd, file: file.clone(), offset, len: 256 << 10 });
+        waited += usize::from(bench.uring.local.is_empty());
+        let done = bench.answer_while(1, || reader.read_some());
+        let Done::SendFile { result: Ok(sent), .. } = done else { panic!("{done:?}") };
+        assert!(sent > 0);
+        offset += sent as u64;
+    }
+    assert!(waited > 0, "the first part was not in memory");
+    reader.read_to(content.len());
+    assert!(reader.seen == content);
+    assert!(residency::resident(file.fd(), 0, 1 << 20) > 0);
+}
+
+#[test]
+fn what_cannot_be_read_without_waiting_is_read_all_the_same() {
+    let mut bench = Bench::new();
+    let root = shared(File::open("/proc").unwrap());
+    let open = Op::OpenFile { root, path: path("version"), links: Links::Beneath };
+    let Done::OpenFile { result: Ok((fd, _)) } = bench.perform(1, open) else { panic!() };
+    let file = SharedFile::new(fd, &Graveyard::default());
+    let read = Op::ReadFile { file: file.clone(), buf: Vec::with_capacity(100), offset: 0 };
+    let Done::ReadFile { buf, result } = bench.perform(1, read) else { panic!() };
+    assert!(result.is_ok_and(|count| count > 0) && buf.starts_with(b"Linux"), "{result:?}");
+    let (server, mut client) = tcp_pair();
+    let fd = server.as_raw_fd();
+    let send = Op::SendFile { fd, file, offset: 0, len: 5 };
+    assert!(matches!(bench.perform(1, send), Done::SendFile { result: Ok(5), .. }));
+    let mut received = [0; 5];
+    client.read_exact(&mut received).unwrap();
+    assert_eq!(&received, b"Linux");
 }

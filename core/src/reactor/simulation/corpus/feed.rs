@@ -7,6 +7,7 @@ use super::super::{Edge, Settings};
 use super::reference::{End, Reading};
 use crate::io::sim::Peer;
 use std::fmt;
+use std::time::Duration;
 
 pub(super) struct Bench {
     edge: Edge,
@@ -73,6 +74,51 @@ impl Bench {
                 self.worker.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
             }
         }
+    }
+}
+
+/// What a client sees of a worker that answers with these bytes, then leaves.
+pub(super) fn respond(bytes: &[u8], cuts: &[usize], to_head: bool) {
+    let mut edge = Edge::new(&Settings::default());
+    let worker = edge.dial_in(0);
+    let method = if to_head { "HEAD" } else { "POST" };
+    let client = edge.client(0, format!("{method} /app/x HTTP/1.1\r\nHost: x\r\n\r\n"));
+    worker.receive();
+    let (mut received, mut from) = (Vec::new(), 0);
+    for &to in cuts.iter().chain([&bytes.len()]) {
+        while from < to && !worker.at_end() && !worker.was_reset() {
+            from += worker.send(&bytes[from..to]);
+            edge.settle();
+            client.receive_into(usize::MAX, &mut received);
+        }
+    }
+    worker.finish();
+    drop(worker);
+    edge.settle();
+    // Whatever happens, it does not take longer.
+    edge.pass(Duration::from_secs(200));
+    client.receive_into(usize::MAX, &mut received);
+    check_response(&received, to_head, client.at_end());
+    drop(client);
+    edge.finish();
+}
+
+fn check_response(received: &[u8], to_head: bool, ended: bool) {
+    let shown = received.escape_ascii();
+    let Some(end) = find(received, b"\r\n\r\n") else { panic!("no head: {shown}") };
+    let head: String = received[..end + 4].iter().copied().map(char::from).collect();
+    for line in head.trim_end_matches("\r\n").split("\r\n") {
+        let is_good = |c: char| c == '\t' || !(c < ' ' || c == '\x7f');
+        assert!(line.chars().all(is_good), "{shown}");
+    }
+    for gone in ["keep-alive", "upgrade", "trailer", "forebay-fd", "x-accel-redirect"] {
+        assert!(!head.to_ascii_lowercase().contains(&format!("\r\n{gone}:")), "{shown}");
+    }
+    // A part of a response, and the end.
+    let is_cut_off = |received: &[u8]| response::parse(received, to_head, false).is_none();
+    match response::parse(received, to_head, ended) {
+        Some(seen) => assert_eq!(seen.len, received.len(), "more than one response: {shown}"),
+        None => assert!(ended && is_cut_off(received), "{shown}"),
     }
 }
 

@@ -10,7 +10,7 @@
 //! `FOREBAY_FULL=1` tries all mutants, each split in all ways.
 
 mod feed;
-mod mutate;
+pub(crate) mod mutate;
 mod reference;
 
 use crate::io::sim::Random;
@@ -19,14 +19,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A file of the corpus.
-struct Message {
+pub(crate) struct Message {
     name: String,
     expected: String,
-    bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Message {
-    fn all(kind: &str) -> Vec<Message> {
+    pub(crate) fn all(kind: &str) -> Vec<Message> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/corpus").join(kind);
         let entries = fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
         let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -70,6 +70,27 @@ fn check(bench: &mut Bench, what: &str, bytes: &[u8], cuts: &[usize]) -> Outcome
         panic!("{what}: {why}\n  {shown}\n  cut at {cuts:?}\n  {outcome:?}\n  {read:?}");
     }
     outcome
+}
+
+/// Any bytes as what a client sends: the first says how they are split.
+pub fn connection(data: &[u8]) {
+    let [seed, message @ ..] = data else { return };
+    let mut random = Random::new(u64::from(*seed));
+    let cuts = random_cuts(message, &mut random);
+    let mut bench = Bench::new();
+    let outcomes = [Vec::new(), cuts].map(|cuts| check(&mut bench, "message", message, &cuts));
+    bench.finish();
+    assert_eq!(outcomes[0], outcomes[1], "{}", message.escape_ascii());
+}
+
+/// Any bytes as what a worker answers, split likewise: the client sees one response, or a part of
+/// one and the end, or 502; and the worker's next is not taken for an answer either.
+pub fn response(data: &[u8]) {
+    let [seed, response @ ..] = data else { return };
+    let cuts = random_cuts(response, &mut Random::new(u64::from(*seed)));
+    for to_head in [false, true] {
+        feed::respond(response, &cuts, to_head);
+    }
 }
 
 #[test]

@@ -3,13 +3,13 @@
 //! Owns the operators. Must not know HTTP beyond where a token may end.
 
 /// How many mutants a message has.
-pub(super) fn count(bytes: &[u8]) -> usize {
+pub(crate) fn count(bytes: &[u8]) -> usize {
     let boundaries = boundaries(bytes).len();
     boundaries * 256 + (boundaries - 1) * WHOLE.len()
 }
 
 /// One of them: a byte more at a boundary, or something done to all between two.
-pub(super) fn mutant(bytes: &[u8], index: usize) -> Vec<u8> {
+pub(crate) fn mutant(bytes: &[u8], index: usize) -> Vec<u8> {
     let boundaries = boundaries(bytes);
     if index < boundaries.len() * 256 {
         let (before, behind) = bytes.split_at(boundaries[index / 256]);

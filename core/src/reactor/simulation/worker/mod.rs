@@ -315,7 +315,7 @@ impl Worker {
         self.end(now)
     }
 
-    /// Perhaps by a signal that means a fault, and perhaps it has a child that keeps the connection.
+    /// Perhaps by a signal that means a fault; perhaps a child of it keeps the connection.
     fn is_killed(&mut self) -> bool {
         let killed = self.random.chance(500);
         if let Some(peer) = self.peer.take_if(|_| killed) {

@@ -1,0 +1,129 @@
+//! A file in one state of its life, ready to be answered with.
+//!
+//! Owns the fields that describe it. Must not know requests.
+
+use super::coding::Coding;
+use super::conditional::Validators;
+use super::settings::Files;
+use crate::io::Stat;
+use std::ffi::CStr;
+use std::io::Write;
+use std::ops::Range;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::{Duration, UNIX_EPOCH};
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Representation {
+    pub(super) stat: Stat,
+    /// Status line and fields of a 200.
+    head: Vec<u8>,
+    /// Of `head`: what describes the content, in 206 as well.
+    content: Range<usize>,
+    /// From here on `head` is also that of a 304.
+    validators: usize,
+    etag: Range<usize>,
+    /// Seconds since 1970, as `Last-Modified` says.
+    modified: u64,
+}
+
+impl Representation {
+    /// `name` is the file's without a coding's suffix. `unix_seconds` was the time at most when
+    /// `stat` was taken.
+    pub(super) fn new(
+        stat: Stat,
+        name: &CStr,
+        coding: Coding,
+        settings: &Files,
+        unix_seconds: u64,
+    ) -> Rc<Representation> {
+        let name = name.to_string_lossy();
+        let (cache_control, fields) = settings.headers_for(&name);
+        let is_type = |name: &str| name.eq_ignore_ascii_case("Content-Type");
+        let set_type = fields.iter().find(|(name, _)| is_type(name)).map(|(_, value)| value);
+        let mut head = Vec::with_capacity(512);
+        head.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+        let start = head.len();
+        match set_type {
+            Some(value) => push(&mut head, format_args!("Content-Type: {value}\r\n")),
+            None => push_content_type(&mut head, &name),
+        }
+        if coding != Coding::Identity {
+            push(&mut head, format_args!("Content-Encoding: {}\r\n", coding.name()));
+        }
+        let content = start..head.len();
+        push(&mut head, format_args!("Accept-Ranges: bytes\r\nContent-Length: {}\r\n", stat.size));
+        let validators = head.len();
+        head.extend_from_slice(b"ETag: ");
+        let start = head.len();
+        push_etag(&mut head, &stat, coding);
+        let etag = start..head.len();
+        // Never in the future (RFC 9110 §8.8.2.1).
+        let modified = u64::try_from(stat.mtime.0).unwrap_or(0).min(unix_seconds);
+        let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(modified));
+        push(&mut head, format_args!("\r\nLast-Modified: {date}\r\n"));
+        if let Some(value) = cache_control {
+            push(&mut head, format_args!("Cache-Control: {value}\r\n"));
+        }
+        if settings.precompressed {
+            // Also where there is no coded neighbour: one may come.
+            head.extend_from_slice(b"Vary: Accept-Encoding\r\n");
+        }
+        for (name, value) in fields.iter().filter(|(name, _)| !is_type(name)) {
+            push(&mut head, format_args!("{name}: {value}\r\n"));
+        }
+        head.shrink_to_fit();
+        Rc::new(Representation { stat, head, content, validators, etag, modified })
+    }
+
+    /// Status line and fields of a 200, without what changes from answer to answer.
+    pub(super) fn head(&self) -> &[u8] {
+        &self.head
+    }
+
+    /// The field lines that describe the content.
+    pub(super) fn content_lines(&self) -> &[u8] {
+        &self.head[self.content.clone()]
+    }
+
+    /// The field lines of a 304, which 206 has, too.
+    pub(super) fn validator_lines(&self) -> &[u8] {
+        &self.head[self.validators..]
+    }
+
+    pub(super) fn validators(&self) -> Validators<'_> {
+        Validators { etag: &self.head[self.etag.clone()], modified: self.modified }
+    }
+
+    /// Bytes of memory held.
+    pub(super) fn cost(&self) -> usize {
+        size_of::<Representation>() + self.head.len()
+    }
+}
+
+fn push_content_type(head: &mut Vec<u8>, name: &str) {
+    let mime = mime_guess::from_path(Path::new(name)).first_raw();
+    let mime = mime.unwrap_or("application/octet-stream");
+    let is_text = mime.starts_with("text/") || mime == "application/javascript";
+    let charset = if is_text { "; charset=utf-8" } else { "" };
+    push(head, format_args!("Content-Type: {mime}{charset}\r\n"));
+}
+
+/// Modification time, size and coding: tools that compress keep the time.
+fn push_etag(head: &mut Vec<u8>, stat: &Stat, coding: Coding) {
+    push(head, format_args!("\"{:x}-{:x}", nanoseconds(stat.mtime), stat.size));
+    if coding != Coding::Identity {
+        push(head, format_args!("-{}", coding.name()));
+    }
+    head.push(b'"');
+}
+
+/// Since 1970, modulo 2⁶⁴: a file from before has an entity tag too.
+fn nanoseconds(time: (i64, u32)) -> u64 {
+    (time.0 as u64).wrapping_mul(1_000_000_000).wrapping_add(u64::from(time.1))
+}
+
+pub(super) fn push(head: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    head.write_fmt(text).expect("a Vec takes everything");
+}

@@ -1,0 +1,67 @@
+//! Which idle connection makes room for a new one when there are as many as may be.
+//!
+//! Owns the choice: the one of this reactor that has idled longest. Must not cost anything before:
+//! nobody keeps a list while there is room. It is made when it is needed, for many evictions at
+//! once, and not again soon if it was short.
+
+use super::Reactor;
+use crate::io::{Backend, Time, Token};
+use std::cmp::Reverse;
+use std::time::Duration;
+
+/// Connections that idled when they were looked for.
+#[derive(Default)]
+pub(super) struct Parked {
+    /// With the end of their patience; the oldest is the last.
+    oldest: Vec<(Time, Token)>,
+    search_again: Time,
+}
+
+/// How many are looked for at once.
+const BATCH: usize = 64;
+
+/// A search that finds fewer is not repeated before: it looks at every connection.
+const PAUSE: Duration = Duration::from_millis(10);
+
+impl<B: Backend> Reactor<B> {
+    /// Ends the connection that has idled longest; false: none idles.
+    pub(super) fn evict(&mut self) -> bool {
+        if self.evict_known() {
+            return true;
+        }
+        let now = self.world.now;
+        if now < self.parked.search_again {
+            return false;
+        }
+        self.search_parked();
+        if self.parked.oldest.len() < BATCH {
+            self.parked.search_again = now.after(PAUSE);
+        }
+        self.evict_known()
+    }
+
+    fn evict_known(&mut self) -> bool {
+        while let Some((until, token)) = self.parked.oldest.pop() {
+            if let Some(client) = self.clients.get_mut(token)
+                && client.parked_until() == Some(until)
+            {
+                self.world.counters.connections_evicted.count();
+                client.stop(&mut self.world);
+                self.settle_client(token);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn search_parked(&mut self) {
+        let oldest = &mut self.parked.oldest;
+        let parked = self.clients.iter().filter_map(|c| Some((c.parked_until()?, c.token())));
+        oldest.extend(parked);
+        if oldest.len() > BATCH {
+            oldest.select_nth_unstable(BATCH);
+            oldest.truncate(BATCH);
+        }
+        oldest.sort_unstable_by_key(|&entry| Reverse(entry));
+    }
+}

@@ -1,0 +1,58 @@
+//! What clients of files must see when the disk takes its time.
+
+use super::*;
+
+/// Turns of the reactor until the peer has received something; at most `most`.
+fn turns_until_answered(edge: &mut Edge, peer: &Peer, most: usize) -> usize {
+    for turns in 1..=most {
+        edge.turn_all();
+        if !peer.receive().is_empty() {
+            return turns;
+        }
+    }
+    panic!("no answer in {most} turns");
+}
+
+#[test]
+fn cold_names_and_files_delay_nobody_else() {
+    let faults = Faults { cold: 1000, ..Faults::none() };
+    let mut edge = Edge::new(&Settings { faults, reactors: 1, ..Settings::default() });
+    edge.pass(Duration::from_secs(10));
+    let hot = edge.client(0, get("/files/small.txt"));
+    assert!(text(&hot).starts_with("HTTP/1.1 200 "));
+    let targets = ["/files/large.bin", "/files/none", "/files/no/such/name", "/files/large.bin"];
+    let mut cold = targets.map(|target| {
+        let client = edge.connect(0);
+        client.send(get(target).as_bytes());
+        (client, 0)
+    });
+    let mut answers = 0;
+    let ends = [LARGE_FILE.1, 1, 1, LARGE_FILE.1];
+    while cold.iter().zip(ends).any(|((_, received), end)| *received < end) {
+        hot.send(get("/files/small.txt").as_bytes());
+        let turns = turns_until_answered(&mut edge, &hot, 10);
+        assert!(turns <= 3, "{turns} turns for what is in memory");
+        answers += 1;
+        assert!(answers < 10_000, "the cold ones never end");
+        for (client, received) in &mut cold {
+            *received += client.receive().len();
+        }
+    }
+    assert!(answers > 10, "{answers}: nothing was cold");
+    edge.finish();
+}
+
+#[test]
+fn who_leaves_while_the_disk_takes_its_time_leaves_nothing_behind() {
+    for turns in 0..60 {
+        let faults = Faults { cold: 1000, ..Faults::none() };
+        let mut edge = Edge::new(&Settings { faults, reactors: 1, ..Settings::default() });
+        let client = edge.connect(0);
+        client.send(get("/files/large.bin").as_bytes());
+        for _ in 0..turns {
+            edge.turn_all();
+        }
+        client.reset();
+        edge.finish();
+    }
+}
