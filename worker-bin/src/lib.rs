@@ -127,6 +127,11 @@ pub fn serve(options: &Options, app: impl App) -> ExitCode {
 /// Serves a WSGI application likewise: `module:attribute`, `module:factory()`, `package.module` or
 /// `file.py`. The Python package `forebay` must be installed where the application is.
 pub fn serve_wsgi(options: &Options, application: &str) -> ExitCode {
+    if let Some(built_in) = apps::resembling(application) {
+        log::warning!(
+            "{application} is taken for a module of Python: the built-in application is {built_in}"
+        );
+    }
     serve_any(options, Application::Wsgi(application))
 }
 

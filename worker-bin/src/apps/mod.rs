@@ -40,13 +40,19 @@ pub enum BuiltIn {
 
 /// Finds a built-in application by its name.
 pub fn find(name: &str) -> Option<BuiltIn> {
-    match name {
-        "hello" => Some(BuiltIn::Hello),
-        "echo" => Some(BuiltIn::Echo),
-        "probe" => Some(BuiltIn::Probe),
-        _ => None,
-    }
+    NAMES.iter().find(|(known, _)| *known == name).map(|(_, app)| *app)
 }
+
+/// The built-in application whose name was perhaps meant.
+pub(crate) fn resembling(name: &str) -> Option<&'static str> {
+    if name.contains([':', '.', '/']) {
+        return None;
+    }
+    NAMES.map(|(known, _)| known).into_iter().find(|known| strsim::jaro_winkler(known, name) > 0.8)
+}
+
+const NAMES: [(&str, BuiltIn); 3] =
+    [("hello", BuiltIn::Hello), ("echo", BuiltIn::Echo), ("probe", BuiltIn::Probe)];
 
 impl App for BuiltIn {
     fn call(&self, request: Request) -> Response {
@@ -67,5 +73,19 @@ mod tests {
         assert_eq!(find("probe"), Some(BuiltIn::Probe));
         assert_eq!(find("hello:application"), None);
         assert_eq!(find("hello.py"), None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mere_names_resemble_built_in_ones() {
+        assert_eq!(resembling("helo"), Some("hello"));
+        assert_eq!(resembling("prob"), Some("probe"));
+        for other in ["hello:app", "hello.py", "apps/hello", "site"] {
+            assert_eq!(resembling(other), None, "{other}");
+        }
     }
 }
