@@ -164,8 +164,8 @@ const PACKAGES: &[&str] = &[
     "Flask==3.1.3",
     "Django==5.2.19; python_version >= '3.10'",
     "Django==4.2.16; python_version < '3.10'",
-    "web.py==0.62",
-    "legacy-cgi==2.6.3; python_version >= '3.13'",
+    "web.py==0.76; python_version >= '3.10'",
+    "web.py==0.62; python_version < '3.10'",
 ];
 const VERSION: &str = "import sys; print('%d.%d' % sys.version_info[:2])";
 /// What is in a wheel, whenever it was built.

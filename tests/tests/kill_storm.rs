@@ -249,7 +249,11 @@ impl Sum {
         }
         self.pretended.extend(outcomes.with(200).filter(|id| !is_executed(id)));
         let others = outcomes.statuses.iter().filter(|(_, status)| !matches!(status, 200 | 502));
-        self.other_statuses.extend(others.map(|(id, status)| (*id, *status)));
+        let others: Vec<_> = others.map(|(id, status)| (*id, *status)).collect();
+        if !others.is_empty() {
+            eprintln!("{others:?}, the longest took {:?}:\n{said}", outcomes.longest);
+        }
+        self.other_statuses.extend(others);
         self.faults.extend(outcomes.faults.iter().cloned());
         self.longest = self.longest.max(outcomes.longest);
         self.rates.push(outcomes.rate);

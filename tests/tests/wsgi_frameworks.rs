@@ -57,7 +57,8 @@ fn downloads(site: &Site) {
 fn sessions(site: &Site) {
     let first = site.client().get("/count");
     assert_eq!(first.text(), "1");
-    let cookie = first.field("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    let cookie = first.field("set-cookie").and_then(|cookie| cookie.split(';').next());
+    let cookie = cookie.expect("a session has a cookie");
     let request = format!("GET /count HTTP/1.1\r\nHost: test\r\nCookie: {cookie}\r\n\r\n");
     assert_eq!(site.client().exchange(request).text(), "2");
 }

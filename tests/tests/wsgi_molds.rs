@@ -17,14 +17,15 @@ struct Changing {
 
 impl Changing {
     fn new(source: &str) -> Changing {
-        let changing = Changing { folder: tempfile::tempdir().unwrap() };
+        let changing = Changing { folder: tempfile::tempdir().expect("there is room") };
         changing.write(source);
         changing
     }
 
     /// Python tells a changed file by seconds and size; without bytecode it reads it.
     fn write(&self, source: &str) {
-        fs::write(self.folder.path().join("site_app.py"), source).unwrap();
+        fs::write(self.folder.path().join("site_app.py"), source)
+            .expect("its own folder is writable");
         let _ = fs::remove_dir_all(self.folder.path().join("__pycache__"));
     }
 
@@ -34,7 +35,7 @@ impl Changing {
 
     fn start(&self, arguments: &[&str]) -> Option<Process> {
         let python = python()?;
-        let folder = self.path().to_str().unwrap();
+        let folder = self.path().to_str().expect("temporary paths are UTF-8");
         Some(python.worker(&[&["--bind", "127.0.0.1:0", "--chdir", folder], arguments].concat()))
     }
 }
@@ -85,7 +86,8 @@ fn without_preloading_each_worker_imports_for_itself() {
 #[test]
 fn threads_that_the_import_leaves_are_named_and_not_lost() {
     let source = "import threading, time\n\
-                  threading.Thread(target=time.sleep, args=(600,), name='ticker', daemon=True).start()\n";
+                  target, args = time.sleep, (600,)\n\
+                  threading.Thread(None, target, 'ticker', args, daemon=True).start()\n";
     let changing = Changing::new(&(source.to_owned() + &answering("one")));
     let Some(mut arbiter) = changing.start(&["-w", "2", "site_app:application"]) else { return };
     let answer = ask(arbiter.listening(1, PATIENCE)[0]);

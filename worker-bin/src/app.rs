@@ -29,7 +29,8 @@ impl<F: Fn(Request) -> Response + Send + Sync> App for F {
 ///
 /// Fields named `Forebay-*` never reach an application. Behind the edge they carry the facts that
 /// [`peer`](Request::peer), [`local`](Request::local), [`scheme`](Request::scheme),
-/// [`request_id`](Request::request_id) and [`deadline`](Request::deadline) give; from anybody else they are dropped.
+/// [`request_id`](Request::request_id) and [`deadline`](Request::deadline) give; from anybody else
+/// they are dropped.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// Method, target and fields, one after the other: one allocation for all of them.

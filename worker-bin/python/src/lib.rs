@@ -1,7 +1,7 @@
 //! The extension module `forebay._forebay`: what of hosting WSGI applications is not Python.
 //!
 //! Owns the names that Python sees. Must not know how requests come or workers are kept: that is
-//! [`forebay_worker`]'s.
+//! `forebay_worker`'s.
 #![cfg(feature = "extension")]
 
 mod call;

@@ -21,8 +21,8 @@ impl Kernel {
         if let Op::Accept { listener } = *op {
             return self.accept_all(ring, index, listener);
         }
-        let accepts = matches!(op, Op::AcceptNow { .. });
-        if !accepts && self.random.chance(self.faults.no_memory) {
+        let is_spared = matches!(op, Op::AcceptNow { .. } | Op::PeerEnd(_));
+        if !is_spared && self.random.chance(self.faults.no_memory) {
             return self.fail(ring, index, Errno(libc::ENOMEM));
         }
         self.maybe_sever(ring, index);

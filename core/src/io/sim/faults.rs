@@ -28,7 +28,8 @@ pub(crate) struct Faults {
     pub(crate) multishot_end: u16,
     /// Opening, looking up, reading or sending a file takes up to [`Faults::COLD`] turns.
     pub(crate) cold: u16,
-    /// An operation other than accepting fails with `ENOMEM`.
+    /// An operation fails with `ENOMEM`; not accepting, and not waiting for a process's end: nobody
+    /// but the deadline would tell of a worker that is dead and whose child keeps the connection.
     pub(crate) no_memory: u16,
     /// Making or writing a file fails: `ENOSPC`, or `EIO`.
     pub(crate) disk: u16,
