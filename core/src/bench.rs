@@ -191,6 +191,7 @@ fn parts(kernel: &SimKernel, graveyard: &Graveyard, pool: Arc<SharedPool>) -> Wo
         )],
         files: FileCache::new(CacheLimits::default(), graveyard.clone()),
         spool: Spool::new(c"spool", Budget::default(), graveyard.clone()),
+        memory: Budget::default(),
         log: None,
     }
 }

@@ -28,6 +28,7 @@ use std::time::Duration;
 /// | `response_head_bytes` | 64 KiB | head of an application's response; more is 502 |
 /// | `response_memory` | 256 KiB | of a response, waiting for its client; more goes to the spool |
 /// | `response_max` | 1 GiB | of a response, in the spool; beyond, the worker has to wait |
+/// | `memory_budget` | 256 MiB | content in memory, of the process; beyond, content gets 503 |
 /// | `spool_budget` | 4 GiB | spool files of the process; beyond, as if the disk were full |
 /// | `connections` | 16,384 | client connections of the process |
 /// | `connections_per_address` | 2,048 | those of one address without a complete head yet |
@@ -73,6 +74,10 @@ pub struct Limits {
     pub response_memory: usize,
     /// Bytes of one response that wait in the spool file; beyond, the worker is not read from.
     pub response_max: u64,
+    /// Bytes of the whole process for content that arrives. Each request with content has its
+    /// share from its head on. From half of it on, content of more than 4 KiB goes to the spool, in
+    /// small pieces; where nothing is left, requests with content are answered 503.
+    pub memory_budget: u64,
     /// Bytes in the spool files of the whole process. Beyond, requests that need one are answered
     /// 503, and responses wait in memory and at their workers.
     pub spool_budget: u64,
@@ -113,6 +118,7 @@ impl Default for Limits {
             response_head_bytes: 64 << 10,
             response_memory: 256 << 10,
             response_max: 1 << 30,
+            memory_budget: 256 << 20,
             spool_budget: 4 << 30,
             connections: 16_384,
             connections_per_address: 16_384 / 8,

@@ -153,6 +153,8 @@ counters! {
     requests_spooled,
     /// Responses of which a part went to a spool file.
     responses_spooled,
+    /// Requests refused because their content had no room in `memory_budget` (503).
+    memory_budget,
     /// Spool files that could not be made or written, or were over `spool_budget`.
     spool_refused,
     /// Connections of workers closed because of their user, or because they broke the protocol.

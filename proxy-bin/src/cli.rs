@@ -130,6 +130,7 @@ const CONFIGURATION_HELP: &str = r#"Configuration, with defaults unless it says 
   response_head_bytes = "64KiB"   # head of an application's response; more is 502
   response_memory = "256KiB"      # of a response, waiting for its client; then to the spool
   response_max = "1GiB"           # of a response, in the spool; then the worker has to wait
+  memory_budget = "256MiB"        # content in memory, of the process; beyond, content gets 503
   spool_budget = "4GiB"           # spool files of the process
   connections = 16384             # client connections of the process
   connections_per_address = 2048  # of one address without a complete head yet; at least 256,

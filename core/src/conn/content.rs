@@ -5,10 +5,10 @@
 
 use super::buffers::Buffers;
 use super::pace::Arrival;
-use super::spool::{PIECE_LEAST, SpoolFile};
+use super::spool::SpoolFile;
 use super::world::{Meta, Whole};
 use crate::http::{self, ChunkedDecoder, Piece, Reject};
-use crate::io::{Body, Outgoing, Time};
+use crate::io::{Body, Budget, Outgoing, Share, Time};
 use crate::limits::Limits;
 use crate::route::Action;
 
@@ -24,6 +24,10 @@ pub(crate) struct Content {
     max: u64,
     /// Bytes that stay in memory; more goes to the spool.
     memory: u64,
+    /// Bytes of a buffer that goes to the spool.
+    piece: usize,
+    /// What it has of `memory_budget`.
+    share: Share,
     pub(super) spool: Option<SpoolFile>,
     arrival: Arrival,
     pub(crate) meta: Meta,
@@ -40,17 +44,36 @@ enum Rest {
 }
 
 impl Content {
-    pub(crate) fn with_length(head: Vec<u8>, length: u64, meta: Meta, action: Action) -> Content {
+    pub(crate) fn with_length(
+        head: Vec<u8>,
+        length: u64,
+        meta: Meta,
+        action: Action,
+        budget: &Budget,
+    ) -> Content {
         let rest = if length == 0 { Rest::Whole } else { Rest::Length(length) };
-        Content::new(head, rest, length, meta, action)
+        Content::new(head, rest, length, meta, action, budget)
     }
 
-    pub(crate) fn chunked(head: Vec<u8>, max: u64, meta: Meta, action: Action) -> Content {
+    pub(crate) fn chunked(
+        head: Vec<u8>,
+        max: u64,
+        meta: Meta,
+        action: Action,
+        budget: &Budget,
+    ) -> Content {
         let rest = Rest::Chunked(ChunkedDecoder::default());
-        Content::new(head, rest, max, meta, action)
+        Content::new(head, rest, max, meta, action, budget)
     }
 
-    fn new(head: Vec<u8>, rest: Rest, max: u64, meta: Meta, action: Action) -> Content {
+    fn new(
+        head: Vec<u8>,
+        rest: Rest,
+        max: u64,
+        meta: Meta,
+        action: Action,
+        budget: &Budget,
+    ) -> Content {
         Content {
             head,
             bytes: Vec::new(),
@@ -58,6 +81,8 @@ impl Content {
             rest,
             max,
             memory: u64::MAX,
+            piece: Buffers::LARGE,
+            share: budget.share(),
             spool: None,
             arrival: Arrival::begin(Time::default()),
             meta,
@@ -65,14 +90,33 @@ impl Content {
         }
     }
 
-    /// The head has arrived now. So many bytes at most stay in memory, if that is not for a
-    /// handler.
-    pub(crate) fn begin(mut self, now: Time, memory: u64) -> Content {
+    /// The head has arrived now. `content_memory` bounds what stays in memory, if that is not for
+    /// a handler; above half of `memory_budget` it is a small buffer.
+    pub(crate) fn begin(mut self, now: Time, limits: &Limits, budget: &Budget) -> Content {
         self.arrival = Arrival::begin(now);
+        if budget.used() > limits.memory_budget / 2 {
+            self.piece = Buffers::SMALL;
+        }
         if matches!(self.action, Action::Pool(_)) {
-            self.memory = memory;
+            self.memory = match self.piece {
+                Buffers::SMALL => limits.content_memory.min(Buffers::SMALL as u64),
+                _ => limits.content_memory,
+            };
         }
         self
+    }
+
+    /// Takes its share of `memory_budget`: at once what a pool's content can need, otherwise what
+    /// has arrived. False: that is not left.
+    pub(crate) fn reserve(&mut self, limits: &Limits) -> bool {
+        let spooled = self.memory.max(2 * self.piece as u64);
+        let need = match self.rest {
+            _ if matches!(self.action, Action::Handler(_)) => self.bytes.len() as u64,
+            Rest::Length(left) if self.length + left <= self.memory => self.length + left,
+            Rest::Whole if self.spool.is_none() => self.bytes.len() as u64,
+            _ => spooled,
+        };
+        self.share.grow_to(need, limits.memory_budget)
     }
 
     /// When the client will have sent too little, if it sends no more; none while it is not the
@@ -108,7 +152,7 @@ impl Content {
 
     /// Something is missing, and there is room for it.
     pub(crate) fn wants_input(&self) -> bool {
-        let has_room = self.bytes.len() + Content::WORTH_IT <= Buffers::LARGE;
+        let has_room = self.bytes.len() + self.piece / 8 <= self.piece;
         !self.has_arrived() && (has_room || self.spool.is_none())
     }
 
@@ -125,9 +169,10 @@ impl Content {
     pub(crate) fn next_write(&mut self, buffers: &mut Buffers) -> Option<Outgoing> {
         let is_ready = self.spool.as_ref().is_some_and(SpoolFile::is_ready);
         let is_last = self.has_arrived() && !self.bytes.is_empty();
-        let is_due = is_ready && (is_last || self.bytes.len() >= PIECE_LEAST);
+        let is_due = is_ready && (is_last || self.bytes.len() >= self.piece / 2);
         is_due.then(|| {
-            let bytes = std::mem::replace(&mut self.bytes, buffers.large());
+            let next = Content::buffer(self.piece, buffers);
+            let bytes = std::mem::replace(&mut self.bytes, next);
             Outgoing::new(bytes, Body::None)
         })
     }
@@ -186,10 +231,10 @@ impl Content {
                     // Grows with what arrives: a client cannot reserve memory by announcing
                     // content.
                     bytes.reserve(left.min(STEP.max(bytes.len() as u64)) as usize);
-                } else if bytes.capacity() < Buffers::LARGE {
-                    let mut large = buffers.large();
-                    large.extend_from_slice(&bytes);
-                    buffers.give(std::mem::replace(&mut bytes, large));
+                } else if bytes.capacity() < self.piece {
+                    let mut piece = Content::buffer(self.piece, buffers);
+                    piece.extend_from_slice(&bytes);
+                    buffers.give(std::mem::replace(&mut bytes, piece));
                 }
                 Some(bytes)
             }
@@ -220,6 +265,13 @@ impl Content {
         let Content { head, bytes: content, meta, action, .. } = self;
         let content_length = Some(self.length);
         (Whole { head, content, file, content_length, meta }, action)
+    }
+
+    fn buffer(piece: usize, buffers: &mut Buffers) -> Vec<u8> {
+        match piece {
+            Buffers::SMALL => buffers.small(),
+            _ => buffers.large(),
+        }
     }
 
     /// What nobody will need.

@@ -192,10 +192,17 @@ impl Client {
                 self.hand_off(whole, action, w);
                 return;
             }
-            Framing::Length(length) => Content::with_length(canonical, length, meta, action),
-            _ => Content::chunked(canonical, w.limits.content_max, meta, action),
+            Framing::Length(length) => {
+                Content::with_length(canonical, length, meta, action, &w.memory)
+            }
+            _ => Content::chunked(canonical, w.limits.content_max, meta, action, &w.memory),
         };
-        let mut content = content.begin(w.now, w.limits.content_memory);
+        let mut content = content.begin(w.now, &w.limits, &w.memory);
+        if !content.reserve(&w.limits) {
+            self.state = State::Content(Box::new(content));
+            self.refuse_without_memory(w);
+            return;
+        }
         if head.expects_continue && !has_more {
             let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
             self.output.head(&mut w.buffers).extend_from_slice(interim);

@@ -3,7 +3,6 @@
 //! Owns how such a file is made, written and counted. Must not know what is in it. A file is
 //! closed, and so deleted, with its last user.
 
-use super::buffers::Buffers;
 use super::world::World;
 use crate::io::{Budget, Creation, Errno, Fd, Graveyard, Op, Outgoing, SharedFile, Token};
 use std::ffi::CStr;
@@ -173,6 +172,3 @@ fn refused(errno: Errno, w: &mut World) {
         tracing::warn!(why, %directory, "cannot spool: requests get 503, workers have to wait");
     }
 }
-
-/// A file is written in pieces of at least so many bytes, if there are more.
-pub(crate) const PIECE_LEAST: usize = Buffers::LARGE / 2;

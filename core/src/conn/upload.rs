@@ -12,7 +12,9 @@ impl Client {
     /// Begins to spool, or goes on, where the content needs it.
     pub(super) fn spool_on(&mut self, w: &mut World) {
         let State::Content(content) = &mut self.state else { return };
-        if content.needs_spool() {
+        if !content.reserve(&w.limits) {
+            self.refuse_without_memory(w);
+        } else if content.needs_spool() {
             w.counters.requests_spooled.count();
             let token = self.token;
             content.spool = Some(super::spool::SpoolFile::create(token, w));
@@ -56,6 +58,15 @@ impl Client {
             _ => w.dispose(done),
         }
         self.settle(w);
+    }
+
+    /// `memory_budget` has nothing left for it.
+    pub(super) fn refuse_without_memory(&mut self, w: &mut World) {
+        w.counters.memory_budget.count();
+        if w.may_warn() {
+            tracing::warn!("memory_budget is used up: requests with content get 503");
+        }
+        self.refuse_unspooled(w);
     }
 
     /// Exactly this request cannot be taken; what the client still sends of it is thrown away.

@@ -10,7 +10,7 @@ use crate::access_log::{AccessLog, Record};
 use crate::files::{FileCache, FilesRoute};
 use crate::handler::Handler;
 use crate::http::{DateCache, Version};
-use crate::io::{Done, Op, SharedFile, Time, Token};
+use crate::io::{Budget, Done, Op, SharedFile, Time, Token};
 use crate::limits::Limits;
 use crate::per_address::Permit;
 use crate::pool::{Assignment, ReactorId};
@@ -35,6 +35,8 @@ pub(crate) struct World {
     pub(crate) file_routes: Vec<FilesRoute>,
     pub(crate) files: FileCache,
     pub(crate) spool: Spool,
+    /// What content may have of memory, over all reactors.
+    pub(crate) memory: Budget,
     pub(crate) buffers: Buffers,
     pub(crate) log: Option<AccessLog>,
     /// No new requests are expected; every answer ends its connection.
@@ -102,6 +104,7 @@ pub(crate) struct WorldParts {
     pub(crate) file_routes: Vec<FilesRoute>,
     pub(crate) files: FileCache,
     pub(crate) spool: Spool,
+    pub(crate) memory: Budget,
     pub(crate) log: Option<AccessLog>,
 }
 
@@ -118,6 +121,7 @@ impl World {
             file_routes: parts.file_routes,
             files: parts.files,
             spool: parts.spool,
+            memory: parts.memory,
             buffers: Buffers::default(),
             log: parts.log,
             draining: false,

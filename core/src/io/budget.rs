@@ -24,7 +24,6 @@ impl Budget {
     }
 
     /// Bytes that shares hold.
-    #[cfg(any(test, feature = "fuzz"))]
     pub(crate) fn used(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -40,6 +39,11 @@ impl Share {
             self.bytes += more;
         }
         fits
+    }
+
+    /// Takes what is missing to `bytes`; false as for [`Share::grow`].
+    pub(crate) fn grow_to(&mut self, bytes: u64, most: u64) -> bool {
+        bytes <= self.bytes || self.grow(bytes - self.bytes, most)
     }
 }
 

@@ -21,6 +21,8 @@ pub(super) struct Control {
     pub(super) counters: Vec<Arc<Counters>>,
     /// Of all reactors.
     pub(super) spool_budget: Budget,
+    /// Of all reactors.
+    pub(super) memory_budget: Budget,
     current: Mutex<Current>,
 }
 
@@ -64,8 +66,9 @@ impl Control {
         let plan = Plan::new(builder, &known)?;
         let changes = current.adopt(plan, |_| {});
         let counters = (0..count).map(|_| Arc::new(Counters::default())).collect();
-        let (spool_budget, current) = (Budget::default(), Mutex::new(current));
-        Ok((Control { shared, counters, spool_budget, current }, changes))
+        let (spool_budget, memory_budget) = (Budget::default(), Budget::default());
+        let current = Mutex::new(current);
+        Ok((Control { shared, counters, spool_budget, memory_budget, current }, changes))
     }
 
     pub(super) fn reload(&self, builder: Builder) -> Result<(), BuildError> {

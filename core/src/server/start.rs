@@ -79,6 +79,7 @@ fn run_one(
             graveyard.clone(),
         ),
         spool: Spool::new(&start.spool_dir, control.spool_budget.clone(), graveyard.clone()),
+        memory: control.memory_budget.clone(),
         log: start.log,
     };
     let shared = Arc::clone(&control.shared);

@@ -26,6 +26,7 @@ pub(crate) const KEYS: [&str; 19] = [
     "response_head_bytes",
     "response_memory",
     "response_max",
+    "memory_budget",
     "spool_budget",
     "connections",
     "connections_per_address",
@@ -54,6 +55,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Lim
     fields.head_size("response_head_bytes", &mut limits.response_head_bytes);
     fields.size("response_memory", &mut limits.response_memory);
     fields.size("response_max", &mut limits.response_max);
+    fields.size("memory_budget", &mut limits.memory_budget);
     fields.size("spool_budget", &mut limits.spool_budget);
     fields.count("connections", usize::MAX, &mut limits.connections);
     limits.connections_per_address = (limits.connections / 8).max(256);

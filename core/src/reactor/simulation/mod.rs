@@ -61,6 +61,7 @@ struct Edge {
     counters: Vec<Arc<Counters>>,
     shared: Arc<Shared>,
     budget: Budget,
+    memory: Budget,
 }
 
 /// What is special about an edge.
@@ -113,6 +114,7 @@ impl Edge {
             counters: (0..count).map(|_| Arc::new(Counters::default())).collect(),
             shared,
             budget: Budget::default(),
+            memory: Budget::default(),
         };
         let (limits, policy) =
             (Arc::new(settings.limits.clone()), Arc::new(edge.policy(0..POOLS.len())));
@@ -142,6 +144,7 @@ impl Edge {
             )],
             files: FileCache::new(CacheLimits::default(), graveyard.clone()),
             spool: Spool::new(c"spool", self.budget.clone(), graveyard.clone()),
+            memory: self.memory.clone(),
             log: None,
         };
         let shared = Arc::clone(&self.shared);

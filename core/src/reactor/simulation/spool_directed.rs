@@ -158,6 +158,41 @@ fn the_budget_is_a_full_disk_until_files_go() {
 }
 
 #[test]
+fn memory_is_shared_and_comes_back() {
+    let most = 300_000;
+    let mut edge = edge(Limits { memory_budget: most, ..limits() });
+    let worker = edge.dial_in(0);
+    let content = pattern(1, 20_000);
+    let head = "POST /app/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 20000\r\n\r\n";
+    let mut waiting = Vec::new();
+    while edge.stats().memory_budget == 0 {
+        waiting.push(edge.client(0, head));
+        assert!(edge.memory.used() <= most && waiting.len() < 100);
+    }
+    let refused = waiting.pop().unwrap();
+    assert!(text(&refused).starts_with("HTTP/1.1 503 "));
+    // Two with large buffers, and then small ones: what is in the spool is whole all the same.
+    assert!(waiting.len() > 4, "{} had room", waiting.len());
+    let fixed = edge.client(0, get("/fixed"));
+    assert!(text(&fixed).starts_with("HTTP/1.1 200 "));
+    for client in &waiting {
+        let mut sent = 0;
+        while sent < content.len() {
+            sent += client.send(&content[sent..]);
+            edge.settle();
+        }
+        let (head, files) = request(&worker);
+        assert!(head.starts_with("POST /app/1 "));
+        assert!(files[0].read(0, content.len() + 1) == content);
+        drop(files);
+        edge.say(&worker, HI);
+        assert!(text(client).ends_with("hi"));
+    }
+    assert_eq!(edge.memory.used(), 0);
+    edge.finish();
+}
+
+#[test]
 fn clients_that_vanish_leave_no_file() {
     let mut edge = edge(limits());
     let head = "POST /app/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n";
