@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 /// Every field of [`Limits`].
-pub(crate) const KEYS: [&str; 19] = [
+pub(crate) const KEYS: [&str; 20] = [
     "client_header_timeout",
     "client_body_timeout",
     "send_timeout",

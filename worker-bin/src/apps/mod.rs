@@ -74,11 +74,6 @@ mod tests {
         assert_eq!(find("hello:application"), None);
         assert_eq!(find("hello.py"), None);
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     #[test]
     fn mere_names_resemble_built_in_ones() {
