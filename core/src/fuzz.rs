@@ -318,6 +318,14 @@ mod tests {
     }
 
     #[test]
+    fn a_handler_waits_for_its_whole_content() {
+        let head = "\0POST /echo/app/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        for content in ["0\r\nA: b", "0\r\nA: b\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "x"] {
+            connection(format!("{head}{content}").as_bytes());
+        }
+    }
+
+    #[test]
     fn connections() {
         mutated(7, &requests(), 200, connection);
     }
