@@ -262,9 +262,10 @@ impl Content {
         if file.is_some() {
             http::announce_file(&mut self.head);
         }
-        let Content { head, bytes: content, meta, action, .. } = self;
-        let content_length = Some(self.length);
-        (Whole { head, content, file, content_length, meta }, action)
+        let Content { head, bytes: content, mut share, meta, action, .. } = self;
+        share.shrink_to(content.len() as u64);
+        let (content_length, share) = (Some(self.length), Some(share));
+        (Whole { head, content, file, content_length, share, meta }, action)
     }
 
     fn buffer(piece: usize, buffers: &mut Buffers) -> Vec<u8> {

@@ -187,8 +187,8 @@ impl Client {
                 let announced =
                     head.fields.iter().any(|f| f.name.eq_ignore_ascii_case("Content-Length"));
                 let content_length = announced.then_some(0);
-                let (content, file) = (Vec::new(), None);
-                let whole = Whole { head: canonical, content, file, content_length, meta };
+                let (head, content, file, share) = (canonical, Vec::new(), None, None);
+                let whole = Whole { head, content, file, content_length, share, meta };
                 self.hand_off(whole, action, w);
                 return;
             }

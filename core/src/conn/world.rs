@@ -10,7 +10,7 @@ use crate::access_log::{AccessLog, Record};
 use crate::files::{FileCache, FilesRoute};
 use crate::handler::Handler;
 use crate::http::{DateCache, Version};
-use crate::io::{Budget, Done, Op, SharedFile, Time, Token};
+use crate::io::{Budget, Done, Op, Share, SharedFile, Time, Token};
 use crate::limits::Limits;
 use crate::per_address::Permit;
 use crate::pool::{Assignment, ReactorId};
@@ -88,6 +88,8 @@ pub(crate) struct Whole {
     pub(crate) file: Option<Rc<SharedFile>>,
     /// `None`: no content was announced.
     pub(crate) content_length: Option<u64>,
+    /// What `content` has of `memory_budget`.
+    pub(crate) share: Option<Share>,
     pub(crate) meta: Meta,
 }
 

@@ -45,6 +45,13 @@ impl Share {
     pub(crate) fn grow_to(&mut self, bytes: u64, most: u64) -> bool {
         bytes <= self.bytes || self.grow(bytes - self.bytes, most)
     }
+
+    /// Gives back what is more than `bytes`.
+    pub(crate) fn shrink_to(&mut self, bytes: u64) {
+        let surplus = self.bytes.saturating_sub(bytes);
+        self.budget.0.fetch_sub(surplus, Ordering::Relaxed);
+        self.bytes -= surplus;
+    }
 }
 
 impl Drop for Share {
@@ -65,6 +72,10 @@ mod tests {
         assert!(!one.grow(1, 10) && !one.grow(u64::MAX, 10));
         drop(two);
         assert!(one.grow(6, 10));
+        one.shrink_to(20);
+        assert_eq!(budget.used(), 10);
+        one.shrink_to(3);
+        assert_eq!(budget.used(), 3);
         drop(one);
         assert_eq!(budget.used(), 0);
     }

@@ -6,7 +6,7 @@ use super::mailbox::{Mailbox, Message};
 use crate::conn::{Meta, Whole};
 use crate::handler::{Handler, Reply, Request};
 use crate::http::{self, HeadLimits, SLOTS};
-use crate::io::Token;
+use crate::io::{Share, Token};
 use bytes::Bytes;
 use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -47,7 +47,26 @@ fn request(mut whole: Whole) -> Request {
         target: head.target.into(),
         version,
         fields: fields.map(|f| (f.name.into(), Bytes::copy_from_slice(f.value))).collect(),
-        content: Bytes::from(whole.content),
+        content: content(whole.content, whole.share),
         peer,
+    }
+}
+
+/// It counts in `memory_budget` for as long as anybody has any of it.
+fn content(bytes: Vec<u8>, share: Option<Share>) -> Bytes {
+    match share {
+        Some(share) if !bytes.is_empty() => Bytes::from_owner(Counted { bytes, _share: share }),
+        _ => Bytes::from(bytes),
+    }
+}
+
+struct Counted {
+    bytes: Vec<u8>,
+    _share: Share,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }

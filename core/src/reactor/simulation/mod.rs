@@ -305,6 +305,7 @@ impl Edge {
     /// Everything has been given back.
     fn assert_clean(&self) {
         assert!(self.has_ended(), "a reactor has not ended");
+        assert_eq!(self.memory.used(), 0, "bytes of memory_budget");
         for &backend in &self.backends {
             assert_eq!(self.kernel.in_flight(backend), 0, "operations in flight");
             assert_eq!(self.kernel.transit_outstanding(backend), 0, "transit buffers lost");

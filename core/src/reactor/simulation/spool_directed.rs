@@ -193,6 +193,27 @@ fn memory_is_shared_and_comes_back() {
 }
 
 #[test]
+fn whole_requests_that_wait_are_still_in_memory() {
+    let most = 10 * 5_000;
+    let mut edge = edge(Limits { memory_budget: most, content_memory: 5_000, ..limits() });
+    let content = pattern(1, 1_000);
+    let waiting: Vec<_> = (0..40).map(|_| upload(&mut edge, "/app/1", &content)).collect();
+    assert_eq!(edge.memory.used(), 40 * 1_000, "nobody has taken one yet");
+    let refused = upload(&mut edge, "/echo", &pattern(2, 11_000));
+    assert!(text(&refused).starts_with("HTTP/1.1 503 "), "{}", text(&refused));
+    let worker = edge.dial_in(0);
+    for client in &waiting {
+        assert!(request(&worker).0.ends_with(&*String::from_utf8_lossy(&content)));
+        edge.say(&worker, HI);
+        assert!(text(client).ends_with("hi"));
+    }
+    assert_eq!(edge.memory.used(), 0);
+    let echoed = upload(&mut edge, "/echo", &pattern(2, 11_000));
+    assert!(text(&echoed).starts_with("HTTP/1.1 200 "));
+    edge.finish();
+}
+
+#[test]
 fn clients_that_vanish_leave_no_file() {
     let mut edge = edge(limits());
     let head = "POST /app/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n";
