@@ -10,20 +10,7 @@ const FORK: &str = "/fork/60000";
 
 #[test]
 fn a_worker_that_is_killed_is_missed_at_once() {
-    for flags in [&["-w", "1"][..], &["-w", "1", "--threads", "4"]] {
-        let site = Site::builder().app_with("probe", flags).path_variable("PROBE_LOG", "log");
-        let site = site.start();
-        let mut client = site.client();
-        let (child, worker) = (fork(&mut client), worker(&mut client));
-        let mut running = site.client();
-        // Not idempotent: another worker would run it again.
-        running.send("POST /once/1/50000 HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n");
-        wait_until("it runs", PATIENCE, || site.path("log").exists());
-        let killed_at = Instant::now();
-        send_signal(worker, KILL);
-        assert_eq!(running.read_response().status, 502, "its end was seen");
-        assert_replaced(&site, worker, child, killed_at);
-    }
+    is_missed_beside_a_child(FORK);
 }
 
 #[test]
@@ -31,7 +18,7 @@ fn an_idle_worker_that_is_killed_is_replaced() {
     let site = Site::with_app("probe", 1);
     let mut client = site.client();
     for _ in 0..3 {
-        let (child, worker) = (fork(&mut client), worker(&mut client));
+        let (child, worker) = (child(&mut client, FORK), worker(&mut client));
         let killed_at = Instant::now();
         send_signal(worker, KILL);
         assert_replaced(&site, worker, child, killed_at);
@@ -43,7 +30,7 @@ fn an_idle_worker_that_is_killed_is_replaced() {
 fn a_worker_that_is_retired_goes_like_any_other() {
     let site = Site::with_app("probe", 1);
     let mut client = site.client();
-    let (child, worker) = (fork(&mut client), worker(&mut client));
+    let (child, worker) = (child(&mut client, FORK), worker(&mut client));
     let asked_at = Instant::now();
     send_signal(worker, TERM);
     assert_replaced(&site, worker, child, asked_at);
@@ -53,13 +40,17 @@ fn a_worker_that_is_retired_goes_like_any_other() {
 /// ended: the edge watches the process.
 #[test]
 fn a_child_that_keeps_the_slots_hides_no_death() {
+    is_missed_beside_a_child("/keep/60000");
+}
+
+fn is_missed_beside_a_child(made_by: &str) {
     for flags in [&["-w", "1"][..], &["-w", "1", "--threads", "4"]] {
         let site = Site::builder().app_with("probe", flags).path_variable("PROBE_LOG", "log");
         let site = site.start();
         let mut client = site.client();
-        let child: u32 = client.get("/keep/60000").text().parse().unwrap();
-        let worker = worker(&mut client);
+        let (child, worker) = (child(&mut client, made_by), worker(&mut client));
         let mut running = site.client();
+        // Not idempotent: another worker would run it again.
         running.send("POST /once/1/50000 HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n");
         wait_until("it runs", PATIENCE, || site.path("log").exists());
         let killed_at = Instant::now();
@@ -77,7 +68,7 @@ fn a_plain_connection_ends_with_its_worker() {
     let mut process = forebay_tests::Process::start(&mut command);
     let address = process.listening(1, PATIENCE)[0];
     let mut client = Client::connect(address);
-    let (child, worker) = (fork(&mut client), worker(&mut client));
+    let (child, worker) = (child(&mut client, FORK), worker(&mut client));
     let killed_at = Instant::now();
     send_signal(worker, KILL);
     assert!(client.try_response(false).is_err(), "the connection has ended");
@@ -85,9 +76,9 @@ fn a_plain_connection_ends_with_its_worker() {
     assert_in_time(child, killed_at);
 }
 
-/// Has the only worker fork a child.
-fn fork(client: &mut Client) -> u32 {
-    client.get(FORK).text().parse().expect("the number of the child")
+/// Has the only worker make a child.
+fn child(client: &mut Client, made_by: &str) -> u32 {
+    client.get(made_by).text().parse().expect("the number of the child")
 }
 
 /// The only worker.
