@@ -4,13 +4,16 @@
 
 use crate::config::{self, At, Config};
 use crate::users::{self, Identity, UserError};
-use forebay::{Builder, Pool, Redirect, Response, SocketAccess, Target};
+use forebay::{Pool, Redirect, SocketAccess, Target};
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::path::PathBuf;
 
-pub(crate) use forebay::{AccessLog, Handle, RunError as ServeError, Server, UnixSocket};
+pub(crate) use forebay::{
+    AccessLog, Builder, Handle, Reply, Request, Response, RunError as ServeError, Server,
+    UnixSocket,
+};
 
 /// Why there is no edge.
 #[derive(Debug, thiserror::Error)]

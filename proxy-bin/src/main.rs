@@ -37,7 +37,8 @@ fn main() -> ExitCode {
 fn carry_out(command: Command) -> Result<(), Vec<String>> {
     match command {
         Command::Run(configuration) => {
-            run::run(load(&configuration)?).map_err(|error| vec![error.to_string()])
+            let config = load(&configuration)?;
+            run::run(config, run::no_more()).map_err(|error| vec![error.to_string()])
         }
         Command::Check(configuration) => {
             load(&configuration)?;

@@ -7,7 +7,7 @@ mod leaving;
 mod reload;
 
 use crate::config::{Config, Pool};
-use crate::edge::{self, AccessLog, EdgeError, Handle, ServeError, Server};
+use crate::edge::{self, AccessLog, Builder, EdgeError, Handle, ServeError, Server};
 use crate::supervise::{
     CommandId, FirstStart, ProgramError, Report, Supervisor, WorkerCommand, find_program,
 };
@@ -22,6 +22,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -52,11 +53,19 @@ pub(crate) enum RunError {
     System(&'static str, io::Error),
 }
 
+/// What is served besides the configuration, after every reload, too.
+pub(crate) type More = Arc<dyn Fn(Builder) -> Builder + Send + Sync>;
+
+/// Nothing.
+pub(crate) fn no_more() -> More {
+    Arc::new(|edge| edge)
+}
+
 /// Serves until a signal ends it, and everything that it started has ended.
 ///
 /// # Errors
 /// The edge or the workers cannot be started, or the edge fails.
-pub(crate) fn run(config: Config) -> Result<(), RunError> {
+pub(crate) fn run(config: Config, more: More) -> Result<(), RunError> {
     if let Err(error) = sys::raise_descriptor_limit() {
         tracing::warn!(%error, "cannot raise the limit of descriptors, it stays as it is");
     }
@@ -64,7 +73,8 @@ pub(crate) fn run(config: Config) -> Result<(), RunError> {
     watch_signals(sender.clone()).map_err(|e| RunError::System("watch signals", e))?;
     let commands = commands(&config)?;
     let log = edge::open_log(&config)?;
-    let server = edge::describe(&config, log.clone())?.build().map_err(EdgeError::from)?;
+    let edge = more(edge::describe(&config, log.clone())?);
+    let server = edge.build().map_err(EdgeError::from)?;
     let identity = edge::identity(&config)?;
     let control = Control::start(&config, identity, &sender)?;
     // Bound and opened; what comes now, threads and workers, needs no privileges.
@@ -87,6 +97,7 @@ pub(crate) fn run(config: Config) -> Result<(), RunError> {
         supervisor,
         addresses: server.addresses().to_vec(),
         config,
+        more,
         generation: 1,
         log,
         control,
@@ -175,6 +186,7 @@ struct Running {
     addresses: Vec<SocketAddr>,
     /// What is served.
     config: Config,
+    more: More,
     /// How many configurations have been in force.
     generation: u64,
     log: Option<AccessLog>,

@@ -61,6 +61,17 @@ pub(crate) fn pidfd(pid: u32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Sends `signal` to the process that a [`pidfd`] stands for, and to no other one
+/// (pidfd_send_signal(2)).
+pub(crate) fn kill_exactly(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    let none = ptr::null::<libc::siginfo_t>();
+    // SAFETY: without a siginfo_t the call reads no memory.
+    let result =
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, none, 0) };
+    check(result as libc::c_int)?;
+    Ok(())
+}
+
 /// Waits until one of `fds` is readable or at its end, and says which; looked at in order.
 pub(crate) fn wait_readable<const N: usize>(fds: [BorrowedFd<'_>; N]) -> io::Result<[bool; N]> {
     let mut polled =

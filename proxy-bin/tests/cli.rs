@@ -290,5 +290,5 @@ fn the_demo_leaves_nothing_behind() {
     assert_eq!(places().count(), 0);
     let mut stderr = String::new();
     running.child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
-    assert!(stderr.contains("[app] -w 2 probe\n"), "{stderr}");
+    assert!(stderr.contains("[app] -w 2 --control unix:worker.sock probe\n"), "{stderr}");
 }

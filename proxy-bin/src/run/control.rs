@@ -96,6 +96,7 @@ impl Running {
             uptime_seconds: Instant::now().duration_since(self.started).as_secs(),
             generation: self.generation,
             reactors: stats.reactors,
+            addresses: self.addresses.clone(),
             connections: Connections { open: stats.open(), parked: stats.parked },
             access_log_dropped: self.log.as_ref().map_or(0, edge::AccessLog::dropped),
             pools: stats.pools.iter().map(|pool| self.pool_status(pool)).collect(),

@@ -36,7 +36,7 @@ impl Running {
         };
         let edge = edge::describe(&config, log.clone()).map_err(|error| line(&error))?;
         let control = self.changed_control(&config).map_err(|error| line(&error))?;
-        self.handle.reload(edge).map_err(|error| line(&error))?;
+        self.handle.reload((self.more)(edge)).map_err(|error| line(&error))?;
         if let Some(control) = control {
             self.control = control;
         }

@@ -10,6 +10,7 @@ use crate::config;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, IsTerminal, Read, Write};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,6 +25,8 @@ pub(crate) struct Status {
     /// Of the configuration: 1 at the start, one more with every reload that was taken over.
     pub(crate) generation: u64,
     pub(crate) reactors: usize,
+    /// Where it listens, `IP:PORT`.
+    pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) connections: Connections,
     /// Lines that disk or pipe were too slow for.
     pub(crate) access_log_dropped: u64,
@@ -93,7 +96,11 @@ fn socket(asked: &cli::Status) -> Result<PathBuf, Vec<String>> {
     })
 }
 
-fn ask(socket: &Path) -> io::Result<String> {
+/// What is answered at a control socket, of a worker's arbiter, too.
+///
+/// # Errors
+/// Nobody answers.
+pub(crate) fn ask(socket: &Path) -> io::Result<String> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
     let mut text = String::new();

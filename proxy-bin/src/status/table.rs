@@ -29,12 +29,15 @@ pub(super) fn table(status: &Status, is_coloured: bool) -> String {
 
 fn summary(status: &Status) -> String {
     let Status { pid, state, uptime_seconds, generation, reactors, connections, .. } = status;
+    let addresses: Vec<_> = status.addresses.iter().map(|a| format!("http://{a}")).collect();
     let uptime = duration(*uptime_seconds);
     let plural = if *reactors == 1 { "" } else { "s" };
     let mut text = format!(
         "proxy-bin {pid}, {state}, up {uptime}, configuration {generation}, {reactors} \
-         reactor{plural}\n{} connections, {} of them parked\n",
-        connections.open, connections.parked
+         reactor{plural}\nlistening on {}\n{} connections, {} of them parked\n",
+        addresses.join(", "),
+        connections.open,
+        connections.parked
     );
     if status.access_log_dropped > 0 {
         text += &format!("{} lines of the access log dropped\n", status.access_log_dropped);
@@ -101,7 +104,7 @@ mod tests {
     fn status() -> Status {
         serde_json::from_str(
             r#"{"pid": 7, "state": "serving", "uptime_seconds": 3725, "generation": 2,
-                "reactors": 1, "connections": {"open": 12, "parked": 8}, "access_log_dropped": 0,
+                "reactors": 1, "addresses": ["127.0.0.1:8080", "[::1]:8080"], "connections": {"open": 12, "parked": 8}, "access_log_dropped": 0,
                 "pools": [{"name": "app", "socket": "/run/app.sock", "is_routed": true, "slots": 0,
                 "busy": 0, "idle": 0, "queued": 3, "oldest_wait_ms": 1500, "queue_full": 1,
                 "queue_timeout": 20, "queue_delay": 0, "stood": 0}],
@@ -114,6 +117,7 @@ mod tests {
     fn a_status_is_a_few_tables() {
         let expected = "\
 proxy-bin 7, serving, up 1h 2m, configuration 2, 1 reactor
+listening on http://127.0.0.1:8080, http://[::1]:8080
 12 connections, 8 of them parked
 
 POOL      STATE  SLOTS  BUSY  IDLE  QUEUED  OLDEST  REFUSED  TIMEOUTS  DELAYED  STOOD
