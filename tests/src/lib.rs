@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `access_log` | each request is one line, in combined format plus times |
 //! | `curl` | a stock client gets and sends everything, through edge and worker, unharmed |
-//! | `demo` | the demonstration site of the README is whole |
+//! | `demo` | the demonstration site of the README is whole, and its buttons do what they say |
 //! | `documents` | what READMEs and examples show is whole, right and the same everywhere |
 //! | `drain` | TERM finishes what is in flight, resets nobody and ends with 0 |
 //! | `embedding` | the `forebay` crate serves from inside another program |

@@ -50,7 +50,7 @@ impl Visitors {
         )
     }
 
-    /// Fifty clients whose request takes them eight seconds to send, and the worker no time.
+    /// Fifty clients whose request takes them five seconds to send, and the worker no time.
     pub(super) fn drip(&self, address: SocketAddr) -> bool {
         self.send(
             DRIPPING,
@@ -189,8 +189,8 @@ const DRIPPING: u32 = 50;
 /// Some more than run (2) and wait (100).
 const CROWD: u32 = 160;
 const CROWD_STAYS: Duration = Duration::from_secs(6);
-/// A request of 53 bytes takes eight seconds, less than `client_header_timeout`.
-const BETWEEN_BYTES: Duration = Duration::from_millis(150);
+/// A request of 53 bytes takes five seconds, half of `client_header_timeout`.
+const BETWEEN_BYTES: Duration = Duration::from_millis(100);
 const AFTER_REFUSAL: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(15);
 const STACK: usize = 128 << 10;
