@@ -152,7 +152,7 @@ impl Demo {
 }
 
 fn json(response: &Response) -> Value {
-    serde_json::from_str(response.text()).unwrap()
+    serde_json::from_str(response.text()).expect("the desk answers in JSON")
 }
 
 /// The values of `href` and `src` that stay on this site.
