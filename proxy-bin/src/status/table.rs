@@ -104,7 +104,8 @@ mod tests {
     fn status() -> Status {
         serde_json::from_str(
             r#"{"pid": 7, "state": "serving", "uptime_seconds": 3725, "generation": 2,
-                "reactors": 1, "addresses": ["127.0.0.1:8080", "[::1]:8080"], "connections": {"open": 12, "parked": 8}, "access_log_dropped": 0,
+                "reactors": 1, "addresses": ["127.0.0.1:8080", "[::1]:8080"],
+                "connections": {"open": 12, "parked": 8}, "access_log_dropped": 0,
                 "pools": [{"name": "app", "socket": "/run/app.sock", "is_routed": true, "slots": 0,
                 "busy": 0, "idle": 0, "queued": 3, "oldest_wait_ms": 1500, "queue_full": 1,
                 "queue_timeout": 20, "queue_delay": 0, "stood": 0}],
