@@ -79,6 +79,7 @@ mod pool;
 mod reactor;
 mod route;
 mod server;
+mod slack;
 mod stats;
 
 // The public interface is:

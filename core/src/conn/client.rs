@@ -15,6 +15,7 @@
 //! so that its end is noticed; what comes behind the request waits, up to a bound, in `input`.
 
 use super::Machine;
+use super::connection::Parked;
 use super::content::Content;
 use super::output::Output;
 use super::pace::{Delivery, TooSlow};
@@ -26,7 +27,7 @@ use crate::files::Pending;
 use crate::http::{HeadSearch, Reject, Version};
 use crate::io::{Direction, Done, Errno, Fd, Op, Outgoing, Time, Token};
 use crate::per_address::Permit;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 /// See the module's documentation.
 pub(crate) struct Client {
@@ -102,19 +103,13 @@ pub(crate) enum State {
 }
 
 impl Client {
-    pub(crate) fn new(
-        token: Token,
-        fd: Fd,
-        (peer, local): (SocketAddr, SocketAddr),
-        permit: Option<Permit>,
-        w: &mut World,
-    ) -> Client {
-        w.counters.accepted.count();
-        let mut client = Client {
-            token,
-            fd,
-            peer,
-            local,
+    /// A machine without a connection.
+    pub(super) fn vacant() -> Client {
+        Client {
+            token: Token::NOBODY,
+            fd: -1,
+            peer: NOWHERE,
+            local: NOWHERE,
             state: State::Head,
             input: Vec::new(),
             search: HeadSearch::default(),
@@ -129,15 +124,70 @@ impl Client {
             parked: false,
             requests: 0,
             meta: Client::NO_REQUEST,
-            permit,
+            permit: None,
             record: None,
             unsent_records: Vec::new(),
-            receive_deadline: Some(w.now.after(w.limits.client_header_timeout)),
+            receive_deadline: None,
             look_at: None,
             delivery: Delivery::default(),
-        };
-        client.settle(w);
-        client
+        }
+    }
+
+    /// Vacant again; only room for what waits is kept.
+    pub(super) fn vacate(&mut self) {
+        debug_assert!(self.output.is_flushed() && !self.file_op && self.input.is_empty());
+        let output = std::mem::take(&mut self.output).renewed();
+        let mut unsent_records = std::mem::take(&mut self.unsent_records);
+        unsent_records.clear();
+        *self = Client { output, unsent_records, ..Client::vacant() };
+    }
+
+    /// Takes a new connection.
+    pub(super) fn begin(
+        &mut self,
+        token: Token,
+        fd: Fd,
+        (peer, local): (SocketAddr, SocketAddr),
+        permit: Option<Permit>,
+        w: &mut World,
+    ) {
+        w.counters.accepted.count();
+        (self.token, self.fd, self.permit) = (token, fd, permit);
+        (self.peer, self.local) = (peer, local);
+        self.receive_deadline = Some(w.now.after(w.limits.client_header_timeout));
+        self.settle(w);
+    }
+
+    /// What is left of a connection that only waits for its next request.
+    pub(super) fn parked(&self) -> Option<Parked> {
+        let until = self.receive_deadline.filter(|_| self.parked && !self.file_op)?;
+        debug_assert!(self.look_at.is_none() && self.permit.is_none() && self.record.is_none());
+        debug_assert!(!self.stalled && !self.input_ended && !self.linger);
+        Some(Parked {
+            token: self.token,
+            until,
+            accepted: self.delivery.bytes_accepted(),
+            fd: self.fd,
+            requests: u32::try_from(self.requests).unwrap_or(u32::MAX),
+            peer: self.peer.into(),
+            local: self.local.into(),
+            receiving: self.receiving,
+            watched: self.watched,
+        })
+    }
+
+    /// Takes a parked connection.
+    pub(super) fn go_on(&mut self, parked: Parked) {
+        self.token = parked.token;
+        self.receive_deadline = Some(parked.until);
+        self.delivery = Delivery::after(parked.accepted);
+        self.fd = parked.fd;
+        self.requests = parked.requests.into();
+        self.peer = parked.peer.into();
+        self.local = parked.local.into();
+        self.receiving = parked.receiving;
+        self.watched = parked.watched;
+        self.parked = true;
     }
 
     /// What an answer to something that was no request assumes.
@@ -148,15 +198,6 @@ impl Client {
         idempotent: false,
         id: RequestId::NONE,
     };
-
-    pub(crate) fn token(&self) -> Token {
-        self.token
-    }
-
-    /// How long it may still idle, if that is all it does between two requests.
-    pub(crate) fn parked_until(&self) -> Option<Time> {
-        self.receive_deadline.filter(|_| self.parked)
-    }
 
     /// Its exchange, if a pool has its request.
     pub(crate) fn exchange(&self) -> Option<Token> {
@@ -400,6 +441,9 @@ impl Machine for Client {
         matches!(self.state, State::Closed)
     }
 }
+
+/// No connection's address.
+const NOWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
 
 /// How long a draining server waits for a request on an idle connection.
 const DRAIN_GRACE: std::time::Duration = std::time::Duration::from_secs(1);

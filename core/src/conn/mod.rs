@@ -7,10 +7,12 @@
 //! **Invariant:** closing is a join. A connection shuts its socket down, waits until nothing of
 //! its own is in flight, closes, and only then leaves its table.
 
+mod address;
 mod attached;
 mod backlog;
 mod buffers;
 mod client;
+mod connection;
 mod content;
 mod hand_over;
 mod input;
@@ -29,7 +31,7 @@ mod world;
 
 use crate::io::Time;
 
-pub(crate) use client::Client;
+pub(crate) use connection::Connection;
 pub(crate) use hand_over::HandOver;
 pub(crate) use slot::Slot;
 pub(crate) use spool::Spool;

@@ -139,6 +139,12 @@ impl Output {
         count > 0
     }
 
+    /// Empty, for another connection; only room for what waits is kept.
+    pub(crate) fn renewed(self) -> Output {
+        debug_assert!(self.is_flushed());
+        Output { queue: self.queue, ..Output::default() }
+    }
+
     /// Forgets what has not been sent, for good.
     pub(crate) fn abandon(&mut self, buffers: &mut Buffers) {
         self.abandoned = true;

@@ -79,6 +79,15 @@ impl Delivery {
         limits.send_timeout.min(GRACE) / 4
     }
 
+    /// Of a connection that goes on after it had taken everything.
+    pub(super) fn after(accepted: u64) -> Delivery {
+        Delivery { accepted, slow: None }
+    }
+
+    pub(super) fn bytes_accepted(&self) -> u64 {
+        self.accepted
+    }
+
     /// The kernel has accepted so many bytes more.
     pub(super) fn accepted(&mut self, bytes: usize) {
         self.accepted += bytes as u64;

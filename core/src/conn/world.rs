@@ -4,6 +4,7 @@
 //! buffers, policy, and what goes out: operations and notices.
 
 use super::buffers::Buffers;
+use super::connection::Machines;
 use super::request_id::{RequestId, RequestIds};
 use super::spool::Spool;
 use crate::access_log::{AccessLog, Record};
@@ -38,6 +39,7 @@ pub(crate) struct World {
     /// What content may have of memory, over all reactors.
     pub(crate) memory: Budget,
     pub(crate) buffers: Buffers,
+    pub(super) machines: Machines,
     pub(crate) log: Option<AccessLog>,
     /// No new requests are expected; every answer ends its connection.
     pub(crate) draining: bool,
@@ -125,6 +127,7 @@ impl World {
             spool: parts.spool,
             memory: parts.memory,
             buffers: Buffers::default(),
+            machines: Machines::default(),
             log: parts.log,
             draining: false,
             ops: Vec::with_capacity(512),

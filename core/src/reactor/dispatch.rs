@@ -5,7 +5,7 @@
 use super::table::Table;
 use super::timers::Timers;
 use super::{Message, Phase, Reactor, handle, kind};
-use crate::conn::{HandOver, Machine, Notice, Whole, World};
+use crate::conn::{Connection, HandOver, Machine, Notice, Whole, World};
 use crate::handler::Handler;
 use crate::io::{Backend, Completion, Done, Errno, Passed, Token};
 use crate::pool::Assignment;
@@ -33,10 +33,10 @@ impl<B: Backend> Reactor<B> {
     }
 
     fn on_client_done(&mut self, token: Token, done: Done) {
-        let Some(client) = self.clients.get_mut(token) else {
+        let world = &mut self.world;
+        let Some(client) = self.clients.get_mut(token).map(|client| client.wake(world)) else {
             return self.on_stale(done);
         };
-        let world = &mut self.world;
         let has_sent = matches!(done, Done::Send { .. } | Done::SendFile { .. });
         match done {
             Done::Recv { result: Err(Errno(libc::ENOBUFS)), .. } => {
@@ -129,7 +129,7 @@ impl<B: Backend> Reactor<B> {
 
     /// How much it has not taken yet, if that is of interest now.
     fn look_at_client(&mut self, token: Token) {
-        if let Some(client) = self.clients.get_mut(token)
+        if let Some(client) = self.clients.get_mut(token).and_then(Connection::awake)
             && let Some(fd) = client.wants_look(self.world.now)
         {
             client.on_look(self.backend.unsent(fd), &mut self.world);
@@ -141,7 +141,7 @@ impl<B: Backend> Reactor<B> {
             Message::Assigned { pool, assignment } => self.on_assigned(&pool, &assignment),
             Message::CloseSlot { warden } => self.on_released(warden),
             Message::Reply { client: token, response } => {
-                if let Some(client) = self.clients.get_mut(token) {
+                if let Some(client) = self.clients.get_mut(token).and_then(Connection::awake) {
                     client.on_reply(response, &mut self.world);
                     self.settle_client(token);
                 }
@@ -165,7 +165,7 @@ impl<B: Backend> Reactor<B> {
                 }
                 Notice::Relay { client } => self.on_relay(client),
                 Notice::Queued { client } => {
-                    if let Some(client) = self.clients.get_mut(client) {
+                    if let Some(client) = self.clients.get_mut(client).and_then(Connection::awake) {
                         client.watch(&mut self.world);
                     }
                 }
@@ -202,7 +202,7 @@ impl<B: Backend> Reactor<B> {
         let world = &mut self.world;
         let exchange = |token| HandOver::new(token, client, pool, whole, world);
         let token = self.exchanges.insert_with(exchange);
-        if let Some(client) = self.clients.get_mut(client) {
+        if let Some(client) = self.clients.get_mut(client).and_then(Connection::awake) {
             client.set_exchange(token);
         }
         if let Some(exchange) = self.exchanges.get_mut(token) {
@@ -223,7 +223,7 @@ impl<B: Backend> Reactor<B> {
     }
 
     fn on_relay(&mut self, token: Token) {
-        let Some(client) = self.clients.get_mut(token) else { return };
+        let Some(client) = self.clients.get_mut(token).and_then(Connection::awake) else { return };
         if let Some(exchange) = client.exchange()
             && let Some(other) = self.exchanges.get_mut(exchange)
         {
@@ -260,7 +260,7 @@ impl<B: Backend> Reactor<B> {
         self.stop_listening(true);
         for token in self.clients.tokens() {
             if let Some(client) = self.clients.get_mut(token) {
-                client.on_drain(&mut self.world);
+                client.wake(&mut self.world).on_drain(&mut self.world);
                 self.settle_client(token);
             }
         }
@@ -273,7 +273,7 @@ impl<B: Backend> Reactor<B> {
         self.stop_listening(true);
         for token in self.clients.tokens() {
             if let Some(client) = self.clients.get_mut(token) {
-                client.stop(&mut self.world);
+                client.wake(&mut self.world).stop(&mut self.world);
                 self.settle_client(token);
             }
         }
@@ -299,7 +299,11 @@ impl<B: Backend> Reactor<B> {
     }
 
     pub(super) fn settle_client(&mut self, token: Token) {
-        if settle(&mut self.clients, token, &mut self.timers).is_some() {
+        if let Some(client) = self.clients.get_mut(token) {
+            client.park(&mut self.world);
+        }
+        if let Some(client) = settle(&mut self.clients, token, &mut self.timers) {
+            client.dispose(&mut self.world);
             self.shared.connections.fetch_sub(1, Ordering::Relaxed);
         }
     }

@@ -5,6 +5,7 @@
 //! once, and not again soon if it was short.
 
 use super::Reactor;
+use crate::conn::Connection;
 use crate::io::{Backend, Time, Token};
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -43,10 +44,10 @@ impl<B: Backend> Reactor<B> {
     fn evict_known(&mut self) -> bool {
         while let Some((until, token)) = self.parked.oldest.pop() {
             if let Some(client) = self.clients.get_mut(token)
-                && client.parked_until() == Some(until)
+                && client.parked_until() == Some((until, token))
             {
                 self.world.counters.connections_evicted.count();
-                client.stop(&mut self.world);
+                client.wake(&mut self.world).stop(&mut self.world);
                 self.settle_client(token);
                 return true;
             }
@@ -56,8 +57,7 @@ impl<B: Backend> Reactor<B> {
 
     fn search_parked(&mut self) {
         let oldest = &mut self.parked.oldest;
-        let parked = self.clients.iter().filter_map(|c| Some((c.parked_until()?, c.token())));
-        oldest.extend(parked);
+        oldest.extend(self.clients.iter().filter_map(Connection::parked_until));
         if oldest.len() > BATCH {
             oldest.select_nth_unstable(BATCH);
             oldest.truncate(BATCH);

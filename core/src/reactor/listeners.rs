@@ -5,7 +5,7 @@
 //! accept what waits in the queue, close.
 
 use super::Reactor;
-use crate::conn::{Client, Slot, World};
+use crate::conn::{Connection, Slot, World};
 use crate::io::{Backend, Errno, Fd, Op, Peer, Token};
 use crate::per_address::Permit;
 use crate::route::SharedPool;
@@ -212,8 +212,8 @@ impl<B: Backend> Reactor<B> {
         let world = &mut self.world;
         match admitted {
             Some((addresses, permit)) => {
-                let client = |token| Client::new(token, fd, addresses, permit, world);
-                let token = self.clients.insert_with(client);
+                let connection = |token| Connection::new(token, fd, addresses, permit, world);
+                let token = self.clients.insert_with(connection);
                 self.settle_client(token);
             }
             None => world.submit(Token::NOBODY, Op::Close { fd }),

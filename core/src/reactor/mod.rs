@@ -21,9 +21,9 @@ mod steady_state;
 mod table;
 mod timers;
 
-use crate::conn::{Client, HandOver, Slot, World, WorldParts};
+use crate::conn::{Connection, HandOver, Slot, World, WorldParts};
 use crate::http::DateCache;
-use crate::io::{Backend, Completion, Errno, Graveyard, Op, Token, Wait};
+use crate::io::{Backend, Completion, Errno, Graveyard, Op, PARKED_OPERATION, Token, Wait};
 use crate::per_address::Concurrency;
 use crate::route::SharedPool;
 use eviction::Parked;
@@ -41,7 +41,7 @@ pub(crate) use timers::Timers;
 pub(crate) struct Reactor<B: Backend> {
     backend: B,
     world: World,
-    clients: Table<Client>,
+    clients: Table<Connection>,
     exchanges: Table<HandOver>,
     slots: Table<Slot>,
     timers: Timers,
@@ -110,6 +110,14 @@ mod kind {
     pub(super) const SLOT: u8 = 2;
     pub(super) const LISTENER: u8 = 3;
 }
+
+/// Bytes that an idle connection may have: its place in the tables of connections, timers and
+/// operations, and an eighth more, by which those grow.
+const PARKED_MOST: usize = 192;
+
+const PARKED: usize = Table::<Connection>::ENTRY + Timers::ENTRY + PARKED_OPERATION;
+
+const _: () = assert!(PARKED + PARKED.div_ceil(8) <= PARKED_MOST);
 
 /// Events handled between two submissions.
 const SUBMIT_EVERY: usize = 64;
@@ -222,7 +230,8 @@ impl<B: Backend> Reactor<B> {
     fn feed_starved(&mut self) {
         for token in std::mem::take(&mut self.starved) {
             if let Some(client) = self.clients.get_mut(token) {
-                client.on_starved(&mut self.world);
+                client.wake(&mut self.world).on_starved(&mut self.world);
+                self.settle_client(token);
             }
         }
     }

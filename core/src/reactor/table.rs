@@ -7,6 +7,7 @@
 //! the next one in its place. Otherwise the wheel would hold one for every request of a minute.
 
 use crate::io::{Time, Token};
+use crate::slack;
 use slab::Slab;
 
 /// A table of `T`, all of one kind.
@@ -28,15 +29,20 @@ struct Place {
 const NEVER: Time = Time(u64::MAX);
 
 impl<T> Table<T> {
+    /// Bytes for an entry.
+    pub(crate) const ENTRY: usize = size_of::<(T, Place)>();
+
     pub(crate) fn new(kind: u8) -> Table<T> {
         Table { kind, entries: Slab::new(), places: Vec::new() }
     }
 
     /// Inserts what `make` builds from its future token.
     pub(crate) fn insert_with(&mut self, make: impl FnOnce(Token) -> T) -> Token {
+        slack::make_room(&mut self.entries);
         let vacant = self.entries.vacant_entry();
         let index = vacant.key();
         if index == self.places.len() {
+            slack::make_room_in(&mut self.places);
             self.places.push(Place { generation: 0, alarm: NEVER });
         }
         let token = Token::new(self.kind, index as u32, self.places[index].generation);
@@ -98,6 +104,12 @@ impl<T> Table<T> {
         let token =
             |index: usize| Token::new(self.kind, index as u32, self.places[index].generation);
         self.entries.iter().map(|(index, _)| token(index)).collect()
+    }
+
+    /// Of all entries, used or not.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<T>() + self.places.capacity() * size_of::<Place>()
     }
 
     fn is_current(&self, token: Token) -> bool {

@@ -8,6 +8,7 @@
 //! and whoever it fires for inserts itself again. Entries fire up to 4 ms late, never early.
 
 use crate::io::{Time, Token};
+use crate::slack;
 
 const TICK: u64 = 4_000_000; // nanoseconds
 const BITS: u32 = 8;
@@ -29,6 +30,9 @@ struct Level {
 }
 
 impl Timers {
+    /// Bytes for an entry.
+    pub(crate) const ENTRY: usize = size_of::<(Token, u64)>();
+
     pub(crate) fn new(now: Time) -> Timers {
         let level = || Level { slots: vec![Vec::new(); SLOTS], occupied: [0; SLOTS / 64] };
         Timers { tick: now.0 / TICK, levels: [level(), level(), level()], len: 0 }
@@ -72,6 +76,13 @@ impl Timers {
         }
     }
 
+    /// Of all entries.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        let slots = self.levels.iter().flat_map(|level| &level.slots);
+        slots.map(|slot| slot.capacity() * Timers::ENTRY).sum()
+    }
+
     /// The next tick at which anything can happen, at most `limit`.
     fn skip_to(&self, limit: u64) -> u64 {
         let next = self.tick + 1;
@@ -104,7 +115,9 @@ impl Timers {
         // Beyond the last level's reach: as late as it can hold; then it is placed again.
         let farthest = (self.tick >> shift) + SLOTS as u64 - 1;
         let slot = (due >> shift).min(farthest) as usize % SLOTS;
-        self.levels[level].slots[slot].push((token, due));
+        let entries = &mut self.levels[level].slots[slot];
+        slack::make_room_in(entries);
+        entries.push((token, due));
         self.levels[level].occupied[slot / 64] |= 1 << (slot % 64);
     }
 }

@@ -3,38 +3,79 @@
 //! Owns what they own, until they end. An entry's key is its `user_data`; it is free again only
 //! after the entry's last completion, so a stale key cannot occur. Must not know the ring.
 
-use crate::io::{Op, Token};
+use crate::io::{Fd, Op, Token};
+use crate::slack;
 use slab::Slab;
+use std::ops::{Deref, DerefMut};
 
 /// Operations in flight, by key and by token.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
     entries: Slab<Entry>,
+    /// The operations that own something.
+    owning: Slab<Op>,
     /// For each kind and index of a token, the key of its latest operation: the head of a list,
     /// so that cancelling need not look at every operation. Indices are those of tables, so dense.
     heads: Vec<Vec<u32>>,
 }
 
-#[derive(Debug)]
-pub(super) struct Entry {
+/// An operation that is looked at.
+pub(super) struct InFlightOp<'a> {
     pub(super) token: Token,
-    pub(super) op: Op,
+    pub(super) op: Looked<'a>,
     /// Not to be issued again when it ends without a result.
     pub(super) cancelled: bool,
     /// What it is to send is being read.
-    pub(super) is_cold: bool,
+    pub(super) is_cold: &'a mut bool,
+}
+
+pub(super) enum Looked<'a> {
+    There(&'a mut Op),
+    Plain(Op),
+}
+
+#[derive(Debug)]
+struct Entry {
+    token: Token,
+    kept: Kept,
     next: u32,
     previous: u32,
+    cancelled: bool,
+    is_cold: bool,
+}
+
+/// Every idle connection has an operation in flight: those that can last are kept small.
+#[derive(Clone, Copy, Debug)]
+enum Kept {
+    Recv {
+        fd: Fd,
+        poll_first: bool,
+        repeat: bool,
+    },
+    Poll {
+        fd: Fd,
+    },
+    /// Where it is in `owning`.
+    At(u32),
 }
 
 impl InFlight {
+    /// Bytes for an operation of an idle connection.
+    pub(super) const PARKED: usize = size_of::<Entry>() + size_of::<u32>();
+
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
 
     pub(super) fn insert(&mut self, token: Token, op: Op) -> u32 {
         let next = *self.head(token);
-        let entry = Entry { token, op, cancelled: false, is_cold: false, next, previous: NONE };
+        let kept = match op {
+            Op::Recv { fd, poll_first, repeat } => Kept::Recv { fd, poll_first, repeat },
+            Op::Poll { fd } => Kept::Poll { fd },
+            op => Kept::At(self.owning.insert(op) as u32),
+        };
+        let entry = Entry { token, kept, cancelled: false, is_cold: false, next, previous: NONE };
+        slack::make_room(&mut self.entries);
         let key = self.entries.insert(entry) as u32;
         if next != NONE {
             self.entries[next as usize].previous = key;
@@ -43,12 +84,17 @@ impl InFlight {
         key
     }
 
-    pub(super) fn get_mut(&mut self, key: u32) -> Option<&mut Entry> {
-        self.entries.get_mut(key as usize)
+    pub(super) fn get_mut(&mut self, key: u32) -> Option<InFlightOp<'_>> {
+        let Entry { token, kept, cancelled, is_cold, .. } = self.entries.get_mut(key as usize)?;
+        let op = match kept.plain() {
+            Ok(op) => Looked::Plain(op),
+            Err(place) => Looked::There(&mut self.owning[place]),
+        };
+        Some(InFlightOp { token: *token, op, cancelled: *cancelled, is_cold })
     }
 
     pub(super) fn remove(&mut self, key: u32) -> (Token, Op) {
-        let Entry { token, op, next, previous, .. } = self.entries.remove(key as usize);
+        let Entry { token, kept, next, previous, .. } = self.entries.remove(key as usize);
         match previous {
             NONE => *self.head(token) = next,
             previous => self.entries[previous as usize].next = next,
@@ -56,7 +102,7 @@ impl InFlight {
         if next != NONE {
             self.entries[next as usize].previous = previous;
         }
-        (token, op)
+        (token, kept.plain().unwrap_or_else(|place| self.owning.remove(place)))
     }
 
     /// The key of one operation of `target` that is meant and not cancelled yet; it is from now on.
@@ -64,7 +110,11 @@ impl InFlight {
         let mut key = *self.head(target);
         while key != NONE {
             let entry = &mut self.entries[key as usize];
-            if entry.token == target && !entry.cancelled && is_meant(&entry.op) {
+            let is_meant = || match entry.kept.plain() {
+                Ok(op) => is_meant(&op),
+                Err(place) => is_meant(&self.owning[place]),
+            };
+            if entry.token == target && !entry.cancelled && is_meant() {
                 entry.cancelled = true;
                 return Some(key);
             }
@@ -91,6 +141,37 @@ impl InFlight {
     }
 }
 
+impl Kept {
+    /// The operation, or where it is.
+    fn plain(self) -> Result<Op, usize> {
+        match self {
+            Kept::Recv { fd, poll_first, repeat } => Ok(Op::Recv { fd, poll_first, repeat }),
+            Kept::Poll { fd } => Ok(Op::Poll { fd }),
+            Kept::At(place) => Err(place as usize),
+        }
+    }
+}
+
+impl Deref for Looked<'_> {
+    type Target = Op;
+
+    fn deref(&self) -> &Op {
+        match self {
+            Looked::There(op) => op,
+            Looked::Plain(op) => op,
+        }
+    }
+}
+
+impl DerefMut for Looked<'_> {
+    fn deref_mut(&mut self) -> &mut Op {
+        match self {
+            Looked::There(op) => op,
+            Looked::Plain(op) => op,
+        }
+    }
+}
+
 const NONE: u32 = u32::MAX;
 
 #[cfg(test)]
@@ -106,6 +187,7 @@ mod tests {
         let mut in_flight = InFlight::default();
         let (old, new, other) = (Token::new(1, 5, 1), Token::new(1, 5, 2), Token::new(2, 5, 1));
         let keys = [old, new, new, other].map(|token| in_flight.insert(token, op()));
+        assert!(matches!(*in_flight.get_mut(keys[3]).unwrap().op, Op::Recv { fd: 0, .. }));
         in_flight.remove(keys[1]);
         assert_eq!(in_flight.cancel_next(new, |_| false), None);
         assert_eq!(in_flight.cancel_next(new, |_| true), Some(keys[2]));
@@ -116,6 +198,7 @@ mod tests {
             in_flight.remove(key);
         }
         assert_eq!(in_flight.len(), 0);
+        assert!(in_flight.owning.is_empty());
         assert!(in_flight.heads.iter().flatten().all(|&head| head == NONE));
     }
 }

@@ -20,7 +20,7 @@ use super::transit::TransitPool;
 use super::{
     Backend, Completion, Done, Errno, Fd, Op, Peer, Time, Token, Transit, Wait, Wake, sys,
 };
-use in_flight::{Entry, InFlight};
+use in_flight::{InFlight, InFlightOp};
 use io_uring::{cqueue, opcode, squeue, types};
 use operation::Tried;
 use residency::Scratch;
@@ -117,10 +117,11 @@ impl Uring {
     }
 
     fn issue(&mut self, key: u32) {
-        let Entry { op, is_cold, .. } = self.in_flight.get_mut(key).expect("issued by its key");
+        let InFlightOp { mut op, is_cold, .. } =
+            self.in_flight.get_mut(key).expect("issued by its key");
         match self.ring.reserve() {
             Ok(message) => {
-                let entry = match op {
+                let entry = match &mut *op {
                     Op::SendFile { file, offset, len, .. } if *is_cold => {
                         self.scratch.read(file, *offset, *len)
                     }
@@ -156,7 +157,7 @@ impl Uring {
 
     /// For the socket of an operation, or for its file.
     fn wait_for(&mut self, key: u32, is_cold: bool) {
-        self.in_flight.get_mut(key).expect("just looked at").is_cold = is_cold;
+        *self.in_flight.get_mut(key).expect("just looked at").is_cold = is_cold;
         self.issue(key);
     }
 
@@ -246,13 +247,13 @@ impl Uring {
         result: Result<usize, Errno>,
         flags: u32,
     ) -> Option<Completion> {
-        let Some(entry) = self.in_flight.get_mut(key) else {
+        let Some(mut entry) = self.in_flight.get_mut(key) else {
             tracing::error!(key, "completion of an unknown operation");
             return None;
         };
         let token = entry.token;
         let buffer = cqueue::buffer_select(flags);
-        let result = match &mut entry.op {
+        let result = match &mut *entry.op {
             Op::Accept { .. } if cqueue::more(flags) => {
                 let done = Done::Accept { result: result.map(|fd| fd as Fd), armed: true };
                 return Some(Completion { token, done });
@@ -286,9 +287,10 @@ impl Uring {
 
     /// What an operation waited for has come: its socket, or `count` bytes of its file.
     fn completed_wait(&mut self, key: u32, count: usize) -> Option<Completion> {
-        let Entry { op, is_cold, .. } = self.in_flight.get_mut(key).expect("just looked at");
+        let InFlightOp { mut op, is_cold, .. } =
+            self.in_flight.get_mut(key).expect("just looked at");
         let resident = if *is_cold { count as u32 } else { 0 };
-        match operation::perform(op, resident) {
+        match operation::perform(&mut op, resident) {
             Tried::Done(done) => {
                 let (token, _) = self.in_flight.remove(key);
                 return Some(Completion { token, done });
@@ -399,6 +401,9 @@ impl Backend for Uring {
         self.waker.clone()
     }
 }
+
+/// Bytes for the operation that an idle connection has in flight.
+pub(crate) const PARKED_OPERATION: usize = InFlight::PARKED;
 
 /// The eventfd behind [`Backend::waker`]; the last owner closes it.
 struct Waker(OwnedFd);

@@ -17,6 +17,8 @@ pub(crate) mod corpus;
 mod files_directed;
 mod incoming;
 mod oracle;
+#[cfg(test)]
+mod parking_directed;
 mod passing;
 pub(crate) mod random;
 mod request;

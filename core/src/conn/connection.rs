@@ -1,0 +1,134 @@
+//! A client connection's place in the table: parked, or awake.
+//!
+//! Owns when a connection needs no more than a few numbers, and the machines that those which need
+//! more take turns in. Must not know what a machine does.
+//!
+//! Most connections of a busy server wait for their next request. Such a one is [`Parked`]: it
+//! holds no buffer and nothing else on the heap, which its being `Copy` proves. An event wakes it.
+
+use super::Machine;
+use super::address::Address;
+use super::client::{Client, Receiving};
+use super::world::World;
+use crate::io::{Fd, Time, Token};
+use crate::per_address::Permit;
+use std::net::SocketAddr;
+
+/// See the module's documentation.
+pub(crate) enum Connection {
+    Parked(Parked),
+    Awake(Box<Client>),
+}
+
+/// A connection between two requests: with nothing to send, and nothing received.
+#[derive(Clone, Copy)]
+pub(crate) struct Parked {
+    pub(super) token: Token,
+    pub(super) until: Time,
+    /// Bytes that the kernel has accepted of its answers.
+    pub(super) accepted: u64,
+    pub(super) fd: Fd,
+    /// Saturates.
+    pub(super) requests: u32,
+    pub(super) peer: Address,
+    pub(super) local: Address,
+    pub(super) receiving: Receiving,
+    pub(super) watched: bool,
+}
+
+/// Machines that nobody uses.
+#[derive(Default)]
+pub(crate) struct Machines(Vec<Box<Client>>);
+
+impl Connection {
+    pub(crate) fn new(
+        token: Token,
+        fd: Fd,
+        addresses: (SocketAddr, SocketAddr),
+        permit: Option<Permit>,
+        w: &mut World,
+    ) -> Connection {
+        let mut client = w.machines.take();
+        client.begin(token, fd, addresses, permit, w);
+        Connection::Awake(client)
+    }
+
+    /// For an event that any connection can have.
+    pub(crate) fn wake(&mut self, w: &mut World) -> &mut Client {
+        if let Connection::Parked(parked) = self {
+            let mut client = w.machines.take();
+            client.go_on(*parked);
+            *self = Connection::Awake(client);
+        }
+        self.awake().expect("just woken")
+    }
+
+    /// For an event that no parked connection can have.
+    pub(crate) fn awake(&mut self) -> Option<&mut Client> {
+        match self {
+            Connection::Parked(_) => None,
+            Connection::Awake(client) => Some(client),
+        }
+    }
+
+    /// After an event: needs no machine if it only waits for its next request.
+    pub(crate) fn park(&mut self, w: &mut World) {
+        if let Connection::Awake(client) = self
+            && let Some(parked) = client.parked()
+            && let Connection::Awake(client) = std::mem::replace(self, Connection::Parked(parked))
+        {
+            w.machines.give(client);
+        }
+    }
+
+    /// It has ended.
+    pub(crate) fn dispose(self, w: &mut World) {
+        if let Connection::Awake(client) = self {
+            w.machines.give(client);
+        }
+    }
+
+    /// Whom it is, and how long it may still idle, if that is all it does between two requests.
+    pub(crate) fn parked_until(&self) -> Option<(Time, Token)> {
+        match self {
+            Connection::Parked(parked) => Some((parked.until, parked.token)),
+            Connection::Awake(_) => None,
+        }
+    }
+}
+
+impl Machine for Connection {
+    fn deadline(&self) -> Option<Time> {
+        match self {
+            Connection::Parked(parked) => Some(parked.until),
+            Connection::Awake(client) => client.deadline(),
+        }
+    }
+
+    fn on_deadline(&mut self, w: &mut World) {
+        self.wake(w).on_deadline(w);
+    }
+
+    fn is_over(&self) -> bool {
+        match self {
+            Connection::Parked(_) => false,
+            Connection::Awake(client) => client.is_over(),
+        }
+    }
+}
+
+impl Machines {
+    fn take(&mut self) -> Box<Client> {
+        self.0.pop().unwrap_or_else(|| Box::new(Client::vacant()))
+    }
+
+    /// Takes a machine back; more than are useful are freed.
+    fn give(&mut self, mut client: Box<Client>) {
+        if self.0.len() < Machines::MOST {
+            client.vacate();
+            self.0.push(client);
+        }
+    }
+
+    const MOST: usize = 256;
+}
