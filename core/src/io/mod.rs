@@ -38,8 +38,8 @@ pub(crate) use outgoing::{Body, Outgoing};
 pub(crate) use peer_end::{Death, PeerEnd};
 pub(crate) use shared_file::{Graveyard, SharedFile};
 pub(crate) use sys::{effective_user, monotonic};
-pub use uring::{SetupError, probe};
 pub(crate) use uring::{PARKED_OPERATION, Uring, UringOptions};
+pub use uring::{SetupError, probe};
 
 /// Whether what is written to files in this directory stays in memory.
 pub(crate) fn is_in_memory(directory: &CStr) -> bool {
