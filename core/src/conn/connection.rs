@@ -36,8 +36,9 @@ pub(crate) struct Parked {
     pub(super) watched: bool,
 }
 
-/// Machines that nobody uses.
+/// Machines that nobody uses. Boxed, because that is how they are used.
 #[derive(Default)]
+#[allow(clippy::vec_box)]
 pub(crate) struct Machines(Vec<Box<Client>>);
 
 impl Connection {
