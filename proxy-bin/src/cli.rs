@@ -2,7 +2,8 @@
 //!
 //! Owns words, defaults and help. Must not do anything.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -18,21 +19,32 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve what the configuration says, until a signal ends it
+    #[command(after_help = RUN_EXAMPLES)]
+    #[command(after_long_help = format!("{CONFIGURATION_HELP}\n\n{RUN_EXAMPLES}"))]
     Run(Configuration),
     /// Check a configuration: `FILE: ok`, or every error with its line and what to do
+    #[command(after_help = CHECK_EXAMPLES)]
     Check(Configuration),
     /// Show what a running server does, and what it has counted
     Status(Status),
-    /// Serve a small site with files and an application behind two pre-forked workers
+    /// Serve a site that shows what edge and workers do, with buttons that make it hard for them
+    #[command(after_help = DEMO_HELP)]
     Demo(Demo),
+    /// Print a script that completes the arguments of proxy-bin in a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Print the manual page, or write it and those of the commands to a directory
+    Man(Man),
 }
 
 /// Which configuration.
 #[derive(Debug, Args)]
-#[command(after_help = CONFIGURATION_HELP)]
 pub(crate) struct Configuration {
     /// The configuration, TOML; paths in it are relative to its directory
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: PathBuf,
 }
 
@@ -42,6 +54,7 @@ pub(crate) struct Configuration {
 pub(crate) struct Status {
     /// The configuration with which it runs: its `control` is the socket
     #[arg(long, value_name = "FILE", required_unless_present = "socket")]
+    #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
     /// Its control socket
     #[arg(long, value_name = "PATH", conflicts_with = "config")]
@@ -59,13 +72,21 @@ pub(crate) struct Demo {
     pub(crate) listen: SocketAddr,
 }
 
+/// Where manual pages go.
+#[derive(Debug, Args)]
+pub(crate) struct Man {
+    /// An existing directory, for all of them; else one goes to standard output
+    #[arg(long, value_name = "DIRECTORY", value_hint = ValueHint::DirPath)]
+    pub(crate) directory: Option<PathBuf>,
+}
+
 const AFTER_HELP: &str = "\
 `proxy-bin run --help` tells all of the configuration.
 
 Output:
   When it serves and all supervised workers are ready, one line per listener goes to standard
-  output: listening on http://ADDRESS:PORT. Messages, and what supervised workers write, go to
-  standard error.
+  output: listening on http://ADDRESS:PORT. A terminal gets a few words more, and colours.
+  Messages, and what supervised workers write, go to standard error.
 
 Signals:
   TERM       stop listening, finish open requests, then stop the workers; exit code 0
@@ -83,12 +104,47 @@ Exit codes:
 Environment:
   FOREBAY_LOG  what is logged: error, warn, info, debug, trace, or MODULE=LEVEL,...; default
                warn,proxy_bin=info
+  NO_COLOR     no colours, on a terminal neither
+  NOTIFY_SOCKET
+               who is told READY=1 when it serves, and STOPPING=1 (sd_notify(3)); systemd sets it
+  TMPDIR       where the demo's files are put while it runs; default /tmp
 
 Examples:
   proxy-bin demo
   proxy-bin check --config site.toml && proxy-bin run --config site.toml
   proxy-bin check --config site.toml && kill -HUP $(pidof proxy-bin)
-  proxy-bin status --config site.toml";
+  proxy-bin status --config site.toml
+  proxy-bin completions bash > /usr/share/bash-completion/completions/proxy-bin
+  proxy-bin man | man -l -";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  proxy-bin run --config site.toml
+  FOREBAY_LOG=debug proxy-bin run --config site.toml
+  kill -HUP $(pidof proxy-bin)       # read site.toml again
+`proxy-bin run --help` tells all keys of the configuration, `proxy-bin --help` signals, exit codes
+and environment.";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  proxy-bin check --config site.toml
+  proxy-bin check --config site.toml && kill -HUP $(pidof proxy-bin)
+Exit code 1 if anything is wrong. Unknown keys are errors; the key that was perhaps meant is named.
+`proxy-bin run --help` tells all keys.";
+
+const DEMO_HELP: &str = "\
+It needs worker-bin beside proxy-bin or on PATH, and leaves nothing behind. The buttons, and paths
+that keep workers busy, exist on loopback addresses only: 127.0.0.1, [::1].
+
+Examples:
+  proxy-bin demo
+  proxy-bin demo --listen 127.0.0.1:0";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  source <(proxy-bin completions bash)
+  proxy-bin completions zsh > \"${fpath[1]}/_proxy-bin\"
+  proxy-bin completions fish > ~/.config/fish/completions/proxy-bin.fish";
 
 const STATUS_HELP: &str = "\
 The server answers at the path that `control` in [server] names, to its own user and root.
@@ -98,7 +154,12 @@ that found the queue full, TIMEOUTS those that waited longer than queue_timeout,
 waited too long in a queue that stood, and STOOD how often it began to. Counters count since the
 start of the server; `parked` is how many connections wait for their next request now.
 
-Colours are used on a terminal, unless NO_COLOR is set.";
+Colours are used on a terminal, unless NO_COLOR is set.
+
+Examples:
+  proxy-bin status --config site.toml
+  watch -n 1 proxy-bin status --socket run/forebay.sock
+  proxy-bin status --config site.toml --json | jq .counters.requests";
 
 const CONFIGURATION_HELP: &str = r#"Configuration, with defaults unless it says "example":
   [server]

@@ -2,12 +2,15 @@
 //!
 //! `cli` says what is wanted, `config` what is to be served, `edge` builds it, `supervise` runs
 //! the workers, `run` holds all together from start to end and answers `status`; `demo` is a
-//! configuration of its own.
+//! configuration of its own, `manual` is what `cli` says in other forms.
 
+mod banner;
 mod cli;
 mod config;
 mod demo;
 mod edge;
+mod manual;
+mod notify;
 mod run;
 mod status;
 mod supervise;
@@ -46,6 +49,8 @@ fn carry_out(command: Command) -> Result<(), Vec<String>> {
                 .map_err(|error| vec![format!("cannot write to standard output: {error}")])
         }
         Command::Status(asked) => status::show(&asked),
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man(man) => manual::pages(man.directory.as_deref()),
         Command::Demo(demo) => demo::run(demo.listen).map_err(|error| vec![error.to_string()]),
     }
 }

@@ -6,19 +6,20 @@ mod control;
 mod leaving;
 mod reload;
 
+use crate::banner::{self, Reader};
 use crate::config::{Config, Pool};
 use crate::edge::{self, AccessLog, Builder, EdgeError, Handle, ServeError, Server};
 use crate::supervise::{
     CommandId, FirstStart, ProgramError, Report, Supervisor, WorkerCommand, find_program,
 };
-use crate::sys;
 use crate::users::UserError;
+use crate::{notify, sys};
 use control::Control;
 use leaving::Leaving;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use std::collections::BTreeSet;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -280,18 +281,31 @@ impl Running {
             return;
         }
         self.is_announced = true;
-        let mut lines = String::new();
-        for address in &self.addresses {
-            lines.push_str(&format!("listening on http://{address}\n"));
-        }
+        let facts = banner::Facts {
+            addresses: &self.addresses,
+            configuration: &self.config.file,
+            reactors: self.handle.stats().reactors,
+            pid: std::process::id(),
+        };
         let mut stdout = io::stdout().lock();
-        if let Err(error) = stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush()) {
+        let text = banner::text(&facts, Reader::of(stdout.is_terminal()));
+        if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
             self.fail(RunError::System("write to standard output", error));
+            return;
+        }
+        self.tell_supervisor("READY=1");
+    }
+
+    /// Nothing hangs on it: who has not been told waits, and says so.
+    fn tell_supervisor(&self, what: &str) {
+        if let Err(error) = notify::notify(what) {
+            tracing::warn!(%error, "cannot tell NOTIFY_SOCKET {what}");
         }
     }
 
     fn drain(&mut self) {
         tracing::info!("draining: open requests are finished");
+        self.tell_supervisor("STOPPING=1");
         self.stop = Stop::Drain;
         self.handle.stop();
     }

@@ -18,6 +18,7 @@
 //! | `httplint` | a linter for HTTP finds nothing bad in what files are answered with |
 //! | `kill_storm` | nothing is lost and nothing runs twice, whatever happens to workers under load |
 //! | `limits` | what is too large is refused, and the client can read why |
+//! | `manual` | help, manual pages and completions are whole, and terminals get a banner |
 //! | `occupancy` | large contents occupy a worker for no longer than it needs itself |
 //! | `overload` | beyond its capacity a pool answers as many as it can, in time |
 //! | `pipelining` | answers come in the order of the requests |

@@ -35,6 +35,7 @@ mod listen;
 mod liveness;
 mod log;
 mod log_file;
+mod manual;
 mod mold;
 mod options;
 mod pid_file;
@@ -77,7 +78,7 @@ pub fn main(app: impl App + 'static) -> ExitCode {
         options: Options,
     }
     match parse_arguments::<CommandLine>() {
-        Ok(CommandLine { command: Some(command), .. }) => command.run(),
+        Ok(CommandLine { command: Some(command), .. }) => command.run::<CommandLine>(),
         Ok(arguments) => serve(&arguments.options, app),
         Err(code) => code,
     }
@@ -96,17 +97,32 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Prints a script that completes the arguments of this program in a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Prints the manual page, or writes it and those of the commands to a directory
+    Man {
+        /// An existing directory, for all of them
+        #[arg(long, value_name = "DIRECTORY", value_hint = clap::ValueHint::DirPath)]
+        directory: Option<std::path::PathBuf>,
+    },
 }
 
 impl Command {
-    /// Does it, and gives the exit code.
-    pub fn run(&self) -> ExitCode {
-        let Command::Status { control, json } = self;
+    /// Does it, and gives the exit code. `P` is the whole command line, for those that describe it.
+    pub fn run<P: clap::CommandFactory>(&self) -> ExitCode {
+        let (control, json) = match self {
+            Command::Status { control, json } => (control, *json),
+            Command::Completions { shell } => return manual::completions(*shell, P::command()),
+            Command::Man { directory } => return manual::pages(directory.as_deref(), P::command()),
+        };
         let path = match plan::control_path(control) {
             Ok(path) => path,
             Err(error) => return fail(2, error),
         };
-        match control::show(&path, *json) {
+        match control::show(&path, json) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(1, format_args!("no server answers at {control}: {error}")),
         }

@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     if let Some(command) = command {
-        return command.run();
+        return command.run::<CommandLine>();
     }
     let app = app.unwrap_or_default();
     options.app_name = Some(app.clone()).filter(|app| !app.is_empty());
