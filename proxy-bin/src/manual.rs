@@ -26,7 +26,9 @@ pub(crate) fn completions(shell: Shell) -> Result<(), Vec<String>> {
 pub(crate) fn pages(directory: Option<&Path>) -> Result<(), Vec<String>> {
     let Some(directory) = directory else {
         let mut page = Vec::new();
-        Man::new(Cli::command()).render(&mut page).expect("memory can be written to");
+        // As `generate_to` does it.
+        let command = Cli::command().disable_help_subcommand(true);
+        Man::new(command).render(&mut page).expect("memory can be written to");
         return print(&page);
     };
     clap_mangen::generate_to(Cli::command(), directory).map_err(|error| {

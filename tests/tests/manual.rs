@@ -67,7 +67,7 @@ fn bash_completes_commands_and_flags() {
     let complete = |program: &Path, words: &str, last: usize| {
         let script = text(program, &["completions", "bash"]);
         let name = program.file_name().unwrap().to_str().unwrap();
-        let function = format!("_{name}");
+        let function = format!("_{}", name.replace('-', "__"));
         let test = format!(
             "{script}\nCOMP_WORDS=({name} {words}); COMP_CWORD={last}\n\
              {function} {name} \"${{COMP_WORDS[{last}]}}\" \"${{COMP_WORDS[{last}-1]}}\"\n\

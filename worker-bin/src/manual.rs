@@ -21,7 +21,10 @@ pub(crate) fn completions(shell: Shell, mut command: clap::Command) -> ExitCode 
 pub(crate) fn pages(directory: Option<&Path>, command: clap::Command) -> ExitCode {
     let Some(directory) = directory else {
         let mut page = Vec::new();
-        Man::new(command).render(&mut page).expect("memory can be written to");
+        // As `generate_to` does it.
+        Man::new(command.disable_help_subcommand(true))
+            .render(&mut page)
+            .expect("memory can be written to");
         return print(&page);
     };
     match clap_mangen::generate_to(command, directory) {
