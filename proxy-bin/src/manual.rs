@@ -16,7 +16,14 @@ use std::path::Path;
 pub(crate) fn completions(shell: Shell) -> Result<(), Vec<String>> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), NAME, &mut script);
-    print(&script)
+    print(&mended(script))
+}
+
+/// clap_complete 4.6 gives a command of a program with `-` in its name two names in scripts for
+/// bash, so that nothing of it would be completed.
+fn mended(script: Vec<u8>) -> Vec<u8> {
+    let script = String::from_utf8(script).expect("clap writes text");
+    script.replace(&NAME.replace('-', "__subcmd__"), &NAME.replace('-', "__")).into_bytes()
 }
 
 /// Writes proxy-bin(1), and a page for each command, to `directory`; without one prints the first.

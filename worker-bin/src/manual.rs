@@ -11,9 +11,12 @@ use std::process::ExitCode;
 
 /// Prints what `shell` reads.
 pub(crate) fn completions(shell: Shell, mut command: clap::Command) -> ExitCode {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut command, program_name(), &mut script);
-    print(&script)
+    let (name, mut script) = (program_name(), Vec::new());
+    clap_complete::generate(shell, &mut command, &name, &mut script);
+    // clap_complete 4.6 gives a command of a program with `-` in its name two names in scripts for
+    // bash, so that nothing of it would be completed.
+    let script = String::from_utf8(script).expect("clap writes text");
+    print(script.replace(&name.replace('-', "__subcmd__"), &name.replace('-', "__")).as_bytes())
 }
 
 /// Writes a page for the program, and one for each command, to `directory`; without one prints the
