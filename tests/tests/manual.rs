@@ -1,5 +1,5 @@
-//! Help, manual pages and completions of both programs are whole, and a person at a terminal is told
-//! more than a pipe.
+//! Help, manual pages and completions of both programs are whole, and a person at a terminal is
+//! told more than a pipe.
 
 use forebay_tests::{PATIENCE, Process, Site, TERM, proxy_bin, tool, worker_bin};
 use std::os::unix::net::UnixDatagram;
