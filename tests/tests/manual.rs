@@ -150,7 +150,7 @@ fn whoever_started_it_is_told_that_it_serves_and_that_it_stops() {
 fn text(program: &Path, arguments: &[&str]) -> String {
     let output = run(program, arguments);
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    String::from_utf8(output.stdout).expect("it is for people")
 }
 
 fn run(program: &Path, arguments: &[&str]) -> Output {
