@@ -1,13 +1,15 @@
-//! The peers' application: 13 bytes as cheaply as possible, over connections that stay open.
+//! The peers' application: an answer as cheaply as possible, over connections that stay open.
 //!
 //! One thread, epoll(7), no limit to connections, so that no peer waits for it or has to connect
 //! again. It can also dial in to our edge, with 16 slots; then everybody has the same application
 //! behind it. A request is whatever ends with an empty line: nobody sends content here.
-#![allow(unsafe_code)]
 
+use crate::proxied;
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll;
 use std::collections::HashMap;
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
@@ -17,10 +19,9 @@ use std::path::Path;
 /// The socket cannot be made, or epoll fails.
 pub(crate) fn listen(socket: &Path) -> io::Result<()> {
     let listener = UnixListener::bind(socket)?;
-    listener.set_nonblocking(true)?;
-    let epoll = Epoll::new()?;
-    epoll.add(listener.as_raw_fd())?;
-    serve(&epoll, Some(&listener), HashMap::new())
+    let mut backend = Backend::new()?;
+    add(&backend.epoll, &listener)?;
+    backend.serve(Some(&listener))
 }
 
 /// Dials in to the edge at `socket`, and serves its slots until it is killed.
@@ -28,7 +29,7 @@ pub(crate) fn listen(socket: &Path) -> io::Result<()> {
 /// # Errors
 /// The edge is not there or refuses, or epoll fails.
 pub(crate) fn dial_in(socket: &Path) -> io::Result<()> {
-    let (epoll, mut connections) = (Epoll::new()?, HashMap::new());
+    let mut backend = Backend::new()?;
     for _ in 0..SLOTS {
         let mut stream = UnixStream::connect(socket)?;
         stream.write_all(UPGRADE)?;
@@ -37,96 +38,78 @@ pub(crate) fn dial_in(socket: &Path) -> io::Result<()> {
         if !answer[..count].starts_with(b"HTTP/1.1 101 ") {
             return Err(io::Error::other("the edge refuses the slot"));
         }
-        stream.set_nonblocking(true)?;
-        epoll.add(stream.as_raw_fd())?;
-        connections.insert(stream.as_raw_fd(), stream);
+        backend.take(stream)?;
     }
-    serve(&epoll, None, connections)
+    backend.serve(None)
 }
 
-fn serve(
-    epoll: &Epoll,
-    listener: Option<&UnixListener>,
-    mut connections: HashMap<RawFd, UnixStream>,
-) -> io::Result<()> {
-    let mut ready = Vec::new();
-    loop {
-        epoll.wait(&mut ready)?;
-        for &fd in &ready {
-            let ended = match (connections.get_mut(&fd), listener) {
-                (Some(stream), _) => answer(stream).is_err(),
-                (None, Some(listener)) => {
-                    accept(listener, epoll, &mut connections).map(|()| false)?
-                }
-                (None, None) => false,
-            };
-            if ended {
-                connections.remove(&fd);
-            }
-        }
-    }
+struct Backend {
+    epoll: OwnedFd,
+    connections: HashMap<RawFd, UnixStream>,
+    small: Vec<u8>,
+    large: Vec<u8>,
 }
 
-fn accept(
-    listener: &UnixListener,
-    epoll: &Epoll,
-    connections: &mut HashMap<RawFd, UnixStream>,
-) -> io::Result<()> {
-    loop {
-        match listener.accept() {
-            Ok((stream, _)) => {
-                stream.set_nonblocking(true)?;
-                epoll.add(stream.as_raw_fd())?;
-                connections.insert(stream.as_raw_fd(), stream);
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// An error means that the connection has ended.
-fn answer(stream: &mut UnixStream) -> io::Result<()> {
-    let mut bytes = [0; 16 << 10];
-    let count = match stream.read(&mut bytes) {
-        Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-        Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-        other => other?,
-    };
-    if bytes[..count].ends_with(b"\r\n\r\n") { stream.write_all(RESPONSE) } else { Ok(()) }
-}
-
-struct Epoll(OwnedFd);
-
-impl Epoll {
-    fn new() -> io::Result<Epoll> {
-        // SAFETY: takes a flag, returns a descriptor.
-        let fd = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
-        // SAFETY: the descriptor is new and nobody else's.
-        Ok(Epoll(unsafe { OwnedFd::from_raw_fd(fd) }))
+impl Backend {
+    fn new() -> io::Result<Backend> {
+        Ok(Backend {
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            connections: HashMap::new(),
+            small: response("/hello"),
+            large: response("/bytes/102400"),
+        })
     }
 
-    /// Level-triggered; closing the descriptor takes it out again.
-    fn add(&self, fd: RawFd) -> io::Result<()> {
-        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: fd as u64 };
-        let (epoll, add) = (self.0.as_raw_fd(), libc::EPOLL_CTL_ADD);
-        // SAFETY: `event` is read during the call only.
-        check(unsafe { libc::epoll_ctl(epoll, add, fd, &mut event) }).map(|_| ())
-    }
-
-    fn wait(&self, ready: &mut Vec<RawFd>) -> io::Result<()> {
-        let mut events = [libc::epoll_event { events: 0, u64: 0 }; 64];
-        let (epoll, most) = (self.0.as_raw_fd(), events.len() as i32);
-        // SAFETY: `events` has room for `most` events.
-        let count = check(unsafe { libc::epoll_wait(epoll, events.as_mut_ptr(), most, -1) })?;
-        ready.clear();
-        ready.extend(events[..count as usize].iter().map(|event| event.u64 as RawFd));
+    fn take(&mut self, stream: UnixStream) -> io::Result<()> {
+        add(&self.epoll, &stream)?;
+        self.connections.insert(stream.as_raw_fd(), stream);
         Ok(())
     }
+
+    /// Level-triggered, one read or accept for each event, so that none of them has to wait.
+    fn serve(&mut self, listener: Option<&UnixListener>) -> io::Result<()> {
+        let mut events = Vec::with_capacity(64);
+        loop {
+            epoll::wait(&self.epoll, spare_capacity(&mut events), None)?;
+            for event in events.drain(..) {
+                let fd = event.data.u64() as RawFd;
+                match listener {
+                    Some(listener) if listener.as_raw_fd() == fd => {
+                        self.take(listener.accept()?.0)?;
+                    }
+                    _ if self.answer(fd).is_err() => drop(self.connections.remove(&fd)),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// An error means that the connection has ended.
+    fn answer(&mut self, fd: RawFd) -> io::Result<()> {
+        let Some(stream) = self.connections.get_mut(&fd) else { return Ok(()) };
+        let mut bytes = [0; 16 << 10];
+        let count = stream.read(&mut bytes)?;
+        let request = &bytes[..count];
+        match request {
+            [] => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ if !request.ends_with(b"\r\n\r\n") => Ok(()),
+            _ if request.starts_with(b"GET /bytes/") => stream.write_all(&self.large),
+            _ => stream.write_all(&self.small),
+        }
+    }
 }
 
-fn check(result: i32) -> io::Result<i32> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+fn add(epoll: &OwnedFd, socket: &(impl AsRawFd + std::os::fd::AsFd)) -> io::Result<()> {
+    let data = epoll::EventData::new_u64(socket.as_raw_fd() as u64);
+    Ok(epoll::add(epoll, socket, data, epoll::EventFlags::IN)?)
+}
+
+fn response(path: &str) -> Vec<u8> {
+    let content = proxied::content_at(path).unwrap_or_default();
+    let length = content.len();
+    let head =
+        format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\r\n");
+    [head.as_bytes(), &content].concat()
 }
 
 /// Of the edge; peers make as many connections as they like.
@@ -134,6 +117,3 @@ const SLOTS: usize = 16;
 
 const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nHost: forebay\r\n\
     Connection: Upgrade\r\nUpgrade: forebay-slot/1\r\n\r\n";
-
-const RESPONSE: &[u8] =
-    b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\nHello, world!";

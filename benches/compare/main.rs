@@ -1,59 +1,72 @@
-//! Measures Forebay beside nginx, gunicorn and h2o, in turns, and reports CPU time per request.
+//! Measures Forebay beside others, in turns, and reports CPU time per request.
 //!
 //! Owns the command line and the order of runs. Must not know how any server is configured.
 
+mod application;
 mod backend;
+mod bare;
 mod build;
+mod case;
+mod cold;
+mod exchange;
 mod fetch;
+mod front;
 mod load;
 mod measure;
-mod peers;
 mod process;
+mod proxied;
 mod report;
 mod run;
-mod scenario;
+mod server;
+mod statics;
 mod transfer;
 
+use case::Case;
 use clap::Parser;
-use peers::Server;
 use report::Report;
-use scenario::Scenario;
+use server::Server;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
-/// Measures Forebay beside nginx and h2o: servers on core 0, load and applications on core 1.
+/// Measures Forebay beside other servers: they on core 0, load and applications on core 1.
 ///
 /// Servers take turns, so that the machine's drift hits all alike; every answer is verified before
-/// it is timed. Markdown goes to standard output, all samples to target/compare/SCENARIO.json.
+/// it is timed. Markdown goes to standard output, all samples to CASE.json.
 #[derive(Parser)]
 #[command(name = "compare")]
 struct Options {
-    /// What to measure [default: all]
-    scenarios: Vec<Scenario>,
+    /// What to measure: names of cases, or how they begin [default: all]
+    cases: Vec<String>,
 
-    /// Two short rounds: shows that everything works, under two minutes; the figures are rough
+    /// Says which cases there are, and who is compared
+    #[arg(long)]
+    list: bool,
+
+    /// Whom to measure, where they take part at all [default: all that are installed]
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    servers: Vec<String>,
+
+    /// A case of each kind, two short rounds: shows that everything works, under two minutes; the
+    /// figures are rough
     #[arg(long)]
     quick: bool,
 
-    /// How often each server gets its turn [default: 5]
+    /// How often each server gets its turn [default: 7]
     #[arg(long, value_name = "N")]
     rounds: Option<u32>,
 
-    /// Length of each timed run [default: 5]
+    /// Length of each timed run [default: 3]
     #[arg(long, value_name = "S")]
-    seconds: Option<u32>,
+    seconds: Option<f64>,
 
     /// Measure proxy-bin and worker-bin of this directory instead of building them
     #[arg(long, value_name = "DIR")]
     binaries: Option<PathBuf>,
 
-    /// Is the clients of the server at this port
-    #[arg(long, value_name = "PORT", hide = true, requires = "count")]
-    clients_of: Option<u16>,
-
-    /// How many requests each client makes
-    #[arg(long, value_name = "N", hide = true)]
-    count: Option<usize>,
+    /// Where CASE.json goes [default: target/compare]
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
 
     /// Serves as the peers' application on this socket
     #[arg(long, value_name = "SOCKET", hide = true)]
@@ -62,6 +75,14 @@ struct Options {
     /// Serves the slots of the edge at this socket as the peers' application does
     #[arg(long, value_name = "SOCKET", hide = true)]
     dial_in: Option<PathBuf>,
+
+    /// Answers with this file whatever is asked
+    #[arg(long, value_name = "FILE", hide = true, requires = "port")]
+    bare: Option<PathBuf>,
+
+    /// Where it listens
+    #[arg(long, value_name = "PORT", hide = true)]
+    port: Option<u16>,
 }
 
 /// What any step can fail with: one line that says what to do.
@@ -72,9 +93,8 @@ fn main() -> ExitCode {
     let result = match &options {
         Options { backend: Some(socket), .. } => backend::listen(socket).map_err(Failure::from),
         Options { dial_in: Some(socket), .. } => backend::dial_in(socket).map_err(Failure::from),
-        Options { clients_of: Some(port), count: Some(count), scenarios, .. } => {
-            let mut scenarios = scenarios.iter();
-            scenarios.try_for_each(|&scenario| load::run_clients(scenario, *port, *count))
+        Options { bare: Some(file), port: Some(port), .. } => {
+            bare::listen(*port, file).map_err(Failure::from)
         }
         _ => compare(&options),
     };
@@ -88,62 +108,97 @@ fn main() -> ExitCode {
 }
 
 fn compare(options: &Options) -> Result<(), Failure> {
-    let (rounds, seconds) = if options.quick { (2, 1) } else { (5, 5) };
+    let cases = Case::select(&options.cases, options.quick)?;
+    check_names(&options.servers)?;
+    if options.list {
+        list(&cases);
+        return Ok(());
+    }
+    let (rounds, seconds) = if options.quick { (2, 0.7) } else { (7, 3.0) };
     let rounds = options.rounds.unwrap_or(rounds).max(1);
-    let seconds = options.seconds.unwrap_or(seconds).max(1);
+    let time = Duration::try_from_secs_f64(options.seconds.unwrap_or(seconds))?;
     measure::check_cores()?;
-    load::check_tools()?;
-    let files = run::Files::new()?;
+    process::check_tools()?;
+    let files = run::Files::new(&cases)?;
     let binaries = match &options.binaries {
         Some(binaries) => std::path::absolute(binaries)?,
         None => build::release_binaries()?,
     };
-    files.age();
-    let scenarios = match options.scenarios.as_slice() {
-        [] => Scenario::ALL,
-        some => some,
+    let output = match &options.output {
+        Some(output) => output.clone(),
+        None => binaries.parent().unwrap_or(&binaries).join("compare"),
     };
-    for &scenario in scenarios {
-        let servers = available(scenario);
-        let mut report = Report::new(scenario, seconds, &servers);
-        for round in 0..rounds {
-            for turn in 0..servers.len() {
-                // Another one begins each time: the first pays for what is cold for all, such as
-                // memory that a virtual machine's host has taken back.
-                let server = servers[(turn + round as usize) % servers.len()];
-                let sample = run::once(server, scenario, seconds, &files, &binaries)
-                    .map_err(|error| format!("{}, {}: {error}", scenario.name(), server.name()))?;
-                eprintln!(
-                    "{} {}/{rounds} {:<16} {:.3} CPU s per {}, {:.1} requests/s",
-                    scenario.name(),
-                    round + 1,
-                    server.name(),
-                    sample.cpu,
-                    scenario.unit().0,
-                    sample.requests_per_second,
-                );
-                report.add(server, sample);
-            }
-        }
+    measure::take_client_core()?;
+    files.age();
+    for case in cases {
+        let servers = available(case, &options.servers);
+        let report = measure_all(case, &servers, (rounds, time), &files, &binaries)?;
         println!("{}", report.markdown());
-        let path = output(&binaries).join(format!("{}.json", scenario.name()));
-        report.write_json(&path)?;
-        eprintln!("all samples: {}", path.display());
+        eprintln!("all samples: {}", report.write_json(&output)?.display());
     }
     Ok(())
 }
 
-/// The servers that are installed; says how to get the others.
-fn available(scenario: Scenario) -> Vec<Server> {
-    let (there, missing): (Vec<Server>, Vec<Server>) =
-        Server::of(scenario).iter().copied().partition(|server| server.is_installed());
-    for server in missing {
-        eprintln!("{} is left out: not installed (try: {})", server.name(), server.remedy());
+fn measure_all(
+    case: &'static Case,
+    servers: &[Server],
+    (rounds, time): (u32, Duration),
+    files: &run::Files,
+    binaries: &Path,
+) -> Result<Report, Failure> {
+    let mut report = Report::new(case, time, servers);
+    let (began, count) = (Instant::now(), servers.len() as u32 * rounds);
+    for turn in 0..count {
+        // Another one begins each time: the first pays for what is cold for all, such as memory
+        // that a virtual machine's host has taken back.
+        let turn_of = turn as usize + turn as usize / servers.len();
+        let server = servers[turn_of % servers.len()];
+        let sample = run::once(server, case, time, files, binaries)
+            .map_err(|error| format!("{}, {}: {error}", case.name, server.name))?;
+        let left = began.elapsed() / (turn + 1) * (count - turn - 1);
+        eprintln!(
+            "{} {}/{count} {:<18} {:.3} CPU s per {}, {:.1} requests/s; {} s left",
+            case.name,
+            turn + 1,
+            server.name,
+            sample.cpu,
+            case.unit().0,
+            sample.requests_per_second,
+            left.as_secs(),
+        );
+        report.add(server, sample);
     }
-    there
+    Ok(report)
 }
 
-/// `target/compare`, beside `target/release`.
-fn output(binaries: &Path) -> PathBuf {
-    binaries.parent().unwrap_or(binaries).join("compare")
+/// # Errors
+/// Nobody is called so.
+fn check_names(wanted: &[String]) -> Result<(), Failure> {
+    let mut names: Vec<&str> =
+        Case::all().flat_map(|case| case.servers).map(|server| server.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    match wanted.iter().find(|name| !names.contains(&name.as_str())) {
+        Some(name) => Err(format!("no server {name}; there are {}", names.join(", ")).into()),
+        None => Ok(()),
+    }
+}
+
+fn list(cases: &[&Case]) {
+    for case in cases {
+        let servers: Vec<&str> = case.servers.iter().map(|server| server.name).collect();
+        println!("{:<18} {}\n{:<18} {}", case.name, case.what, "", servers.join(", "));
+    }
+}
+
+/// The servers that are wanted and installed; says how to get the others.
+fn available(case: &Case, wanted: &[String]) -> Vec<Server> {
+    let is_wanted =
+        |server: &Server| wanted.is_empty() || wanted.iter().any(|name| name == server.name);
+    let (there, missing): (Vec<Server>, Vec<Server>) =
+        case.servers.iter().filter(|server| is_wanted(server)).partition(|s| s.is_installed());
+    for server in missing {
+        eprintln!("{} is left out: not installed (try: {})", server.name, server.remedy());
+    }
+    there
 }

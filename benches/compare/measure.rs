@@ -5,6 +5,7 @@
 use crate::Failure;
 use std::collections::HashSet;
 use std::fs;
+use std::ops::Sub;
 
 pub(crate) const SERVER_CORE: usize = 0;
 pub(crate) const CLIENT_CORE: usize = 1;
@@ -26,9 +27,20 @@ pub(crate) fn check_cores() -> Result<(), Failure> {
         .into())
 }
 
+/// This process, all its threads to come, and their load stay off the servers' core.
+///
+/// # Errors
+/// The kernel refuses.
+pub(crate) fn take_client_core() -> Result<(), Failure> {
+    if core_affinity::set_for_current(core_affinity::CoreId { id: CLIENT_CORE }) {
+        return Ok(());
+    }
+    Err(format!("cannot stay on core {CLIENT_CORE}").into())
+}
+
 /// Seconds of user and system time of a process group and all descendants of its leader, those
 /// that have ended included. The kernel's io_uring workers are threads of their process.
-pub(crate) fn cpu_seconds(leader: u32) -> f64 {
+fn cpu_seconds(leader: u32) -> f64 {
     let processes: Vec<Process> = fs::read_dir("/proc")
         .into_iter()
         .flatten()
@@ -38,8 +50,40 @@ pub(crate) fn cpu_seconds(leader: u32) -> f64 {
     of_tree(leader, &processes) as f64 / USER_HZ
 }
 
+/// CPU seconds between two moments, or since whenever.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Used {
+    /// Charged to the server's processes.
+    pub(crate) processes: f64,
+    pub(crate) server_core: f64,
+    pub(crate) client_core: f64,
+}
+
+impl Used {
+    /// By these process groups, and by both cores, so far.
+    pub(crate) fn so_far(leaders: impl Iterator<Item = u32>) -> Used {
+        Used {
+            processes: leaders.map(cpu_seconds).sum(),
+            server_core: core_busy_seconds(SERVER_CORE),
+            client_core: core_busy_seconds(CLIENT_CORE),
+        }
+    }
+}
+
+impl Sub for Used {
+    type Output = Used;
+
+    fn sub(self, before: Used) -> Used {
+        Used {
+            processes: self.processes - before.processes,
+            server_core: self.server_core - before.server_core,
+            client_core: self.client_core - before.client_core,
+        }
+    }
+}
+
 /// Seconds for which a core has been busy: interrupts too, which no process is charged for.
-pub(crate) fn core_busy_seconds(core: usize) -> f64 {
+fn core_busy_seconds(core: usize) -> f64 {
     let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
     let name = format!("cpu{core} ");
     let line = stat.lines().find_map(|line| line.strip_prefix(name.as_str())).unwrap_or_default();

@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 use crate::Failure;
+use crate::server::find_program;
 use std::fs::File;
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -17,6 +18,15 @@ pub(crate) struct Component {
     name: &'static str,
     child: Child,
     log: PathBuf,
+}
+
+/// # Errors
+/// A program is missing; with the way to get it.
+pub(crate) fn check_tools() -> Result<(), Failure> {
+    match find_program("taskset") {
+        Some(_) => Ok(()),
+        None => Err("taskset is missing: apt-get install util-linux".into()),
+    }
 }
 
 impl Component {
@@ -33,6 +43,7 @@ impl Component {
             .args(["-c", &core.to_string()])
             .arg(command.get_program())
             .args(command.get_args())
+            .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))))
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output);
@@ -61,15 +72,6 @@ impl Component {
             None => Ok(()),
             Some(status) => Err(self.failure(status)),
         }
-    }
-
-    /// Waits for its end.
-    ///
-    /// # Errors
-    /// It has failed.
-    pub(crate) fn wait(&mut self) -> Result<(), Failure> {
-        let status = self.child.wait()?;
-        if status.success() { Ok(()) } else { Err(self.failure(status)) }
     }
 
     fn failure(&self, status: ExitStatus) -> Failure {

@@ -3,48 +3,71 @@
 //! Owns medians, ratios and their form. Must not measure.
 
 use crate::Failure;
-use crate::load;
-use crate::peers::Server;
-use crate::scenario::Scenario;
+use crate::case::{Case, Counted};
+use crate::load::Load;
+use crate::measure::Used;
+use crate::server::Server;
 use serde::Serialize;
 use std::fmt::Write;
-use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// One timed run of one server.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Sample {
-    /// The figure that counts: see [`Sample::counted`].
+    /// The figure that counts: see [`Counted`].
     pub(crate) cpu: f64,
     /// Seconds per unit that the server's processes were charged for.
     pub(crate) process_cpu: f64,
     /// Seconds per unit for which its core was busy.
     pub(crate) core_busy: f64,
+    /// The same with the core of the load.
+    pub(crate) both_cores: f64,
     pub(crate) requests_per_second: f64,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
     pub(crate) errors: u64,
+    /// What only this case has, by name.
+    pub(crate) more: Vec<(&'static str, f64)>,
 }
 
 impl Sample {
-    /// The larger figure: neither interrupts nor kernel threads can hide from both. Of transfers
-    /// the processes': at their pace the core is hardly busy, and most of that with something else.
-    pub(crate) fn counted(scenario: Scenario, process_cpu: f64, core_busy: f64) -> f64 {
-        match scenario.transfer() {
-            None => process_cpu.max(core_busy),
-            Some(_) => process_cpu,
+    pub(crate) fn new(case: &Case, load: &Load, used: &Used) -> Sample {
+        let per_unit = |seconds: f64| seconds / (load.requests as f64 * case.unit().1);
+        let process_cpu = per_unit(used.processes);
+        let core_busy = per_unit(used.server_core);
+        let both_cores = per_unit(used.server_core + used.client_core);
+        Sample {
+            cpu: match case.counted {
+                Counted::Larger => process_cpu.max(core_busy),
+                Counted::BothCores => both_cores,
+                Counted::Processes => process_cpu,
+            },
+            process_cpu,
+            core_busy,
+            both_cores,
+            requests_per_second: load.requests as f64 / load.seconds,
+            p50_ms: load.p50_ms,
+            p99_ms: load.p99_ms,
+            errors: load.errors,
+            more: Vec::new(),
         }
+    }
+
+    pub(crate) fn with(mut self, name: &'static str, figure: f64) -> Sample {
+        self.more.push((name, figure));
+        self
     }
 }
 
-/// All samples of a scenario.
+/// All samples of a case.
 #[derive(Serialize)]
 pub(crate) struct Report {
     #[serde(skip)]
-    of: Scenario,
-    scenario: &'static str,
+    of: &'static Case,
+    case: &'static str,
     unit: &'static str,
-    seconds: u32,
+    seconds: f64,
     unix_seconds: u64,
     machine: Machine,
     servers: Vec<Samples>,
@@ -54,6 +77,7 @@ pub(crate) struct Report {
 struct Machine {
     processor: String,
     kernel: String,
+    congestion_control: String,
 }
 
 #[derive(Serialize)]
@@ -64,17 +88,17 @@ struct Samples {
 }
 
 impl Report {
-    pub(crate) fn new(scenario: Scenario, seconds: u32, servers: &[Server]) -> Report {
+    pub(crate) fn new(case: &'static Case, time: Duration, servers: &[Server]) -> Report {
         let samples = |server: &Server| Samples {
-            server: server.name(),
+            server: server.name,
             version: server.version(),
             samples: Vec::new(),
         };
         Report {
-            of: scenario,
-            scenario: scenario.name(),
-            unit: scenario.unit().0,
-            seconds,
+            of: case,
+            case: case.name,
+            unit: case.unit().0,
+            seconds: time.as_secs_f64(),
             unix_seconds: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
             machine: Machine::this(),
             servers: servers.iter().map(samples).collect(),
@@ -83,7 +107,7 @@ impl Report {
 
     pub(crate) fn add(&mut self, server: Server, sample: Sample) {
         let mut servers = self.servers.iter_mut();
-        if let Some(samples) = servers.find(|samples| samples.server == server.name()) {
+        if let Some(samples) = servers.find(|samples| samples.server == server.name) {
             samples.samples.push(sample);
         }
     }
@@ -91,18 +115,26 @@ impl Report {
     /// A table and what it was measured on.
     pub(crate) fn markdown(&self) -> String {
         let rounds = self.servers.first().map_or(0, |s| s.samples.len());
+        let Machine { processor, kernel, congestion_control } = &self.machine;
+        let counted = match self.of.counted {
+            Counted::Larger => "the larger of processes and core 0",
+            Counted::BothCores => "both cores",
+            Counted::Processes => "processes",
+        };
+        let more =
+            self.servers.first().and_then(|s| s.samples.first()).map_or(&[][..], |s| &s.more);
+        let columns: String = more.iter().map(|(name, _)| format!(" {name} |")).collect();
         let mut text = format!(
-            "### {}: {rounds} rounds of {} s, {}\n\n{}, Linux {}\n\n\
-             | server | CPU s per {} {HEADER}",
-            self.scenario,
+            "### {}: {}\n\n{rounds} rounds of {} s; {processor}, Linux {kernel}, \
+             {congestion_control}; what counts: {counted}\n\n\
+             | server | CPU s per {} {HEADER}{columns}\n|{}\n",
+            self.case,
+            self.of.what,
             self.seconds,
-            load::description(self.of),
-            self.machine.processor,
-            self.machine.kernel,
-            self.unit
+            self.unit,
+            "---|".repeat(10 + more.len())
         );
-        let is_nginx = |s: &&Samples| NGINX.iter().any(|nginx| s.server == nginx.name());
-        let nginx = self.servers.iter().find(is_nginx);
+        let nginx = self.servers.iter().find(|samples| samples.server.starts_with("nginx"));
         for server in &self.servers {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{}", server.row(nginx));
@@ -110,25 +142,30 @@ impl Report {
         let mut versions: Vec<&str> = self.servers.iter().map(|s| s.version.as_str()).collect();
         versions.dedup();
         let _ = writeln!(text, "\n{}", versions.join("; "));
-        let mut noisy = self.servers.iter().filter(|_| self.of.transfer().is_none());
+        let mut noisy = self.servers.iter().filter(|_| self.of.counted == Counted::Larger);
         if let Some(noisy) = noisy.find(|server| server.is_noisy()) {
             let _ = writeln!(text, "\n{NOISY} ({})", noisy.server);
         }
         text
     }
 
-    pub(crate) fn write_json(&self, path: &Path) -> Result<(), Failure> {
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent)?;
-        }
-        Ok(std::fs::write(path, serde_json::to_string_pretty(self)?)?)
+    /// Returns the path of the file, `CASE.json` in that directory.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(crate) fn write_json(&self, dir: &Path) -> Result<PathBuf, Failure> {
+        std::fs::create_dir_all(dir)?;
+        let path = dir.join(format!("{}.json", self.case));
+        std::fs::write(&path, serde_json::to_string_pretty(self)?)?;
+        Ok(path)
     }
 }
 
 impl Samples {
     /// Core 0 was busy with more than the server and its interrupts.
     fn is_noisy(&self) -> bool {
-        self.samples.iter().any(|s| s.core_busy > NOISE * s.process_cpu)
+        let others = |s: &Sample| (s.core_busy - s.process_cpu) * s.requests_per_second / 1e5;
+        self.samples.iter().any(|sample| others(sample) > NOISE)
     }
 
     fn row(&self, nginx: Option<&Samples>) -> String {
@@ -140,19 +177,26 @@ impl Samples {
             let ratio = Spread::of(pairs.map(|(ours, theirs)| ours.cpu / theirs.cpu));
             format!("{:.2} ({:.2}–{:.2})", ratio.median, ratio.least, ratio.most)
         });
-        format!(
-            "| {} | {:.3} ({:.3}–{:.3}) | {ratio} | {:.3} | {:.3} | {:.0} | {:.2} | {:.2} | {} |",
+        let mut row = format!(
+            "| {} | {:.3} ({:.3}–{:.3}) | {ratio} | {:.3} | {:.3} | {:.3} | {:.0} | {:.2} | {:.2} \
+             | {} |",
             self.server,
             cpu.median,
             cpu.least,
             cpu.most,
             of(|s| s.process_cpu).median,
             of(|s| s.core_busy).median,
+            of(|s| s.both_cores).median,
             of(|s| s.requests_per_second).median,
             of(|s| s.p50_ms).median,
             of(|s| s.p99_ms).median,
             self.samples.iter().map(|s| s.errors).sum::<u64>(),
-        )
+        );
+        for index in 0..self.samples.first().map_or(0, |sample| sample.more.len()) {
+            let figure = Spread::of(self.samples.iter().map(|sample| sample.more[index].1));
+            let _ = write!(row, " {:.2} ({:.2}–{:.2}) |", figure.median, figure.least, figure.most);
+        }
+        row
     }
 }
 
@@ -162,9 +206,11 @@ impl Machine {
         let processors = read("/proc/cpuinfo");
         let model = processors.lines().find_map(|line| line.strip_prefix("model name"));
         let model = model.map(|rest| rest.trim_start_matches([' ', '\t', ':']).to_owned());
+        let congestion_control = read("/proc/sys/net/ipv4/tcp_congestion_control");
         Machine {
             processor: model.unwrap_or_else(|| std::env::consts::ARCH.into()),
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            congestion_control: congestion_control.trim().to_owned(),
         }
     }
 }
@@ -189,28 +235,27 @@ impl Spread {
     }
 }
 
-/// Interrupts that no process is charged for come to a few per cent.
-const NOISE: f64 = 1.15;
-
-/// What others are compared to.
-const NGINX: [Server; 2] = [Server::Nginx, Server::NginxGunicorn];
+/// Of a core: interrupts that no process is charged for come to a few per cent.
+const NOISE: f64 = 0.15;
 
 const NOISY: &str = "**Not a quiet machine:** in some run core 0 was busy with something else.";
 
-const HEADER: &str = "\
-| ratio to nginx | processes | core 0 | requests/s \
-| p50 ms | p99 ms | errors |
-|---|---|---|---|---|---|---|---|---|
-";
+const HEADER: &str = "| ratio to nginx | processes | core 0 | both cores | requests/s | p50 ms \
+    | p99 ms | errors |";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::{FOREBAY, NGINX};
 
-    fn sample(process_cpu: f64, core_busy: f64) -> Sample {
-        let (requests_per_second, p50_ms, p99_ms) = (1e5, 0.5, 1.0);
-        let cpu = Sample::counted(Scenario::Static1k, process_cpu, core_busy);
-        Sample { cpu, process_cpu, core_busy, requests_per_second, p50_ms, p99_ms, errors: 0 }
+    fn case(name: &str) -> &'static Case {
+        Case::all().find(|case| case.name == name).unwrap()
+    }
+
+    /// A hundred thousand requests in a second.
+    fn sample(case: &Case, processes: f64, server_core: f64, client_core: f64) -> Sample {
+        let load = Load { requests: 100_000, seconds: 1.0, ..Load::default() };
+        Sample::new(case, &load, &Used { processes, server_core, client_core })
     }
 
     #[test]
@@ -222,21 +267,26 @@ mod tests {
     }
 
     #[test]
-    fn of_transfers_the_processes_time_counts() {
-        assert_eq!(Sample::counted(Scenario::Download, 1.0, 2.0), 1.0);
-        assert_eq!(Sample::counted(Scenario::Static1k, 1.0, 2.0), 2.0);
+    fn what_counts_depends_on_the_case() {
+        assert_eq!(sample(case("static-1k"), 1.0, 2.0, 4.0).cpu, 2.0);
+        assert_eq!(sample(case("static-1k"), 2.0, 1.0, 4.0).cpu, 2.0);
+        assert_eq!(sample(case("static-10m"), 2.0, 1.0, 4.0).cpu, 5.0);
+        let gigabytes = 100_000.0 * 0.1;
+        assert_eq!(sample(case("download"), 2.0, 3.0, 4.0).cpu, 2.0 / gigabytes);
     }
 
     #[test]
-    fn the_larger_figure_counts_and_ratios_are_of_the_same_round() {
-        let servers = [Server::Forebay, Server::Nginx];
-        let mut report = Report::new(Scenario::Static1k, 5, &servers);
+    fn ratios_are_of_the_same_round() {
+        let case = case("static-1k");
+        let mut report = Report::new(case, Duration::from_secs(5), &[FOREBAY, NGINX]);
         for (ours, theirs) in [(1.0, 2.0), (2.0, 4.0), (3.0, 6.0)] {
-            report.add(Server::Forebay, sample(ours / 2.0, ours));
-            report.add(Server::Nginx, sample(theirs, theirs / 2.0));
+            report.add(FOREBAY, sample(case, ours, 0.0, 0.0).with("more", 7.0));
+            report.add(NGINX, sample(case, theirs, 0.0, 0.0).with("more", 8.0));
         }
         let table = report.markdown();
         assert!(table.contains("| forebay | 2.000 (1.000–3.000) | 0.50 (0.50–0.50) |"), "{table}");
         assert!(table.contains("| nginx | 4.000 (2.000–6.000) | 1.00 (1.00–1.00) |"), "{table}");
+        assert!(table.contains("| errors | more |\n|---|"), "{table}");
+        assert!(table.contains("| 0 | 7.00 (7.00–7.00) |"), "{table}");
     }
 }

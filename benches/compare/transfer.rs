@@ -3,11 +3,43 @@
 //! Owns the pace and what a right answer is. Must not know servers.
 
 use crate::Failure;
+use crate::case::{Case, Counted, Doing, Site};
 use crate::load::Load;
+use crate::measure::Used;
+use crate::run::Stack;
+use crate::server::{FOREBAY, NGINX_GUNICORN, Place};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
+
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        is_quick: true,
+        ..case(
+            "upload",
+            "10 MB to an application, by 8 clients at 10 MB/s",
+            Transfer::Up(10_000_000),
+        )
+    },
+    case(
+        "download",
+        "100 MB from an application, for 8 clients at 10 MB/s",
+        Transfer::Down(100_000_000),
+    ),
+];
+
+const fn case(name: &'static str, what: &'static str, transfer: Transfer) -> Case {
+    Case {
+        name,
+        what,
+        site: Site::Whole,
+        doing: Doing::Transfer(transfer),
+        counted: Counted::Processes,
+        servers: &[FOREBAY, NGINX_GUNICORN],
+        is_quick: false,
+    }
+}
 
 /// One direction of content, and how much of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +51,7 @@ pub(crate) enum Transfer {
 }
 
 /// Clients at a time.
-pub(crate) const CLIENTS: usize = 8;
+const CLIENTS: usize = 8;
 const BYTES_PER_SECOND: usize = 10_000_000;
 
 impl Transfer {
@@ -29,7 +61,7 @@ impl Transfer {
         }
     }
 
-    pub(crate) fn path(self) -> String {
+    fn path(self) -> String {
         match self {
             Transfer::Up(_) => "/length".into(),
             Transfer::Down(bytes) => format!("/bytes/{bytes}/{APPLICATION_PIECE}"),
@@ -37,15 +69,32 @@ impl Transfer {
     }
 
     /// How many of them one client does in about so many seconds.
-    pub(crate) fn count(self, seconds: u32) -> usize {
-        (seconds as usize * BYTES_PER_SECOND).div_ceil(self.bytes()).max(1)
+    fn count(self, time: Duration) -> usize {
+        let bytes = time.as_secs_f64() * BYTES_PER_SECOND as f64;
+        (bytes as usize).div_ceil(self.bytes()).max(1)
+    }
+
+    /// # Errors
+    /// A wrong answer, or none.
+    pub(crate) fn measure(
+        self,
+        stack: &Stack,
+        place: &Place<'_>,
+        time: Duration,
+    ) -> Result<(Load, Used), Failure> {
+        self.verify(place.port)?;
+        let before = stack.used();
+        let load = self.run(place.port, self.count(time))?;
+        let used = stack.used() - before;
+        self.verify(place.port)?;
+        Ok((load, used))
     }
 
     /// One after the other on one connection, as fast as it goes.
     ///
     /// # Errors
     /// Nobody answers, or wrongly.
-    pub(crate) fn verify(self, port: u16) -> io::Result<()> {
+    fn verify(self, port: u16) -> io::Result<()> {
         Client::connect(port)?.exchange(self, None)
     }
 
@@ -53,7 +102,7 @@ impl Transfer {
     ///
     /// # Errors
     /// A client cannot connect.
-    pub(crate) fn run(self, port: u16, count: usize) -> Result<Load, Failure> {
+    fn run(self, port: u16, count: usize) -> Result<Load, Failure> {
         let began = Instant::now();
         let clients =
             (0..CLIENTS).map(|_| Client::connect(port)).collect::<io::Result<Vec<_>>>()?;
@@ -184,9 +233,10 @@ mod tests {
 
     #[test]
     fn a_client_does_about_as_much_as_fits() {
-        assert_eq!(Transfer::Up(10_000_000).count(5), 5);
-        assert_eq!(Transfer::Down(100_000_000).count(5), 1);
-        assert_eq!(Transfer::Down(100_000_000).count(25), 3);
+        let seconds = Duration::from_secs;
+        assert_eq!(Transfer::Up(10_000_000).count(seconds(5)), 5);
+        assert_eq!(Transfer::Down(100_000_000).count(seconds(5)), 1);
+        assert_eq!(Transfer::Down(100_000_000).count(seconds(25)), 3);
     }
 
     #[test]
