@@ -5,6 +5,7 @@
 //! | file | shows that |
 //! |---|---|
 //! | `access_log` | each request is one line, in combined format plus times |
+//! | `crowds` | slow clients, however many, are served whole, in little memory, and occupy no worker |
 //! | `curl` | a stock client gets and sends everything, through edge and worker, unharmed |
 //! | `demo` | the demonstration site of the README is whole, and its buttons do what they say |
 //! | `documents` | what READMEs and examples show is whole, right and the same everywhere |
@@ -30,6 +31,7 @@
 //! | `responses` | what applications must not say never reaches a client as if they might |
 //! | `rfc*` | what these sections refuse never reaches an application, what they allow does |
 //! | `slow_clients` | clients that drip occupy no worker and delay nobody |
+//! | `slowhttptest` | attackers who are slow in four ways are let go of, and disturb nobody |
 //! | `spool` | what is too large for memory goes through files, and workers wait for nobody |
 //! | `startup_errors` | what cannot start says why, and what to do, in one line |
 //! | `status` | a running server tells what it does and has counted, or it is said why not |
@@ -58,9 +60,11 @@
 
 mod binaries;
 mod client;
+mod crowd;
 mod digest;
 mod drip;
 mod load;
+mod memory;
 mod open_loop;
 mod process;
 mod python;
@@ -77,9 +81,11 @@ mod wait;
 
 pub use binaries::{proxy_bin, worker_bin};
 pub use client::{Client, Failure};
+pub use crowd::{Crowd, Pace, Pieces};
 pub use digest::{pattern, sha256};
 pub use drip::{Drip, Drippers};
 pub use load::{Load, Report};
+pub use memory::{Peak, own_bytes};
 pub use open_loop::{Arrival, OpenLoop, Outcome};
 pub use process::{Process, children, is_alive, resident_bytes, send_signal, workers_of};
 pub use python::{Python, python};
@@ -89,6 +95,9 @@ pub use response::Response;
 pub use site::{Site, SiteBuilder};
 pub use storm::{Outcomes, Storm};
 pub use strict::Strict;
-pub use sys::{HUP, INT, KILL, TERM, TTIN, TTOU, USR1, as_user, is_root};
+pub use sys::{
+    HUP, INT, KILL, TERM, TTIN, TTOU, USR1, as_user, cpu_time, is_root, limit_descriptors,
+    raise_descriptor_limit,
+};
 pub use tools::{Tool, is_full, is_required, skip, tool};
 pub use wait::{PATIENCE, wait_until};

@@ -1,5 +1,6 @@
 //! A strict reader of responses: what is not RFC 9112 is an error, not an interpretation.
 
+use crate::client::Failure;
 use serde_json::Value;
 
 /// A response as it came.
@@ -60,6 +61,24 @@ impl Response {
         let (version, status) = parse_status_line(lines.next().unwrap_or_default())?;
         let fields = lines.map(parse_field).collect::<Result<_, _>>()?;
         Ok(Response { version, status, fields, content: Vec::new() })
+    }
+
+    /// Reads all that came on a connection which has ended: one response that is not chunked.
+    pub(crate) fn parse_whole(bytes: &[u8]) -> Result<Response, Failure> {
+        let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").ok_or(match bytes {
+            [] => Failure::Closed,
+            _ => Failure::Truncated,
+        })?;
+        let mut response = Response::parse_head(&bytes[..end]).map_err(Failure::Other)?;
+        response.content = bytes[end + 4..].to_vec();
+        match response.framing(false).map_err(Failure::Other)? {
+            Framing::Length(length) if response.content.len() < length => Err(Failure::Truncated),
+            Framing::Length(length) if response.content.len() > length => {
+                Err(Failure::Other(format!("more than {length} bytes")))
+            }
+            Framing::Length(_) | Framing::UntilClose => Ok(response),
+            Framing::Chunked => Err(Failure::Other("a chunked response".into())),
+        }
     }
 
     /// How the content ends (RFC 9112 §6.3).
@@ -124,6 +143,19 @@ mod tests {
     fn heads_are_read() {
         let response = Response::parse_head(b"HTTP/1.1 200 OK\r\nA: b\r\nC:\t d ").unwrap();
         assert_eq!((response.status, response.field("c")), (200, Some("d")));
+    }
+
+    #[test]
+    fn whole_responses_are_as_long_as_they_say() {
+        let of = |content| {
+            let text = format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{content}");
+            Response::parse_whole(text.as_bytes())
+        };
+        assert_eq!(of("ok").unwrap().text(), "ok");
+        assert_eq!(of("o"), Err(Failure::Truncated));
+        assert!(matches!(of("oks"), Err(Failure::Other(_))));
+        assert_eq!(Response::parse_whole(b""), Err(Failure::Closed));
+        assert_eq!(Response::parse_whole(b"HTTP/1.1 200 OK\r\n"), Err(Failure::Truncated));
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! A site: a folder with a configuration and files, and the edge that serves it.
 
-use crate::binaries::proxy_bin;
+use crate::binaries::{proxy_bin, worker_bin};
 use crate::client::Client;
 use crate::process::{Process, children, workers_of};
 use crate::wait::{PATIENCE, wait_until};
+use serde_json::Value;
 use std::fmt::Write;
 use std::fs;
 use std::net::SocketAddr;
@@ -150,6 +151,36 @@ impl Site {
         if said().contains("stays in force") { Err(said()) } else { Ok(()) }
     }
 
+    /// What `proxy-bin status --json` says. Needs [`SiteBuilder::control`].
+    ///
+    /// # Panics
+    /// When it says nothing.
+    pub fn status(&self) -> Value {
+        let mut command = Command::new(proxy_bin());
+        command.args(["status", "--json", "--config"]).arg(self.path(CONFIG));
+        json_of(command.current_dir("/"))
+    }
+
+    /// What `worker-bin status --json` says of the workers that were started with the flag
+    /// `--control unix:run/workers.sock`.
+    ///
+    /// # Panics
+    /// When it says nothing.
+    pub fn worker_status(&self) -> Value {
+        let socket = format!("unix:{}", self.path("run/workers.sock").display());
+        json_of(Command::new(worker_bin()).args(["status", "--json", "--control", &socket]))
+    }
+
+    /// One of the edge's counters. Needs [`SiteBuilder::control`].
+    ///
+    /// # Panics
+    /// When there is none of this name.
+    pub fn counter(&self, name: &str) -> u64 {
+        let status = self.status();
+        let count = status["counters"][name].as_u64();
+        count.unwrap_or_else(|| panic!("no counter {name} in {status}"))
+    }
+
     /// Open descriptors of the edge.
     pub fn descriptors(&self) -> usize {
         let folder = format!("/proc/{}/fd", self.process.pid());
@@ -185,6 +216,11 @@ impl SiteBuilder {
     pub fn server(mut self, line: &str) -> SiteBuilder {
         self.server += &format!("{line}\n");
         self
+    }
+
+    /// A control socket, for [`Site::status`].
+    pub fn control(self) -> SiteBuilder {
+        self.server(&format!("control = {CONTROL:?}"))
     }
 
     /// One more line below `[limits]`, such as `content_max = "1MiB"`.
@@ -310,7 +346,15 @@ impl SiteBuilder {
     }
 }
 
+/// What it prints, which is to be one JSON document.
+fn json_of(command: &mut Command) -> Value {
+    let output = command.output().expect("a program that was built runs");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("one JSON document")
+}
+
 const CONFIG: &str = "forebay.toml";
+const CONTROL: &str = "run/forebay.sock";
 
 /// A file that says that the edge has come so far.
 const LANDMARK: &str = "/landmark/file";

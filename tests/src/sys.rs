@@ -69,6 +69,49 @@ pub fn as_user<T: Send>(user: u32, act: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| scope.spawn(change_and_act).join()).expect("it does not panic")
 }
 
+/// Lets a process have at most so many descriptors open (`RLIMIT_NOFILE`, prlimit(2)): no new one
+/// if it has as many. The limit that it had.
+///
+/// # Panics
+/// When there is no such process, or it is not ours.
+pub fn limit_descriptors(pid: u32, most: u64) -> u64 {
+    let mut before = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let resource = libc::RLIMIT_NOFILE;
+    // SAFETY: `before` may be written for the whole call; no new limit is passed.
+    let read = unsafe { libc::prlimit(pid_of(pid), resource, std::ptr::null(), &mut before) };
+    let after = libc::rlimit { rlim_cur: most, ..before };
+    // SAFETY: `after` is only read; no old limit is asked for.
+    let set = unsafe { libc::prlimit(pid_of(pid), resource, &after, std::ptr::null_mut()) };
+    assert_eq!((read, set), (0, 0), "{pid} is not a process whose limits a test may change");
+    before.rlim_cur
+}
+
+/// Lets this process have as many descriptors open as it may ask for.
+pub fn raise_descriptor_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` outlives both calls, of which the first may write it.
+    unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
+        limit.rlim_cur = limit.rlim_max;
+        libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+    }
+}
+
+/// Time that a process has spent on a CPU, in user and in kernel mode, with all its threads.
+///
+/// # Panics
+/// When there is no such process.
+pub fn cpu_time(pid: u32) -> Duration {
+    let (mut clock, mut time) = (0, libc::timespec { tv_sec: 0, tv_nsec: 0 });
+    // SAFETY: `clock` and `time` may be written for the whole calls.
+    let result = unsafe {
+        libc::clock_getcpuclockid(pid_of(pid), &mut clock) | libc::clock_gettime(clock, &mut time)
+    };
+    assert_eq!(result, 0, "{pid} is not a process");
+    let part = |number: i64| u64::try_from(number).expect("clocks count from zero");
+    Duration::from_secs(part(time.tv_sec)) + Duration::from_nanos(part(time.tv_nsec))
+}
+
 fn pid_of(pid: u32) -> libc::pid_t {
     // 0 and 1 would mean our own group, and everybody.
     assert!(pid > 1, "{pid} is not a process that a test may signal");

@@ -14,13 +14,13 @@ const CONTROL: &str = "control = \"run/forebay.sock\"";
 
 #[test]
 fn json_has_every_counter() {
-    let site = Site::builder().server(CONTROL).server("reactors = 2").app("probe", 2).start();
+    let site = Site::builder().control().server("reactors = 2").app("probe", 2).start();
     let mut client = site.client();
     for (target, status) in [("/hello", 200), ("/status/304", 304), ("/status/404", 404)] {
         assert_eq!(client.get(target).status, status);
     }
     assert_eq!(site.client().get("/status/500").status, 500);
-    let status = json(&site);
+    let status = site.status();
     assert_eq!(status["pid"], site.pid());
     assert_eq!((&status["state"], &status["generation"]), (&"serving".into(), &1.into()));
     assert_eq!(status["reactors"], 2);
@@ -38,8 +38,8 @@ fn json_has_every_counter() {
 
 #[test]
 fn connections_that_wait_for_a_request_are_parked() {
-    let site = Site::builder().server(CONTROL).app("probe", 1).start();
-    let connections = || (json(&site)["connections"]["open"].clone(), parked(&site));
+    let site = Site::builder().control().app("probe", 1).start();
+    let connections = || (site.status()["connections"]["open"].clone(), parked(&site));
     let _silent = site.client();
     let mut clients: Vec<_> = (0..3).map(|_| site.client()).collect();
     clients.iter_mut().for_each(|client| assert_eq!(client.get("/hello").status, 200));
@@ -55,23 +55,23 @@ fn connections_that_wait_for_a_request_are_parked() {
 #[test]
 fn a_pool_tells_who_waits_and_who_was_refused() {
     let pool = ["queue = 1", "queue_timeout = \"2s\""];
-    let site = Site::builder().server(CONTROL).in_order().app("probe", 1);
+    let site = Site::builder().control().in_order().app("probe", 1);
     let site = pool.iter().fold(site, |site, line| site.pool(line)).start();
-    let status = json(&site);
+    let status = site.status();
     for name in field_names(&PoolStats::default()) {
         let is_there = [name.clone(), format!("{name}_ms")]
             .iter()
             .any(|key| status["pools"][0].get(key).is_some());
         assert!(is_there, "{name} is missing: {status}");
     }
-    wait_until("a worker", PATIENCE, || json(&site)["pools"][0]["idle"] == 1);
+    wait_until("a worker", PATIENCE, || site.status()["pools"][0]["idle"] == 1);
     let mut busy = site.begin("/sleep/5000");
     let mut waiting = site.begin("/hello");
     assert_eq!(site.client().get("/hello").status, 503);
     wait_until("it is seen to wait", PATIENCE, || {
-        json(&site)["pools"][0]["oldest_wait_ms"].as_u64() > Some(0)
+        site.status()["pools"][0]["oldest_wait_ms"].as_u64() > Some(0)
     });
-    let pool = json(&site)["pools"][0].clone();
+    let pool = site.status()["pools"][0].clone();
     let expected: [(&str, Value); 9] = [
         ("name", "app".into()),
         ("socket", site.path("run/app.sock").to_str().unwrap().into()),
@@ -87,13 +87,13 @@ fn a_pool_tells_who_waits_and_who_was_refused() {
         assert_eq!(pool[key], value, "{key}: {pool}");
     }
     assert_eq!(waiting.read_response().status, 503);
-    assert_eq!(json(&site)["pools"][0]["queue_timeout"], 1);
+    assert_eq!(site.status()["pools"][0]["queue_timeout"], 1);
     assert_eq!(busy.read_response().status, 200);
 }
 
 #[test]
 fn people_get_a_table_without_colours_in_files() {
-    let site = Site::builder().server(CONTROL).app("probe", 1).start();
+    let site = Site::builder().control().app("probe", 1).start();
     let output = ask(&["--config", site.path("forebay.toml").to_str().unwrap()]);
     assert!(output.status.success(), "{}", error(&output));
     let table = String::from_utf8(output.stdout).unwrap();
@@ -106,7 +106,7 @@ fn people_get_a_table_without_colours_in_files() {
 
 #[test]
 fn only_the_servers_user_may_ask_and_nothing_is_left() {
-    let site = Site::builder().server(CONTROL).files("/", "site").start();
+    let site = Site::builder().control().files("/", "site").start();
     let socket = site.path("run/forebay.sock");
     assert_eq!(fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
     if is_root() {
@@ -127,10 +127,10 @@ fn a_reload_is_counted_and_can_move_the_socket() {
     let with = |line: &str| config.replace("[server]\n", &format!("[server]\n{line}\n"));
     site.set_config(&with(CONTROL));
     site.reload().unwrap();
-    assert_eq!(json(&site)["generation"], 2);
+    assert_eq!(site.status()["generation"], 2);
     site.set_config(&with("control = \"run/other.sock\""));
     site.reload().unwrap();
-    assert_eq!(json(&site)["generation"], 3);
+    assert_eq!(site.status()["generation"], 3);
     assert!(!site.path("run/forebay.sock").exists());
     // Another server's, which has no lock: the new configuration is not taken over.
     fs::create_dir(site.path("run/third.sock.lock")).unwrap();
@@ -143,10 +143,10 @@ fn a_reload_is_counted_and_can_move_the_socket() {
 
 #[test]
 fn who_asks_and_says_nothing_holds_nobody_up() {
-    let site = Site::builder().server(CONTROL).files("/", "site").start();
+    let site = Site::builder().control().files("/", "site").start();
     let idle: Vec<_> =
         (0..20).map(|_| UnixStream::connect(site.path("run/forebay.sock")).unwrap()).collect();
-    assert_eq!(json(&site)["state"], "serving");
+    assert_eq!(site.status()["state"], "serving");
     for mut stream in idle {
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();
@@ -186,15 +186,8 @@ fn a_server_must_be_named_once() {
     }
 }
 
-fn json(site: &Site) -> Value {
-    let config = site.path("forebay.toml");
-    let output = ask(&["--config", &config.display().to_string(), "--json"]);
-    assert!(output.status.success(), "{}", error(&output));
-    serde_json::from_slice(&output.stdout).expect("one JSON document")
-}
-
 fn parked(site: &Site) -> Value {
-    json(site)["connections"]["parked"].clone()
+    site.status()["connections"]["parked"].clone()
 }
 
 fn ask(arguments: &[&str]) -> Output {

@@ -1,0 +1,155 @@
+//! Crowds of slow clients are served whole, within the memory budget, and occupy no worker.
+//!
+//! With `FOREBAY_FULL=1` they are as many and as slow as the edge is made for, and figures are
+//! asserted, too; in a short run on a shared machine they are chance.
+
+use forebay_tests::{
+    Crowd, Load, PATIENCE, Pace, Peak, Pieces, Report, Site, SiteBuilder, is_full, own_bytes,
+    pattern, raise_descriptor_limit, wait_until,
+};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// 2,000 clients send a megabyte each at 20 kB/s: that is 2 GB, and there is memory for 64 MiB.
+#[test]
+fn slow_uploads_arrive_whole_within_the_memory_budget() {
+    let (count, sends) = if is_full() { (2_000, 20_000) } else { (100, 400_000) };
+    let site = site().limit("memory_budget = \"64MiB\"");
+    // In a short run they end within a second, faster than they are answered.
+    let site = site.pool("queue_timeout = \"60s\"").pool("queue_target = \"60s\"").start();
+    let quiet = Others::start(&site).run(if is_full() { 5 } else { 1 });
+    let (before, peak) = (own_bytes(site.pid()), Peak::watch(site.pid()));
+    let (uploads, sums) = uploads(count);
+    let (began, crowd) = (Instant::now(), Pace { sends, ..PACE }.start(site.address(), uploads));
+    let busy = Others::start(&site).run_beside(&crowd);
+    let (spent, peak) = (began.elapsed(), peak.end());
+    for (number, (response, sum)) in crowd.join().into_iter().zip(sums).enumerate() {
+        let response = response.unwrap_or_else(|failure| panic!("upload {number}: {failure}"));
+        assert_eq!(response.status, 200, "upload {number}: {}", response.text());
+        assert_eq!(response.json()["content_sha256"], sum, "upload {number}");
+    }
+    println!(
+        "{count} uploads in {spent:.1?}; the edge had {} kB, and at most {} kB",
+        before / 1000,
+        peak / 1000
+    );
+    assert!(peak <= BUDGET, "{peak} bytes are beyond the budget");
+    assert_eq!((site.counter("memory_budget"), site.counter("spool_refused")), (0, 0));
+    assert!(site.counter("requests_spooled") >= count as u64, "no upload was in memory whole");
+    compare(&quiet, &busy);
+}
+
+/// 200 clients read a megabyte of an application each at 20 kB/s: the two workers have written it
+/// long before.
+#[test]
+fn slow_readers_leave_the_workers_idle() {
+    let (count, reads) = if is_full() { (200, 20_000) } else { (200, 200_000) };
+    let site = site().start();
+    let download = format!("GET /bytes/{MB} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    let downloads = vec![vec![download.into_bytes().into()]; count];
+    let (began, crowd) = (Instant::now(), Pace { reads, ..PACE }.start(site.address(), downloads));
+    wait_until("the workers have written all", PATIENCE, || written(&site) == count as u64);
+    let busy = began.elapsed();
+    assert!(!crowd.is_over(), "the clients still read");
+    let busy_each = busy * WORKERS as u32 / count as u32;
+    println!("{count} responses written in {busy:.1?}, {busy_each:.1?} of a worker each at most");
+    for (number, response) in crowd.join().into_iter().enumerate() {
+        let response = response.unwrap_or_else(|failure| panic!("download {number}: {failure}"));
+        assert_eq!((response.status, response.content.len()), (200, MB), "download {number}");
+        let (first, rest) = response.content.split_at(64);
+        assert!(rest.chunks(64).all(|piece| first.starts_with(piece)), "download {number}");
+    }
+    println!("{count} responses read in {:.1?}", began.elapsed());
+    if is_full() {
+        assert!(busy < Duration::from_secs(5) && busy_each < Duration::from_millis(30));
+    }
+}
+
+/// Requests that the workers have answered, if both are idle now; else 0.
+fn written(site: &Site) -> u64 {
+    let status = site.worker_status();
+    let workers = status["workers"].as_array().expect("a list");
+    assert_eq!(workers.len(), WORKERS);
+    match workers.iter().all(|worker| worker["state"] == "idle") {
+        true => workers.iter().filter_map(|worker| worker["requests"].as_u64()).sum(),
+        false => 0,
+    }
+}
+
+fn site() -> SiteBuilder {
+    raise_descriptor_limit();
+    let flags = ["-w", &WORKERS.to_string(), "--control", "unix:run/workers.sock"];
+    Site::builder().control().app_with("probe", &flags)
+}
+
+/// Requests, and the checksums of their contents, which differ only at the end.
+fn uploads(count: usize) -> (Vec<Pieces>, Vec<Value>) {
+    let same: Arc<[u8]> = pattern(MB + 50_000).into();
+    let hash = Sha256::new_with_prefix(&same);
+    let upload = |number| {
+        let end = format!("the end of number {number:4}").into_bytes();
+        let length = same.len() + end.len();
+        let head = format!(
+            "POST /echo HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\
+            Content-Length: {length}\r\n\r\n"
+        );
+        let sum = hash.clone().chain_update(&end).finalize();
+        let sum = sum.iter().fold(String::new(), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("writing to a string cannot fail");
+            text
+        });
+        (vec![head.into_bytes().into(), Arc::clone(&same), end.into()], sum.into())
+    };
+    (0..count).map(upload).unzip()
+}
+
+/// Clients that are not slow, with and without content.
+struct Others([Load; 2]);
+
+impl Others {
+    fn start(site: &Site) -> Others {
+        let content = "x".repeat(1_000);
+        let get = "GET /hello HTTP/1.1\r\nHost: test\r\n\r\n".to_owned();
+        let post = "POST /length HTTP/1.1\r\nHost: test\r\nContent-Length: 1000\r\n\r\n";
+        Others([get, format!("{post}{content}")].map(|one| Load::start(site.address(), one, 1)))
+    }
+
+    fn run(self, seconds: u64) -> [Report; 2] {
+        let began = Instant::now();
+        let is_over = || began.elapsed() > Duration::from_secs(seconds);
+        wait_until("time has passed", PATIENCE * 10, is_over);
+        self.stop()
+    }
+
+    fn run_beside(self, crowd: &Crowd) -> [Report; 2] {
+        wait_until("the crowd is served", PATIENCE * 10, || crowd.is_over());
+        self.stop()
+    }
+
+    fn stop(self) -> [Report; 2] {
+        self.0.map(|load| {
+            let report = load.stop();
+            report.assert_all_answered();
+            report
+        })
+    }
+}
+
+fn compare(quiet: &[Report; 2], busy: &[Report; 2]) {
+    for (what, (quiet, busy)) in ["GET", "POST"].into_iter().zip(quiet.iter().zip(busy)) {
+        let [quiet, busy] = [quiet, busy].map(|report| report.percentile(99.0));
+        println!("p99 of {what}: {quiet:.1?} alone, {busy:.1?} beside the crowd");
+        if is_full() {
+            let bound = quiet * 2 + Duration::from_millis(10);
+            assert!(busy <= bound, "{what}: beyond {bound:?}");
+        }
+    }
+}
+
+const MB: usize = 1_000_000;
+const BUDGET: u64 = 64 << 20;
+const WORKERS: usize = 2;
+const PACE: Pace = Pace { sends: MB, reads: MB, turn: Duration::from_millis(200) };
