@@ -387,8 +387,11 @@ pub(crate) trait Backend {
     /// `wait`, and appends at most 512 completions to `done`. Errors are fatal for the reactor.
     fn turn(&mut self, wait: Wait, done: &mut Vec<Completion>) -> Result<(), Errno>;
 
-    /// The addresses of a TCP connection just accepted: the peer's, and ours.
-    fn addresses(&self, fd: Fd) -> Result<(SocketAddr, SocketAddr), Errno>;
+    /// The address at the other end of a TCP connection.
+    fn peer_address(&self, fd: Fd) -> Result<SocketAddr, Errno>;
+
+    /// Our address of a TCP connection, or that of a listener.
+    fn local_address(&self, fd: Fd) -> Result<SocketAddr, Errno>;
 
     /// From now on a TCP listener leaves connection requests unanswered; connections that have
     /// begun are established and can be accepted.

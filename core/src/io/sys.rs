@@ -6,7 +6,7 @@
 
 use super::{Direction, Errno, Fd, FileKind, Peer, Stat, Time};
 use io_uring::types::OpenHow;
-use socket2::{SockFilter, SockRef};
+use socket2::{SockAddr, SockFilter, SockRef};
 use std::ffi::CStr;
 use std::mem;
 use std::net::SocketAddr;
@@ -91,16 +91,23 @@ pub(super) fn accept(listener: Fd) -> Result<Fd, Errno> {
     }
 }
 
-/// getpeername(2) and getsockname(2) of a TCP socket.
-pub(super) fn addresses(fd: Fd) -> Result<(SocketAddr, SocketAddr), Errno> {
+/// getpeername(2) of a TCP socket.
+pub(super) fn peer_address(fd: Fd) -> Result<SocketAddr, Errno> {
     // SAFETY: the caller holds the descriptor open for the whole call.
     let socket = unsafe { BorrowedFd::borrow_raw(fd) };
-    let socket = SockRef::from(&socket);
-    let known = |address: std::io::Result<socket2::SockAddr>| {
-        let address = address.map_err(|e| Errno(e.raw_os_error().unwrap_or(libc::EINVAL)))?;
-        address.as_socket().ok_or(Errno(libc::EAFNOSUPPORT))
-    };
-    Ok((known(socket.peer_addr())?, known(socket.local_addr())?))
+    internet(SockRef::from(&socket).peer_addr())
+}
+
+/// getsockname(2) of a TCP socket.
+pub(super) fn local_address(fd: Fd) -> Result<SocketAddr, Errno> {
+    // SAFETY: the caller holds the descriptor open for the whole call.
+    let socket = unsafe { BorrowedFd::borrow_raw(fd) };
+    internet(SockRef::from(&socket).local_addr())
+}
+
+fn internet(address: std::io::Result<SockAddr>) -> Result<SocketAddr, Errno> {
+    let address = address.map_err(|error| errno_of(&error))?;
+    address.as_socket().ok_or(Errno(libc::EAFNOSUPPORT))
 }
 
 /// A socket filter (BPF) that drops what begins a connection. The client sends it again a second

@@ -9,7 +9,7 @@ use crate::conn::{Connection, Slot, World};
 use crate::io::{Backend, Errno, Fd, Op, Peer, Token};
 use crate::per_address::Permit;
 use crate::route::SharedPool;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -29,6 +29,9 @@ pub(crate) enum Source {
 
 pub(super) struct Listener {
     source: Source,
+    /// Ours of all its connections, unless it listens on every address of the machine: saves a
+    /// system call for each.
+    address: Option<SocketAddr>,
     /// An accept is in flight.
     armed: bool,
     phase: Phase,
@@ -72,7 +75,12 @@ impl Listener {
 
 impl<B: Backend> Reactor<B> {
     pub(super) fn listen(&mut self, source: Source) {
-        let listener = |_| Listener { source, armed: false, phase: Phase::Serving };
+        let address = match source {
+            Source::Clients(fd) => self.backend.local_address(fd).ok(),
+            Source::Workers { .. } => None,
+        };
+        let address = address.filter(|address| !address.ip().is_unspecified());
+        let listener = |_| Listener { source, address, armed: false, phase: Phase::Serving };
         let token = self.listeners.insert_with(listener);
         self.arm(token);
     }
@@ -173,8 +181,8 @@ impl<B: Backend> Reactor<B> {
 
     fn on_connection(&mut self, token: Token, fd: Fd) {
         match self.listeners.get_mut(token) {
-            Some(Listener { source: Source::Clients(_), .. }) if !self.stopped => {
-                self.on_client(fd);
+            Some(&mut Listener { source: Source::Clients(_), address, .. }) if !self.stopped => {
+                self.on_client(fd, address);
             }
             Some(Listener {
                 source: Source::Workers { pool, .. }, phase: Phase::Serving, ..
@@ -204,8 +212,11 @@ impl<B: Backend> Reactor<B> {
         self.settle_slot(token);
     }
 
-    fn on_client(&mut self, fd: Fd) {
-        let admitted = self.backend.addresses(fd).ok().and_then(|addresses| {
+    /// `local` is our address, as far as the listener tells.
+    fn on_client(&mut self, fd: Fd, local: Option<SocketAddr>) {
+        let peer = self.backend.peer_address(fd);
+        let local = local.map_or_else(|| self.backend.local_address(fd), Ok);
+        let admitted = peer.and_then(|peer| Ok((peer, local?))).ok().and_then(|addresses| {
             let Place(permit) = self.admit(addresses.0.ip())?;
             Some((addresses, permit))
         });

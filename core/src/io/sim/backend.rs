@@ -55,9 +55,12 @@ impl Backend for SimBackend {
     }
 
     /// Simulated clients have addresses that differ in their port.
-    fn addresses(&self, fd: Fd) -> Result<(SocketAddr, SocketAddr), Errno> {
-        let at = |last, port| SocketAddr::from(([192, 0, 2, last], port));
-        Ok((at(1, fd as u16), at(2, 80)))
+    fn peer_address(&self, fd: Fd) -> Result<SocketAddr, Errno> {
+        Ok(SocketAddr::from(([192, 0, 2, 1], fd as u16)))
+    }
+
+    fn local_address(&self, _: Fd) -> Result<SocketAddr, Errno> {
+        Ok(SocketAddr::from(([192, 0, 2, 2], 80)))
     }
 
     /// Simulated connections are established when they are seen.

@@ -361,8 +361,12 @@ impl Backend for Uring {
         }
     }
 
-    fn addresses(&self, fd: Fd) -> Result<(SocketAddr, SocketAddr), Errno> {
-        sys::addresses(fd)
+    fn peer_address(&self, fd: Fd) -> Result<SocketAddr, Errno> {
+        sys::peer_address(fd)
+    }
+
+    fn local_address(&self, fd: Fd) -> Result<SocketAddr, Errno> {
+        sys::local_address(fd)
     }
 
     fn begin_no_connection(&self, listener: Fd) {
