@@ -229,6 +229,7 @@ impl<B: Backend> Reactor<B> {
         {
             client.on_relay(&mut other.relay, exchange, &mut self.world);
             other.on_drained(&mut self.world);
+            self.settle_exchange(exchange);
         }
         self.settle_client(token);
     }

@@ -235,6 +235,7 @@ impl<B: Backend> Reactor<B> {
             }
         }
     }
+                self.settle_client(token);
 
     fn fire_timers(&mut self) {
         let mut fired = std::mem::take(&mut self.fired);

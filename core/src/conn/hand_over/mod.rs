@@ -201,8 +201,7 @@ impl HandOver {
                 }
                 self.deadline = None;
             }
-            // Only a stream without a known end costs the slot.
-            Phase::OnSlot { .. } if self.upstream.is_unbounded() => {
+            Phase::OnSlot { .. } if self.is_endless_for_nobody() => {
                 self.cut_off(w);
                 self.conclude(w);
             }
@@ -261,6 +260,7 @@ impl HandOver {
     fn on_response_bytes(&mut self, buf: Vec<u8>, w: &mut World) {
         let wanted = self.is_wanted();
         match self.upstream.on_bytes(buf, &mut self.relay, wanted, w) {
+            Progress::More if self.is_endless_for_nobody() => self.cut_off(w),
             Progress::More => {
                 self.relay.spool_on(self.token, w);
                 self.receive(w);
@@ -281,6 +281,11 @@ impl HandOver {
     /// What nobody waits for is read to its end and thrown away.
     fn is_wanted(&self) -> bool {
         self.client.is_some() && !self.relay.is_finished()
+    }
+
+    /// Only a stream without a known end costs the slot when its client has gone.
+    fn is_endless_for_nobody(&self) -> bool {
+        self.client.is_none() && self.upstream.is_unbounded()
     }
 
     fn on_whole_response(&mut self, reusable: bool, w: &mut World) {

@@ -345,3 +345,14 @@ fn draining_answers_what_comes_and_resets_nobody() {
     assert!(worker.at_end());
     edge.assert_clean();
 }
+
+#[test]
+fn a_connection_that_ends_without_a_transit_buffer_is_forgotten_at_once() {
+    let faults = Faults { no_buffers: 1_000, ..Faults::none() };
+    let mut edge = Edge::new(&Settings { faults, ..Settings::default() });
+    let client = edge.client(0, "");
+    edge.stop();
+    edge.settle();
+    assert!(client.at_end());
+    edge.assert_clean();
+}

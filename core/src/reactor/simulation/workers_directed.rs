@@ -377,6 +377,54 @@ fn a_client_that_leaves_costs_the_slot_only_inside_an_endless_answer() {
 }
 
 #[test]
+fn an_endless_answer_that_begins_when_its_client_has_gone_costs_the_slot() {
+    let endless = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n";
+    let whole = [endless, "0\r\n\r\n"].concat();
+    for (answer, survives) in [(endless, false), (&whole[..], true)] {
+        let mut edge = edge(PoolLimits::default());
+        let worker = edge.dial_in(0);
+        // From its second request on, a client that leaves is noticed at once.
+        let client = edge.client(1, get("/fixed"));
+        edge.say(&client, get("/app/1"));
+        client.reset();
+        edge.settle();
+        text(&worker);
+        edge.say(&worker, answer);
+        edge.pass(seconds(1));
+        let idle = usize::from(survives);
+        assert_eq!((counts(&edge), worker.at_end()), ((idle, idle, 0), !survives));
+        edge.finish();
+    }
+}
+
+#[test]
+fn an_answer_that_stops_coming_when_its_client_goes_on_taking_it_is_cut_off() {
+    let limits = Limits { response_memory: 10_000, rate_min: 0, ..Limits::default() };
+    let pool = PoolLimits { deadline: seconds(3), ..PoolLimits::default() };
+    let mut edge = Edge::new(&Settings { limits, pool, ..Settings::default() });
+    let worker = edge.dial_in(0);
+    edge.kernel.set_capacity(1_000);
+    let client = edge.client(0, get("/app/1"));
+    let head = "HTTP/1.1 200 OK\r\nX-Accel-Buffering: no\r\nContent-Length: 999999\r\n\r\n";
+    text(&worker);
+    // What the client is being sent, what follows that, and what fills `response_memory`.
+    edge.say(&worker, head);
+    (0..4).for_each(|id| edge.say(&worker, pattern(id, 10_000)));
+    edge.pass(seconds(10));
+    assert!(!worker.at_end(), "a worker that waits for its client is not late");
+    let mut taken = 0;
+    while taken < 40_000 {
+        taken += client.receive().len();
+        edge.settle();
+    }
+    edge.pass(seconds(4));
+    text(&client);
+    assert!(client.at_end());
+    assert_eq!((edge.stats().responses_aborted, counts(&edge)), (1, (0, 0, 0)));
+    edge.finish();
+}
+
+#[test]
 fn stopping_waits_for_nobody() {
     let mut edge = edge(PoolLimits::default());
     let worker = edge.dial_in(0);
