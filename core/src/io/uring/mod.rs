@@ -147,7 +147,7 @@ impl Uring {
 
     /// Performs an operation of which the ring only says when, or lets it wait.
     fn perform_or_start(&mut self, token: Token, mut op: Op) {
-        let tried = operation::perform(&mut op, 0);
+        let tried = operation::perform(&mut op, None);
         if let Tried::Done(done) = tried {
             return self.local.push_back(Completion { token, done });
         }
@@ -289,8 +289,8 @@ impl Uring {
     fn completed_wait(&mut self, key: u32, count: usize) -> Option<Completion> {
         let InFlightOp { mut op, is_cold, .. } =
             self.in_flight.get_mut(key).expect("just looked at");
-        let resident = if *is_cold { count as u32 } else { 0 };
-        match operation::perform(&mut op, resident) {
+        let read = is_cold.then_some(count as u32);
+        match operation::perform(&mut op, read) {
             Tried::Done(done) => {
                 let (token, _) = self.in_flight.remove(key);
                 return Some(Completion { token, done });

@@ -136,17 +136,18 @@ pub(super) enum Tried {
     Cold,
 }
 
-/// Tries an operation of which the ring only says when. `resident`: so many bytes of its file have
-/// just been read; 0: who knows.
-pub(super) fn perform(op: &mut Op, resident: u32) -> Tried {
+/// Tries an operation of which the ring only says when. `read`: so many bytes of its file have
+/// just been read.
+pub(super) fn perform(op: &mut Op, read: Option<u32>) -> Tried {
     if let Op::SendFile { fd, file, offset, len } = op {
-        let len = match resident {
-            0 => residency::resident(file.fd(), *offset, *len),
-            resident => resident.min(*len),
+        let len = match read {
+            None => match residency::resident(file.fd(), *offset, *len) {
+                0 => return Tried::Cold,
+                resident => resident,
+            },
+            // No byte: it has become shorter, which sendfile(2) says without waiting.
+            Some(count) => count.max(1).min(*len),
         };
-        if len == 0 {
-            return Tried::Cold;
-        }
         return match sys::sendfile(*fd, file.fd(), *offset, len) {
             Err(Errno(libc::EAGAIN)) => Tried::Early,
             result => Tried::Done(Done::SendFile { file: file.clone(), result }),

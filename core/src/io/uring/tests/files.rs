@@ -172,8 +172,10 @@ fn what_cannot_be_read_without_waiting_is_read_all_the_same() {
     assert!(result.is_ok_and(|count| count > 0) && buf.starts_with(b"Linux"), "{result:?}");
     let (server, mut client) = tcp_pair();
     let fd = server.as_raw_fd();
-    let send = Op::SendFile { fd, file, offset: 0, len: 5 };
-    assert!(matches!(bench.perform(1, send), Done::SendFile { result: Ok(5), .. }));
+    let send = |offset| Op::SendFile { fd, file: file.clone(), offset, len: 5 };
+    assert!(matches!(bench.perform(1, send(0)), Done::SendFile { result: Ok(5), .. }));
+    // Behind its end, where one is that has become shorter.
+    assert!(matches!(bench.perform(1, send(100_000)), Done::SendFile { result: Ok(0), .. }));
     let mut received = [0; 5];
     client.read_exact(&mut received).unwrap();
     assert_eq!(&received, b"Linux");
