@@ -47,7 +47,7 @@ impl<A> Default for Routes<A> {
 }
 
 impl<A> Routes<A> {
-    /// Adds a route. `host` is compared without case; `None` means any.
+    /// Adds a route. `host` is compared without case and final dot; `None` means any.
     pub(crate) fn add(
         &mut self,
         host: Option<&str>,
@@ -56,7 +56,10 @@ impl<A> Routes<A> {
     ) -> Result<(), Duplicate> {
         let prefixes = match host {
             None => &mut self.any_host,
-            Some(host) => self.hosts.entry(host.to_ascii_lowercase().into()).or_default(),
+            Some(host) => {
+                let name = without_final_dot(host).to_ascii_lowercase();
+                self.hosts.entry(name.into()).or_default()
+            }
         };
         match prefixes.insert(path.into(), action) {
             None => Ok(()),
@@ -75,6 +78,7 @@ impl<A> Routes<A> {
             Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
             _ => host,
         };
+        let name = without_final_dot(name);
         // Host names have at most 253 bytes (RFC 1035 §2.3.4), so no allocation is needed.
         let mut lower = [0; 255];
         let lower = lower.get_mut(..name.len())?;
@@ -82,6 +86,11 @@ impl<A> Routes<A> {
         lower.make_ascii_lowercase();
         self.hosts.get(std::str::from_utf8(lower).ok()?)
     }
+}
+
+/// `example.com.` is the same host as `example.com` (RFC 1034 §3.1).
+fn without_final_dot(host: &str) -> &str {
+    host.strip_suffix('.').unwrap_or(host)
 }
 
 /// The longest prefix of `path` that ends on a segment boundary and has a route: one look-up per
@@ -138,6 +147,8 @@ mod tests {
         let routes = routes();
         let find = |host, path| *routes.find(host, path).unwrap().action;
         assert_eq!(find("EXAMPLE.COM:8080", "/api/x"), "host api");
+        assert_eq!(find("example.com.", "/api/x"), "host api");
+        assert_eq!(find("example.com.:80", "/api/x"), "host api");
         assert_eq!(find("example.com", "/static/x"), "files");
         assert_eq!(find("[::1]:80", "/api/x"), "api");
         assert_eq!(find(&"h".repeat(300), "/api/x"), "api");
