@@ -6,12 +6,12 @@
 
 use super::error::BuildError;
 use socket2::SockRef;
-use std::fs::{self, File, Permissions, TryLockError};
+use std::fs::{self, File, Metadata, Permissions, TryLockError};
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -58,7 +58,9 @@ impl UnixSocket {
             }
         }
         let failed = |error| BuildError::Socket { path: path.into(), error };
-        let lock = File::options().create(true).truncate(false).write(true).open(lock_path(path));
+        let mut options = File::options();
+        options.create(true).truncate(false).write(true).custom_flags(libc::O_NOFOLLOW);
+        let lock = options.open(lock_path(path));
         let lock = lock.map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -131,9 +133,7 @@ impl Drop for UnixSocket {
 
 impl SocketAccess {
     fn of(path: &Path) -> io::Result<SocketAccess> {
-        let now = fs::metadata(path)?;
-        let mode = Some(now.mode() & 0o777);
-        Ok(SocketAccess { mode, user: Some(now.uid()), group: Some(now.gid()) })
+        fs::symlink_metadata(path).map(|now| SocketAccess::from(&now))
     }
 
     fn or(self, default: SocketAccess) -> SocketAccess {
@@ -144,16 +144,32 @@ impl SocketAccess {
         }
     }
 
-    /// Only what differs: others than root may not even confirm an owner.
+    /// Only what differs: others than root may not even confirm an owner. If the directory is
+    /// somebody else's, anything can be in the socket's place meanwhile, a link to another file
+    /// too; so it is opened first, and then named by its descriptor (proc_pid_fd(5)).
     fn apply(self, path: &Path) -> io::Result<()> {
-        let now = SocketAccess::of(path)?;
+        let flags = libc::O_PATH | libc::O_NOFOLLOW;
+        let socket = File::options().read(true).custom_flags(flags).open(path)?;
+        let found = socket.metadata()?;
+        if !found.file_type().is_socket() {
+            return Err(io::Error::other("something else has taken the socket's place"));
+        }
+        let now = SocketAccess::from(&found);
+        let path = format!("/proc/self/fd/{}", socket.as_raw_fd());
         if (self.user, self.group) != (now.user, now.group) {
-            chown(path, self.user, self.group)?;
+            chown(&path, self.user, self.group)?;
         }
         if let Some(mode) = self.mode.filter(|_| self.mode != now.mode) {
             fs::set_permissions(path, Permissions::from_mode(mode))?;
         }
         Ok(())
+    }
+}
+
+impl From<&Metadata> for SocketAccess {
+    fn from(now: &Metadata) -> SocketAccess {
+        let mode = Some(now.mode() & 0o777);
+        SocketAccess { mode, user: Some(now.uid()), group: Some(now.gid()) }
     }
 }
 
@@ -212,6 +228,25 @@ mod tests {
         assert_eq!(mode(), 0o660);
         socket.adjust(&SocketAccess::default()).unwrap();
         assert_eq!(Some(mode()), socket.original.mode);
+    }
+
+    #[test]
+    fn what_has_taken_the_place_of_a_socket_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, other) = (dir.path().join("app.sock"), dir.path().join("other"));
+        fs::write(&other, "").unwrap();
+        fs::set_permissions(&other, Permissions::from_mode(0o600)).unwrap();
+        let socket = bind(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        let access = SocketAccess { mode: Some(0o666), ..SocketAccess::default() };
+        assert!(matches!(socket.adjust(&access), Err(BuildError::SocketAccess { .. })));
+        assert_eq!(SocketAccess::of(&other).unwrap().mode, Some(0o600));
+
+        let link = lock_path(&dir.path().join("new.sock"));
+        std::os::unix::fs::symlink(dir.path().join("made"), link).unwrap();
+        assert!(matches!(bind(&dir.path().join("new.sock")), Err(BuildError::Socket { .. })));
+        assert!(!dir.path().join("made").exists());
     }
 
     #[test]
