@@ -168,7 +168,7 @@ fn parts(kernel: &SimKernel, graveyard: &Graveyard, pool: Arc<SharedPool>) -> Wo
     let mut policy = Policy::default();
     let pool = RoutedPool::new(pool, |_| {});
     let bounds = Bounds {
-        rate: Some(Rate::new(1, Duration::from_nanos(1), u32::MAX)),
+        rate: Some(Arc::new(Rate::new(1, Duration::from_nanos(1), u32::MAX))),
         concurrent: Some((Concurrency::new(1), 10)),
     };
     let action = Action::Pool(Arc::clone(&pool));

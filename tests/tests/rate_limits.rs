@@ -20,6 +20,19 @@ fn beyond_the_rate_is_429() {
 }
 
 #[test]
+fn a_reload_forgets_only_what_was_counted_at_another_rate() {
+    let site = behind_a_proxy("rate = \"2/h\"");
+    let mut client = site.client();
+    let mut status = || ask(&mut client, "192.0.2.1").status;
+    assert_eq!([status(), status(), status()], [200, 200, 429]);
+    site.reload().unwrap();
+    assert_eq!(status(), 429);
+    site.set_config(&site.config().replace("2/h", "3/h"));
+    site.reload().unwrap();
+    assert_eq!(status(), 200);
+}
+
+#[test]
 fn a_burst_may_come_at_once() {
     let site = behind_a_proxy("rate = \"1/h\"\nburst = 5");
     let mut client = site.client();

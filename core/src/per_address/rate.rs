@@ -34,9 +34,14 @@ impl Rate {
         Rate {
             places: Places { seed },
             interval,
-            ahead: interval.saturating_mul(burst.saturating_sub(1)),
+            ahead: ahead(interval, burst),
             rows: Mutex::new(std::array::from_fn(row)),
         }
+    }
+
+    /// Whether it lets as much pass.
+    pub(crate) fn is_of(&self, interval: Duration, burst: u32) -> bool {
+        (self.interval, self.ahead) == (interval, ahead(interval, burst))
     }
 
     /// Whether this address may do one more, which then counts.
@@ -57,6 +62,10 @@ impl Rate {
     fn lock(&self) -> MutexGuard<'_, [Box<[Time]>; ROWS]> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn ahead(interval: Duration, burst: u32) -> Duration {
+    interval.saturating_mul(burst.saturating_sub(1))
 }
 
 fn at(rows: &mut [Box<[Time]>; ROWS], cells: Cells) -> impl Iterator<Item = &mut Time> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 /// The bounds of one route, with what has been counted for them.
 #[derive(Default)]
 pub(crate) struct Bounds {
-    pub(crate) rate: Option<Rate>,
+    pub(crate) rate: Option<Arc<Rate>>,
     pub(crate) concurrent: Option<(Arc<Concurrency>, usize)>,
 }
 

@@ -38,7 +38,8 @@ pub(super) struct Route {
 ///
 /// A target may have bounds for each client address (IPv6: each /64). What is beyond them is
 /// answered 429, with `Retry-After`. The client of a request is who it is for the log, so it may
-/// be behind a trusted proxy. After a reload, counting begins anew.
+/// be behind a trusted proxy. A reload that leaves a route's rate as it is does not forget what has
+/// been counted.
 ///
 /// ```
 /// # use forebay::{Pool, Target};

@@ -5,7 +5,7 @@
 
 use super::builder::Builder;
 use super::error::BuildError;
-use super::plan::{Known, Plan};
+use super::plan::{BoundsByRoute, Known, Plan};
 use super::random;
 use super::unix_socket::{SocketAccess, UnixSocket};
 use crate::access_log::AccessLog;
@@ -31,6 +31,7 @@ struct Current {
     addresses: Vec<String>,
     reactors: usize,
     pools: Vec<BoundPool>,
+    bounds: BoundsByRoute,
     /// Removed pools that still have something to finish.
     leaving: Vec<Weak<SharedPool>>,
     log: Option<AccessLog>,
@@ -57,12 +58,14 @@ impl Control {
             addresses: builder.addresses.clone(),
             reactors: builder.reactors,
             pools: Vec::new(),
+            bounds: BoundsByRoute::new(),
             leaving: Vec::new(),
             log: None,
             next_root: 0,
             is_over: false,
         };
-        let known = Known { pools: &[], next_root: 0, shared: &shared };
+        let bounds = &BoundsByRoute::new();
+        let known = Known { pools: &[], bounds, next_root: 0, shared: &shared };
         let plan = Plan::new(builder, &known)?;
         let changes = current.adopt(plan, |_| {});
         let counters = (0..count).map(|_| Arc::new(Counters::default())).collect();
@@ -82,8 +85,8 @@ impl Control {
         if builder.reactors != current.reactors {
             return Err(BuildError::NeedsRestart("the number of reactors"));
         }
-        let (pools, next_root) = (&current.pools[..], current.next_root);
-        let known = Known { pools, next_root, shared: &self.shared };
+        let Current { pools, bounds, next_root, .. } = &*current;
+        let known = Known { pools, bounds, next_root: *next_root, shared: &self.shared };
         let plan = Plan::new(builder, &known)?;
         current.adopt(plan, |changes| {
             for (mailbox, change) in self.shared.mailboxes.iter().zip(changes.drain(..)) {
@@ -140,7 +143,7 @@ impl Current {
         let gone = || removed.iter().map(|pool| Arc::clone(pool.routed.shared())).collect();
         let is_new = plan.pools.iter().filter(|planned| planned.is_new);
         let new: Vec<_> = is_new.map(|planned| planned.bound.clone()).collect();
-        self.log = plan.log;
+        (self.log, self.bounds) = (plan.log, plan.bounds);
         let first_root = self.next_root;
         self.next_root = plan.next_root;
         let change = |file_routes| Change {

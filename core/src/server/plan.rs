@@ -17,6 +17,7 @@ use crate::limits::Limits;
 use crate::per_address::{Concurrency, Rate};
 use crate::reactor::{OpenFiles, OpenRoot, Shared};
 use crate::route::{Action, Bounds, Policy, Routed, RoutedPool, SharedPool};
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::fs::File;
 use std::os::unix::ffi::OsStringExt;
@@ -34,8 +35,12 @@ pub(super) struct Plan {
     /// No root has this id or a larger one.
     pub(super) next_root: u32,
     pub(super) pools: Vec<PlannedPool>,
+    pub(super) bounds: BoundsByRoute,
     pub(super) log: Option<AccessLog>,
 }
+
+/// What has been counted of single clients, by a route's host and path as written.
+pub(super) type BoundsByRoute = HashMap<(Option<String>, String), Arc<Bounds>>;
 
 /// A pool that routes lead to, and how it is to be.
 pub(super) struct PlannedPool {
@@ -47,6 +52,7 @@ pub(super) struct PlannedPool {
 /// What there is already.
 pub(super) struct Known<'a> {
     pub(super) pools: &'a [BoundPool],
+    pub(super) bounds: &'a BoundsByRoute,
     /// No root has this id or a larger one.
     pub(super) next_root: u32,
     pub(super) shared: &'a Arc<Shared>,
@@ -60,12 +66,18 @@ impl Plan {
         let count = known.shared.mailboxes.len();
         let mut policy = Policy { trusted_proxies, ..Policy::default() };
         let mut plan = Planner { known, files: Vec::new(), pools: Vec::new() };
+        let mut all_bounds = BoundsByRoute::new();
         for Route { host, path, target } in routes {
             let is_clean = http::clean_target(&path).is_ok_and(|clean| clean == path);
             if !path.starts_with('/') || path.contains(['?', '#']) || !is_clean {
                 return Err(BuildError::RoutePath(path));
             }
-            let bounds = bounds(&target)?;
+            let place = (host, path);
+            let bounds = bounds(&target, known.bounds.get(&place))?;
+            if let Some(bounds) = &bounds {
+                all_bounds.insert(place.clone(), Arc::clone(bounds));
+            }
+            let (host, path) = place;
             let action = plan.action(target)?;
             let routed = Routed { action, bounds };
             if policy.routes.add(host.as_deref(), &path, routed).is_err() {
@@ -75,10 +87,10 @@ impl Plan {
         }
         let file_routes = (0..count).map(|_| plan.open_files()).collect::<Result<_, _>>()?;
         let next_root = plan.next_root();
-        let pools = plan.pools;
+        let (pools, bounds) = (plan.pools, all_bounds);
         adjust_sockets(&pools)?;
         let (policy, limits) = (Arc::new(policy), Arc::new(limits));
-        Ok(Plan { policy, limits, spool_dir, file_routes, next_root, pools, log })
+        Ok(Plan { policy, limits, spool_dir, file_routes, next_root, pools, bounds, log })
     }
 }
 
@@ -168,8 +180,12 @@ fn open_root(id: u32, directory: &Path) -> Result<OpenRoot, BuildError> {
     open().map_err(failed)
 }
 
-/// The bounds of a route, if it has any; nothing has been counted.
-fn bounds(target: &Target) -> Result<Option<Arc<Bounds>>, BuildError> {
+/// The bounds of a route, if it has any. What has been counted `before` still counts, unless
+/// requests were counted at another rate.
+fn bounds(
+    target: &Target,
+    before: Option<&Arc<Bounds>>,
+) -> Result<Option<Arc<Bounds>>, BuildError> {
     let wrong = |what: &str| Err(BuildError::Limits(format!("{what} of a route: say 1 at least")));
     let Target { rate, burst, concurrent, .. } = *target;
     if rate.is_some_and(|(requests, per)| requests == 0 || per.is_zero()) {
@@ -179,9 +195,16 @@ fn bounds(target: &Target) -> Result<Option<Arc<Bounds>>, BuildError> {
     } else if concurrent == Some(0) {
         return wrong("concurrent");
     }
-    let rate =
-        rate.map(|(requests, per)| Rate::new(random(), per / requests, burst.unwrap_or(requests)));
-    let concurrent = concurrent.map(|most| (Concurrency::new(random()), most));
+    let rate = rate.map(|(requests, per)| {
+        let (interval, burst) = (per / requests, burst.unwrap_or(requests));
+        let old = before.and_then(|before| before.rate.clone());
+        let old = old.filter(|old| old.is_of(interval, burst));
+        old.unwrap_or_else(|| Arc::new(Rate::new(random(), interval, burst)))
+    });
+    let concurrent = concurrent.map(|most| {
+        let old = before.and_then(|before| before.concurrent.clone());
+        (old.map_or_else(|| Concurrency::new(random()), |(table, _)| table), most)
+    });
     let has_some = rate.is_some() || concurrent.is_some();
     Ok(has_some.then(|| Arc::new(Bounds { rate, concurrent })))
 }

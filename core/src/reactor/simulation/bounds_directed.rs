@@ -43,7 +43,7 @@ fn is_429(client: &Peer, retry_after: u32) {
 #[test]
 fn more_requests_than_the_rate_are_429_at_whichever_reactor() {
     let rate = Rate::new(1, Duration::from_millis(1_500), 3);
-    let mut edge = edge(Bounds { rate: Some(rate), concurrent: None });
+    let mut edge = edge(Bounds { rate: Some(Arc::new(rate)), concurrent: None });
     let worker = edge.dial_in(0);
     let clients = [0, 1].map(|reactor| edge.client(reactor, ""));
     let ask = |edge: &mut Edge, n: usize, address: &str| {
