@@ -176,15 +176,19 @@ impl Running {
     }
 
     fn stop(&self, signal: i32) {
-        let mut state = self.shared.lock();
-        state.is_stopping = true;
-        state.signal(signal, To::Process);
-        self.shared.changed.notify_all();
+        self.end(signal, To::Process);
     }
 
+    /// All of the group at once: when its first process has been reaped, nobody may signal it.
     fn kill(&self) {
-        self.stop(libc::SIGKILL);
-        self.shared.lock().signal(libc::SIGKILL, To::Group);
+        self.end(libc::SIGKILL, To::Group);
+    }
+
+    fn end(&self, signal: i32, to: To) {
+        let mut state = self.shared.lock();
+        state.is_stopping = true;
+        state.signal(signal, to);
+        self.shared.changed.notify_all();
     }
 }
 
