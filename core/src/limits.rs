@@ -32,6 +32,7 @@ use std::time::Duration;
 /// | `spool_budget` | 4 GiB | spool files of the process; beyond, as if the disk were full |
 /// | `connections` | 16,384 | client connections of the process |
 /// | `connections_per_address` | 2,048 | those of one address without a complete head yet |
+/// | `slots` | 4,096 | connections of workers of the process |
 /// | `pipelined` | 16 | requests of one connection answered in one turn |
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -89,6 +90,9 @@ pub struct Limits {
     /// yet. More are closed at once; not those of trusted proxies. The default is 256 or, if that
     /// is more, an eighth of `connections`.
     pub connections_per_address: usize,
+    /// Connections of workers of the whole process, idle or at work: one for each request that they
+    /// can run at the same time. More are closed at once, and dial in again later.
+    pub slots: usize,
     /// Pipelined requests of one connection that are answered before others get their turn.
     pub pipelined: usize,
 }
@@ -122,6 +126,7 @@ impl Default for Limits {
             spool_budget: 4 << 30,
             connections: 16_384,
             connections_per_address: 16_384 / 8,
+            slots: 4_096,
             pipelined: 16,
         }
     }

@@ -157,6 +157,8 @@ counters! {
     memory_budget,
     /// Spool files that could not be made or written, or were over `spool_budget`.
     spool_refused,
+    /// Connections of workers closed at once because of `slots`.
+    slots,
     /// Connections of workers closed because of their user, or because they broke the protocol.
     slots_refused,
 }

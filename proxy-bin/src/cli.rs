@@ -198,6 +198,7 @@ const CONFIGURATION_HELP: &str = r#"Configuration, with defaults unless it says 
                                   # and at least an eighth of connections, unless it is said
   pipelined = 16                  # requests of one connection answered in one turn
 
+  slots = 4096                    # connections of workers of the process
   [[route]]                       # example; a prefix on segment boundaries, the longest wins
   path = "/static/"
   host = "example.com"            # example, optional

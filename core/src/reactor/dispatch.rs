@@ -316,7 +316,9 @@ impl<B: Backend> Reactor<B> {
     }
 
     pub(super) fn settle_slot(&mut self, token: Token) {
-        settle(&mut self.slots, token, &mut self.timers);
+        if settle(&mut self.slots, token, &mut self.timers).is_some() {
+            self.shared.slots.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 

@@ -196,20 +196,37 @@ impl<B: Backend> Reactor<B> {
     }
 
     fn on_worker(&mut self, fd: Fd, pool: Arc<SharedPool>) {
-        let world = &mut self.world;
         let peer = self.backend.peer(fd);
-        if !pool.admits(peer.user) {
-            world.counters.slots_refused.count();
-            if world.may_warn() {
-                let (socket, Peer { process, user }) = (pool.socket().display(), peer);
-                tracing::warn!(%socket, process, user, "this user's processes may not be workers");
-            }
-            world.submit(Token::NOBODY, Op::Close { fd });
-            return;
+        if !self.admit_worker(peer, &pool) {
+            return self.world.submit(Token::NOBODY, Op::Close { fd });
         }
+        let world = &mut self.world;
         let slot = |token| Slot::new(token, fd, peer.process, pool, world);
         let token = self.slots.insert_with(slot);
         self.settle_slot(token);
+    }
+
+    /// Whether it may be a worker, and there is a place for one more of its connections; or the
+    /// reason counted.
+    fn admit_worker(&mut self, peer: Peer, pool: &SharedPool) -> bool {
+        let (socket, Peer { process, user }) = (pool.socket().display(), peer);
+        if !pool.admits(user) {
+            self.world.counters.slots_refused.count();
+            if self.world.may_warn() {
+                tracing::warn!(%socket, process, user, "this user's processes may not be workers");
+            }
+            return false;
+        }
+        let open = self.shared.slots.fetch_add(1, Ordering::Relaxed);
+        let has_place = open < self.world.limits.slots;
+        if !has_place {
+            self.shared.slots.fetch_sub(1, Ordering::Relaxed);
+            self.world.counters.slots.count();
+            if self.world.may_warn() {
+                tracing::warn!(%socket, process, "as many workers have dialled in as `slots` says");
+            }
+        }
+        has_place
     }
 
     /// `local` is our address, as far as the listener tells.

@@ -67,6 +67,8 @@ pub(crate) struct Shared {
     pub(crate) connections: AtomicUsize,
     /// Those of them that have not sent a complete head yet.
     pub(crate) headless: Arc<Concurrency>,
+    /// Connections of workers of all reactors.
+    pub(crate) slots: AtomicUsize,
     /// Reactors that still have clients or exchanges; slots stay open until it is 0.
     pub(crate) serving: AtomicUsize,
 }
@@ -77,6 +79,7 @@ impl Shared {
         Shared {
             mailboxes: (0..count).map(|_| Arc::new(Mailbox::default())).collect(),
             connections: AtomicUsize::new(0),
+            slots: AtomicUsize::new(0),
             headless: Concurrency::new(seed),
             serving: AtomicUsize::new(count),
         }
@@ -235,7 +238,6 @@ impl<B: Backend> Reactor<B> {
             }
         }
     }
-                self.settle_client(token);
 
     fn fire_timers(&mut self) {
         let mut fired = std::mem::take(&mut self.fired);

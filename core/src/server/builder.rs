@@ -174,8 +174,8 @@ pub(super) fn check(limits: &Limits) -> Result<(), BuildError> {
     if limits.pipelined == 0 || limits.connections == 0 || limits.keepalive_requests == 0 {
         return wrong("pipelined, connections and keepalive_requests are at least 1");
     }
-    if limits.connections_per_address == 0 {
-        return wrong("connections_per_address is at least 1");
+    if limits.connections_per_address == 0 || limits.slots == 0 {
+        return wrong("connections_per_address and slots are at least 1");
     }
     if limits.response_memory == 0 || limits.head_fields == 0 || limits.target_bytes == 0 {
         return wrong("response_memory, head_fields and target_bytes are at least 1");

@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 /// Every field of [`Limits`].
-pub(crate) const KEYS: [&str; 20] = [
+pub(crate) const KEYS: [&str; 21] = [
     "client_header_timeout",
     "client_body_timeout",
     "send_timeout",
@@ -30,6 +30,7 @@ pub(crate) const KEYS: [&str; 20] = [
     "spool_budget",
     "connections",
     "connections_per_address",
+    "slots",
     "pipelined",
 ];
 
@@ -61,6 +62,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Lim
     limits.connections_per_address = (limits.connections / 8).max(256);
     let per_address = &mut limits.connections_per_address;
     fields.count("connections_per_address", usize::MAX, per_address);
+    fields.count("slots", usize::MAX, &mut limits.slots);
     fields.count("pipelined", usize::MAX, &mut limits.pipelined);
     limits
 }

@@ -102,3 +102,22 @@ fn trusted_proxies_may_have_as_many_as_there_are() {
     assert_eq!(edge.stats().connections_per_address, 0);
     edge.finish();
 }
+
+#[test]
+fn workers_dial_in_as_often_as_slots_says() {
+    let mut edge = Edge::new(&Settings {
+        reactors: 2,
+        limits: Limits { slots: 3, ..Limits::default() },
+        ..Settings::default()
+    });
+    let slots = [0, 0, 1].map(|pool| edge.dial_in(pool));
+    let refused = edge.kernel.connect(edge.sockets[0]);
+    edge.settle();
+    assert!(refused.at_end() || refused.was_reset());
+    assert_eq!(edge.stats().slots, 1);
+    drop(slots);
+    edge.settle();
+    edge.dial_in(0);
+    assert_eq!(edge.stats().slots, 1);
+    edge.finish();
+}

@@ -320,6 +320,7 @@ impl Edge {
             assert_eq!((slots, idle, queued), (0, 0, 0), "slots left");
         }
         assert_eq!(self.shared.connections.load(super::Ordering::SeqCst), 0);
+        assert_eq!(self.shared.slots.load(super::Ordering::SeqCst), 0);
         assert_eq!(self.budget.used(), 0, "spool files left");
         let stats = self.stats();
         assert_eq!(stats.stale, 0, "a completion came for nobody");
