@@ -67,9 +67,7 @@ pub(crate) fn no_more() -> More {
 /// # Errors
 /// The edge or the workers cannot be started, or the edge fails.
 pub(crate) fn run(config: Config, more: More) -> Result<(), RunError> {
-    if let Err(error) = sys::raise_descriptor_limit() {
-        tracing::warn!(%error, "cannot raise the limit of descriptors, it stays as it is");
-    }
+    raise_descriptor_limit(config.limits.connections);
     let (sender, events) = mpsc::channel();
     watch_signals(sender.clone()).map_err(|e| RunError::System("watch signals", e))?;
     let commands = commands(&config)?;
@@ -116,6 +114,20 @@ pub(crate) fn run(config: Config, more: More) -> Result<(), RunError> {
     running.announce_if_ready();
     running.attend(&events);
     running.failure.map_or(Ok(()), Err)
+}
+
+/// Without descriptors nobody is let in, and workers cannot dial in either.
+fn raise_descriptor_limit(connections: usize) {
+    match sys::raise_descriptor_limit() {
+        Ok(limit) if limit < connections as u64 => tracing::warn!(
+            "`connections` is {connections}, but this process may have {limit} descriptors: raise \
+             the hard limit (`ulimit -Hn`, `LimitNOFILE=`), or lower `connections`"
+        ),
+        Ok(_) => {}
+        Err(error) => {
+            tracing::warn!(%error, "cannot raise the limit of descriptors, it stays as it is");
+        }
+    }
 }
 
 enum Event {

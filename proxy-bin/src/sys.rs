@@ -13,8 +13,9 @@ use std::process::Command;
 use std::ptr;
 use std::sync::OnceLock;
 
-/// Raises the soft limit of descriptors to the hard one: every connection needs one.
-pub(crate) fn raise_descriptor_limit() -> io::Result<()> {
+/// Raises the soft limit of descriptors to the hard one: every connection needs one. Says how many
+/// that are.
+pub(crate) fn raise_descriptor_limit() -> io::Result<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is valid for the call, which writes nothing else.
     check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) })?;
@@ -22,7 +23,7 @@ pub(crate) fn raise_descriptor_limit() -> io::Result<()> {
     let raised = libc::rlimit { rlim_cur: limit.rlim_max, ..limit };
     // SAFETY: `raised` is valid for the call, which only reads it.
     check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raised) })?;
-    Ok(())
+    Ok(limit.rlim_max)
 }
 
 /// Makes the process that `command` starts end with the calling *thread* (PR_SET_PDEATHSIG in

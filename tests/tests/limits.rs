@@ -1,6 +1,6 @@
 //! What is too large is refused, and the client can read why, even while it is still sending.
 
-use forebay_tests::{Client, Failure, Response, Site};
+use forebay_tests::{Client, Failure, PATIENCE, Response, Site, wait_until};
 use std::io::Write;
 use std::thread;
 
@@ -126,6 +126,13 @@ fn one_address_has_few_connections_without_a_head() {
 }
 
 /// Not a byte is answered.
+#[test]
+fn more_connections_than_descriptors_are_warned_of() {
+    let site = Site::builder().limit("connections = 1000000000000").app("hello", 1).start();
+    let is_said = || site.stderr().contains("`connections` is 1000000000000, but this process may");
+    wait_until("it warns", PATIENCE, is_said);
+}
+
 fn assert_closed(client: &mut Client) {
     let _ = client.try_send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
     let answer = client.try_response(false);
