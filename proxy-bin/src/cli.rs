@@ -89,7 +89,8 @@ Output:
   Messages, and what supervised workers write, go to standard error.
 
 Signals:
-  TERM       stop listening, finish open requests, then stop the workers; exit code 0
+  TERM       stop listening, finish open requests (until drain_timeout, if that is set), then
+             stop the workers; exit code 0
   TERM again, INT, QUIT
              stop at once; exit code 0
   HUP        read the configuration again: new routes, limits and pools for new requests, and
@@ -170,6 +171,7 @@ const CONFIGURATION_HELP: &str = r#"Configuration, with defaults unless it says 
   trusted_proxies = ["10.0.0.0/8"]
                                   # example: proxies whose X-Forwarded-* fields are believed
   control = "run/forebay.sock"    # example: socket at which `proxy-bin status` is answered
+  drain_timeout = "60s"           # example: for open requests after TERM; without it no bound
   user = "www-data"               # example: name or number; whose process it is once it has
                                   # bound and opened everything; needs root
   group = "www-data"              # example; without it the user's
@@ -196,9 +198,9 @@ const CONFIGURATION_HELP: &str = r#"Configuration, with defaults unless it says 
   connections = 16384             # client connections of the process
   connections_per_address = 2048  # of one address without a complete head yet; at least 256,
                                   # and at least an eighth of connections, unless it is said
+  slots = 4096                    # connections of workers of the process
   pipelined = 16                  # requests of one connection answered in one turn
 
-  slots = 4096                    # connections of workers of the process
   [[route]]                       # example; a prefix on segment boundaries, the longest wins
   path = "/static/"
   host = "example.com"            # example, optional

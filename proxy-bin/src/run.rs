@@ -226,6 +226,10 @@ impl Running {
             match events.recv_timeout(self.patience()) {
                 Ok(event) => self.on(event),
                 Err(RecvTimeoutError::Timeout) if self.deadline.is_none() => self.note(),
+                Err(_) if self.is_edge_running && self.stop == Stop::Drain => {
+                    tracing::warn!("`drain_timeout` is over, open requests are cut off");
+                    self.end_quickly();
+                }
                 Err(_) if self.is_edge_running => {
                     tracing::error!("the edge does not end, it is abandoned");
                     return;
@@ -319,6 +323,8 @@ impl Running {
         tracing::info!("draining: open requests are finished");
         self.tell_supervisor("STOPPING=1");
         self.stop = Stop::Drain;
+        // One that no clock reaches is none.
+        self.deadline = self.config.drain_timeout.and_then(|t| Instant::now().checked_add(t));
         self.handle.stop();
     }
 
@@ -329,11 +335,14 @@ impl Running {
     }
 
     fn end_quickly(&mut self) {
+        // That of draining is over with it.
+        let is_draining = self.stop == Stop::Drain && self.is_edge_running;
+        let earlier = self.deadline.filter(|_| !is_draining);
         self.stop = Stop::Quick;
         self.handle.stop_now();
         self.supervisor.stop(SIGQUIT);
         let deadline = Instant::now() + QUICK;
-        self.deadline = Some(self.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
+        self.deadline = Some(earlier.map_or(deadline, |earlier| earlier.min(deadline)));
     }
 
     /// The first failure is the cause; what follows from it is not told.

@@ -75,6 +75,17 @@ fn a_second_term_is_a_quick_stop() {
     assert!(busy.try_response(false).is_err(), "there was no time for an answer");
 }
 
+#[test]
+fn what_outlasts_drain_timeout_is_cut_off() {
+    let site = Site::builder().server("drain_timeout = \"300ms\"").in_order();
+    let mut site = site.app("probe", 1).start();
+    let mut busy = site.begin("/sleep/60000");
+    site.signal(TERM);
+    site.wait_exit(PATIENCE);
+    assert!(busy.try_response(false).is_err(), "there was no time for an answer");
+    assert!(site.stderr().contains("`drain_timeout` is over"), "{}", site.stderr());
+}
+
 fn under_load(request: &str) {
     let mut site = Site::builder().app("probe", 2).start();
     let load = Load::start(site.address(), request, 8);

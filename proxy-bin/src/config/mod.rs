@@ -43,6 +43,8 @@ pub(crate) struct Config {
     pub(crate) trusted_proxies: Vec<Network>,
     /// Where `status` is answered; `None`: nowhere.
     pub(crate) control: Option<At<PathBuf>>,
+    /// How long requests may take after a signal to drain; `None`: as long as they do.
+    pub(crate) drain_timeout: Option<Duration>,
     /// Name or number of the user to become.
     pub(crate) user: Option<At<String>>,
     /// Name or number of the group to be in.

@@ -41,6 +41,7 @@ pub(crate) fn resolve(
         spool_dir,
         trusted_proxies,
         control,
+        drain_timeout: server.drain_timeout.map(|written| written.value),
         user: server.user,
         group: server.group,
         limits,

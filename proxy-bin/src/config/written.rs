@@ -29,6 +29,7 @@ pub(crate) struct Server {
     pub(crate) spool_dir: Option<At<String>>,
     pub(crate) trusted_proxies: Option<Vec<At<String>>>,
     pub(crate) control: Option<At<String>>,
+    pub(crate) drain_timeout: Option<At<Duration>>,
     pub(crate) user: Option<At<String>>,
     pub(crate) group: Option<At<String>>,
 }
@@ -108,6 +109,7 @@ fn server(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Server {
         spool_dir: section.string(reader, "spool_dir"),
         trusted_proxies: section.strings(reader, "trusted_proxies"),
         control: section.string(reader, "control"),
+        drain_timeout: section.duration(reader, "drain_timeout"),
         user: section.name(reader, "user"),
         group: section.name(reader, "group"),
     }
@@ -235,13 +237,14 @@ fn pool(reader: &mut Reader<'_>, name: At<&str>, value: &Spanned<DeValue<'_>>) -
     })
 }
 
-const SERVER_KEYS: [&str; 8] = [
+const SERVER_KEYS: [&str; 9] = [
     "listen",
     "reactors",
     "access_log",
     "spool_dir",
     "trusted_proxies",
     "control",
+    "drain_timeout",
     "user",
     "group",
 ];
