@@ -11,6 +11,7 @@
 //! | `documents` | what READMEs and examples show is whole, right and the same everywhere |
 //! | `drain` | TERM finishes what is in flight, resets nobody and ends with 0 |
 //! | `embedding` | the `forebay` crate serves from inside another program |
+//! | `examples_in_browser` | the examples in Python work in a browser, and their files come from the edge |
 //! | `expect_continue` | the edge answers `100 (Continue)` when, and only when, it should |
 //! | `file_routes` | which file answers, and with which fields, is as the route says |
 //! | `files` | files are served with validators, beneath their root, as they are now |
@@ -55,10 +56,13 @@
 //! Python are in `tests/python`; they run in a virtual environment below the target directory, made
 //! with the `python3` on the PATH, or with the interpreter that `FOREBAY_TEST_PYTHON` names.
 //!
+//! Pages are tried out in a browser, Debian's `chromium`, through [`Browser`].
+//!
 //! Tests wait for conditions ([`wait_until`]), never for a fixed time, and assert on time only as
 //! a generous bound on liveness.
 
 mod binaries;
+mod browser;
 mod client;
 mod crowd;
 mod digest;
@@ -80,6 +84,7 @@ mod tools;
 mod wait;
 
 pub use binaries::{proxy_bin, worker_bin};
+pub use browser::Browser;
 pub use client::{Client, Failure};
 pub use crowd::{Crowd, Pace, Pieces};
 pub use digest::{pattern, sha256};

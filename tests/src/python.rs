@@ -66,6 +66,15 @@ impl Python {
         Site::builder().app_with(application, &[&own, flags].concat())
     }
 
+    /// A copy of an example that is an application of Python, before it starts.
+    ///
+    /// # Panics
+    /// When there is no such example.
+    pub fn example(&self, name: &str) -> SiteBuilder {
+        let environment = text(&self.environment);
+        Site::example(name).path_variable("VIRTUAL_ENV", environment)
+    }
+
     /// `worker-bin` with these arguments and this interpreter.
     pub fn worker(&self, arguments: &[&str]) -> Process {
         let mut command = Command::new(worker_bin());
@@ -109,13 +118,14 @@ fn make(name: &str) -> Option<Python> {
 /// Frameworks, and what builds the wheel.
 fn install_tools(python: &Python, name: &str) -> Result<(), String> {
     let stamp = python.environment.join("installed");
-    let wanted = PACKAGES.join("\n");
+    let wanted = PACKAGES.concat();
     if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
         return Ok(());
     }
     output(Command::new(name).args(["-m", "venv", "--clear"]).arg(&python.environment))?;
     let mut pip = Command::new(python.interpreter());
-    output(pip.args(["-m", "pip", "install", "--quiet"]).args(PACKAGES))?;
+    let packages = wanted.lines().filter(|line| !line.is_empty());
+    output(pip.args(["-m", "pip", "install", "--quiet"]).args(packages))?;
     fs::write(stamp, wanted).map_err(|error| error.to_string())
 }
 
@@ -158,14 +168,12 @@ fn text(path: &Path) -> &str {
     path.to_str().expect("the paths of this repository are UTF-8")
 }
 
-/// Pinned, so that a failure is ours.
+/// Pinned, so that a failure is ours: what builds the wheel, and what the examples ask for.
 const PACKAGES: &[&str] = &[
-    "maturin==1.16.0",
-    "Flask==3.1.3",
-    "Django==5.2.19; python_version >= '3.10'",
-    "Django==4.2.16; python_version < '3.10'",
-    "web.py==0.76; python_version >= '3.10'",
-    "web.py==0.62; python_version < '3.10'",
+    "maturin==1.16.0\n",
+    include_str!("../../examples/flask/requirements.txt"),
+    include_str!("../../examples/django/requirements.txt"),
+    include_str!("../../examples/webpy/requirements.txt"),
 ];
 const VERSION: &str = "import sys; print('%d.%d' % sys.version_info[:2])";
 /// What is in a wheel, whenever it was built.

@@ -21,6 +21,8 @@ pub struct SiteBuilder {
     limits: String,
     pool: String,
     rest: String,
+    /// Instead of all these lines.
+    whole: Option<String>,
     environment: Vec<(String, PathBuf)>,
 }
 
@@ -48,8 +50,25 @@ impl Site {
             limits: String::new(),
             pool: String::new(),
             rest: String::new(),
+            whole: None,
             environment: Vec::new(),
         }
+    }
+
+    /// A copy of a folder of `examples`, with its own configuration, but at a free port and with an
+    /// access log `access.log`.
+    ///
+    /// # Panics
+    /// When there is no such folder.
+    pub fn example(name: &str) -> SiteBuilder {
+        let mut builder = Site::builder();
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name);
+        copy(&folder, builder.dir.path());
+        let text = fs::read_to_string(builder.path(CONFIG)).expect("it was copied");
+        let (before, after) = text.split_once("127.0.0.1:8080\"]\n").expect("examples have a port");
+        builder.whole =
+            Some(format!("{before}127.0.0.1:0\"]\naccess_log = \"access.log\"\n{after}"));
+        builder
     }
 
     /// An application behind some workers, and nothing else.
@@ -290,7 +309,7 @@ impl SiteBuilder {
         self
     }
 
-    /// An environment variable that holds a path in the site's folder.
+    /// An environment variable that holds a path in the site's folder, or an absolute one.
     pub fn path_variable(mut self, variable: &str, name: &str) -> SiteBuilder {
         self.environment.push((variable.to_owned(), self.path(name)));
         self
@@ -330,6 +349,9 @@ impl SiteBuilder {
     }
 
     fn text(&self) -> String {
+        if let Some(text) = &self.whole {
+            return text.clone();
+        }
         let mut text = String::from("[server]\n");
         for (key, default) in [("listen", r#"["127.0.0.1:0"]"#), ("access_log", r#""off""#)] {
             if !self.server.lines().any(|line| line.starts_with(key)) {
@@ -351,6 +373,31 @@ fn json_of(command: &mut Command) -> Value {
     let output = command.output().expect("a program that was built runs");
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).expect("one JSON document")
+}
+
+/// Copies a folder without what its `.gitignore` names: what has come about by trying it out.
+fn copy(from: &Path, to: &Path) {
+    let ignored = fs::read_to_string(from.join(".gitignore")).unwrap_or_default();
+    let is_ignored = |name: &str| {
+        ignored.lines().any(|pattern| match pattern.strip_suffix('*') {
+            Some(start) => name.starts_with(start),
+            None => name == pattern.trim_end_matches('/'),
+        })
+    };
+    let entries = fs::read_dir(from).unwrap_or_else(|e| panic!("{}: {e}", from.display()));
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let (path, copied) = (entry.path(), to.join(&name));
+        if is_ignored(&name.to_string_lossy()) {
+            continue;
+        }
+        if path.is_dir() {
+            fs::create_dir_all(&copied).expect("a new folder is writable");
+            copy(&path, &copied);
+        } else {
+            fs::copy(&path, &copied).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        }
+    }
 }
 
 const CONFIG: &str = "forebay.toml";

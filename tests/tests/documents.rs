@@ -6,10 +6,12 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 #[test]
-fn the_example_configuration_is_right() {
-    let output = check(&root().join("examples/forebay.toml"));
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "without warnings");
+fn the_example_configurations_are_right() {
+    for folder in ["", "flask/", "django/", "webpy/"] {
+        let output = check(&root().join(format!("examples/{folder}forebay.toml")));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "without warnings");
+    }
 }
 
 #[test]
