@@ -38,11 +38,23 @@ pub(crate) struct Found<'r, 'p, A> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Duplicate;
 
-type Prefixes<A> = HashMap<Box<str>, A>;
+#[derive(Debug)]
+struct Prefixes<A> {
+    actions: HashMap<Box<str>, A>,
+    /// Bytes of the longest of them: what is longer need not be looked up, however many segments
+    /// somebody sends.
+    longest: usize,
+}
 
 impl<A> Default for Routes<A> {
     fn default() -> Self {
-        Routes { any_host: HashMap::new(), hosts: HashMap::new() }
+        Routes { any_host: Prefixes::default(), hosts: HashMap::new() }
+    }
+}
+
+impl<A> Default for Prefixes<A> {
+    fn default() -> Self {
+        Prefixes { actions: HashMap::new(), longest: 0 }
     }
 }
 
@@ -61,7 +73,8 @@ impl<A> Routes<A> {
                 self.hosts.entry(name.into()).or_default()
             }
         };
-        match prefixes.insert(path.into(), action) {
+        prefixes.longest = prefixes.longest.max(path.len());
+        match prefixes.actions.insert(path.into(), action) {
             None => Ok(()),
             Some(_) => Err(Duplicate),
         }
@@ -70,7 +83,7 @@ impl<A> Routes<A> {
     /// The route for a request. `host` may have a port; `path` is clean and begins with `/`.
     pub(crate) fn find<'p>(&self, host: &str, path: &'p str) -> Option<Found<'_, 'p, A>> {
         let of_host = if self.hosts.is_empty() { None } else { self.of_host(host) };
-        of_host.and_then(|p| longest(p, path)).or_else(|| longest(&self.any_host, path))
+        of_host.and_then(|p| p.find(path)).or_else(|| self.any_host.find(path))
     }
 
     fn of_host(&self, host: &str) -> Option<&Prefixes<A>> {
@@ -88,27 +101,36 @@ impl<A> Routes<A> {
     }
 }
 
+impl<A> Prefixes<A> {
+    /// The longest prefix of `path` that ends on a segment boundary and has a route: one look-up
+    /// per segment, however many routes there are.
+    fn find<'p>(&self, path: &'p str) -> Option<Found<'_, 'p, A>> {
+        if let Some(action) = self.get(path) {
+            return Some(Found { action, rest: "" });
+        }
+        let bytes = &path.as_bytes()[..path.len().min(self.longest + 1)];
+        (0..bytes.len()).rev().filter(|&at| bytes[at] == b'/').find_map(|at| {
+            if let Some(action) = self.get(&path[..=at]) {
+                return Some(Found { action, rest: &path[at + 1..] });
+            }
+            let action = self.get(&path[..at])?;
+            // After a prefix that ends with a slash, this slash belongs to the rest.
+            let rest = if path[..at].ends_with('/') { &path[at..] } else { &path[at + 1..] };
+            Some(Found { action, rest })
+        })
+    }
+
+    fn get(&self, path: &str) -> Option<&A> {
+        if path.len() > self.longest {
+            return None;
+        }
+        self.actions.get(path)
+    }
+}
+
 /// `example.com.` is the same host as `example.com` (RFC 1034 §3.1).
 fn without_final_dot(host: &str) -> &str {
     host.strip_suffix('.').unwrap_or(host)
-}
-
-/// The longest prefix of `path` that ends on a segment boundary and has a route: one look-up per
-/// segment, however many routes there are.
-fn longest<'r, 'p, A>(prefixes: &'r Prefixes<A>, path: &'p str) -> Option<Found<'r, 'p, A>> {
-    if let Some(action) = prefixes.get(path) {
-        return Some(Found { action, rest: "" });
-    }
-    let bytes = path.as_bytes();
-    (0..bytes.len()).rev().filter(|&at| bytes[at] == b'/').find_map(|at| {
-        if let Some(action) = prefixes.get(&path[..=at]) {
-            return Some(Found { action, rest: &path[at + 1..] });
-        }
-        let action = prefixes.get(&path[..at])?;
-        // After a prefix that ends with a slash, this slash belongs to the rest.
-        let rest = if path[..at].ends_with('/') { &path[at..] } else { &path[at + 1..] };
-        Some(Found { action, rest })
-    })
 }
 
 #[cfg(test)]
@@ -140,6 +162,20 @@ mod tests {
         assert_eq!(find("/api/v1"), ("api", "v1"));
         assert_eq!(find("/apix"), ("app", "apix"));
         assert_eq!(find("/static//x"), ("files", "/x"));
+    }
+
+    #[test]
+    fn many_segments_cost_no_more_look_ups_than_the_longest_route() {
+        let routes = routes();
+        let found = |path: &str| {
+            let found = routes.find("x", path).unwrap();
+            (*found.action, found.rest.len())
+        };
+        let many = "a/".repeat(4096);
+        assert_eq!(found(&format!("/static/big/{many}")), ("big", many.len()));
+        assert_eq!(found(&format!("/static/bi/{many}")), ("files", 3 + many.len()));
+        assert_eq!(found(&format!("/api/{many}")), ("api", many.len()));
+        assert_eq!(routes.any_host.get("/static/big/a"), None);
     }
 
     #[test]
