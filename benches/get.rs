@@ -1,5 +1,5 @@
 //! What does a whole request cost the edge without a kernel: a file from memory, a file that is
-//! sent from its descriptor, a request through a worker?
+//! sent from its descriptor, a GET and a POST through a worker?
 //!
 //! Everything from received bytes to sent bytes on the simulated kernel, whose own work is part
 //! of it; the differences count, and the instructions that a change adds or saves.
@@ -12,6 +12,10 @@ const SMALL: &[u8] = b"GET /1k.txt HTTP/1.1\r\nHost: example.com\r\n\r\n";
 const UNCHANGED: &[u8] = b"GET /1k.txt HTTP/1.1\r\nHost: example.com\r\nIf-None-Match: *\r\n\r\n";
 const LARGE: &[u8] = b"GET /1m.txt HTTP/1.1\r\nHost: example.com\r\n\r\n";
 const APP: &[u8] = b"GET /app/hello HTTP/1.1\r\nHost: example.com\r\nAccept: */*\r\n\r\n";
+
+const POST: &[u8] = b"POST /app/notes HTTP/1.1\r\nHost: example.com\r\n\
+    Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 27\r\n\r\n\
+    title=Hello&text=Hello+you!";
 
 fn exchange(edge: &mut SimulatedEdge, request: &[u8], status: &str, content: &[u8]) {
     let response = black_box(edge.exchange(black_box(request)));
@@ -31,6 +35,7 @@ fn get(criterion: &mut Criterion) {
         ("1 KiB file", SMALL, ok, &small[..]),
         ("unchanged file", UNCHANGED, not_modified, b""),
         ("through a worker", APP, ok, hello),
+        ("POST through a worker", POST, ok, hello),
     ] {
         group.bench_function(name, |bencher| {
             bencher.iter(|| exchange(&mut edge, request, status, content));

@@ -30,11 +30,11 @@ use eviction::Parked;
 use listeners::Listener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use table::Table;
 
 pub(crate) use change::{Change, OpenFiles, OpenRoot};
 pub(crate) use listeners::Source;
 pub(crate) use mailbox::{Mailbox, Message};
+pub(crate) use table::Table;
 pub(crate) use timers::Timers;
 
 /// One reactor: everything that one core of the edge does.

@@ -1,22 +1,28 @@
 //! Small machines for benchmarks and for proofs about the steady state: a whole edge on the
-//! simulated kernel, and the timer wheel alone.
+//! simulated kernel, and single parts alone.
 //!
 //! Owns the simulated client and worker. Must not measure. Not part of the public interface: it
 //! is there only with the feature `bench`, and changes without notice.
 
+mod parts;
+
 use crate::conn::{Spool, WorldParts};
 use crate::files::{CacheLimits, FileCache, FilesRoute, Root};
+use crate::http::{Framing, HeadLimits, SLOTS, parse_request};
 use crate::io::sim::{Faults, Peer, SimBackend, SimKernel};
-use crate::io::{Budget, Graveyard, SharedFile, Time, Token};
+use crate::io::{Budget, Graveyard, SharedFile};
 use crate::per_address::{Concurrency, Rate};
 use crate::pool::PoolLimits;
 use crate::reactor::{Mailbox, Message, Reactor, Shared, Source};
 use crate::route::{Action, Bounds, Policy, Routed, RoutedPool, SharedPool};
 use crate::stats::Counters;
-use crate::{Files, Limits, reactor};
+use crate::{Files, Limits};
+use std::mem::MaybeUninit;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use parts::{Connections, Pool, Routes, Slot, Taken, Timers};
 
 /// One reactor on a kernel without faults, one client that keeps its connection, and one worker
 /// that answers every request with [`SimulatedEdge::HELLO`].
@@ -92,7 +98,7 @@ impl SimulatedEdge {
     /// The worker's turn. True: it has answered.
     fn work(&mut self) -> bool {
         self.worker.receive_into(usize::MAX, &mut self.request);
-        let whole = self.request.ends_with(b"\r\n\r\n");
+        let whole = is_whole(&self.request);
         if whole {
             self.request.clear();
             self.worker.send(WORKERS_RESPONSE);
@@ -131,39 +137,6 @@ impl Drop for SimulatedEdge {
     }
 }
 
-/// The reactor's timer wheel, with keys for tokens and the wheel's own clock.
-pub struct Timers {
-    wheel: reactor::Timers,
-    now: Time,
-    fired: Vec<Token>,
-}
-
-impl Default for Timers {
-    fn default() -> Self {
-        let now = Time(1_000_000_000);
-        Timers { wheel: reactor::Timers::new(now), now, fired: Vec::new() }
-    }
-}
-
-impl Timers {
-    /// Fires for `key` once, `after` from now.
-    pub fn insert(&mut self, key: u32, after: Duration) {
-        self.wheel.insert(Token::new(0, key, 0), self.now.after(after));
-    }
-
-    /// How long a reactor may wait. None: nothing is due, ever.
-    pub fn wait(&self) -> Option<Duration> {
-        self.wheel.next().map(|at| at.since(self.now))
-    }
-
-    /// Time passes; `on_fired` gets the keys that are due.
-    pub fn advance(&mut self, by: Duration, on_fired: impl FnMut(u32)) {
-        self.now = self.now.after(by);
-        self.wheel.expire(self.now, &mut self.fired);
-        self.fired.drain(..).map(Token::index).for_each(on_fired);
-    }
-}
-
 fn parts(kernel: &SimKernel, graveyard: &Graveyard, pool: Arc<SharedPool>) -> WorldParts {
     let mut policy = Policy::default();
     let pool = RoutedPool::new(pool, |_| {});
@@ -193,6 +166,16 @@ fn parts(kernel: &SimKernel, graveyard: &Graveyard, pool: Arc<SharedPool>) -> Wo
         spool: Spool::new(c"spool", Budget::default(), graveyard.clone()),
         memory: Budget::default(),
         log: None,
+    }
+}
+
+/// Whether all of the content is there that the head announces.
+fn is_whole(request: &[u8]) -> bool {
+    let limits = HeadLimits { bytes: 32 << 10, fields: 100, target_bytes: 8 << 10 };
+    let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
+    match parse_request(request, &mut slots, &limits).expect("the edge sends good heads") {
+        Some(head) => head.framing == Framing::Length((request.len() - head.len) as u64),
+        None => false,
     }
 }
 
