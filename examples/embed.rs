@@ -3,18 +3,19 @@
 //! `cargo run -p forebay-examples --example embed` in the repository, then open
 //! <http://127.0.0.1:8080/healthz> or <http://127.0.0.1:8080/assets/embed.rs>, this file.
 //! Everything else is for workers: start some from a second terminal with
-//! `cargo run -p forebay-examples --example rust_app -- --edge unix:/tmp/forebay-embed.sock`.
+//! `cargo run -p forebay-examples --example rust_app -- --edge unix:examples/run/embed.sock`.
 //! Enter drains and ends; Ctrl-C ends at once.
 
 use forebay::{Files, Pool, Reply, Request, Response, Server};
-use std::{error::Error, io, thread};
+use std::{env, error::Error, io, thread};
 
 fn main() -> Result<(), Box<dyn Error>> {
+    let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".into());
     let server = Server::builder()
-        .listen("127.0.0.1:8080")
+        .listen(address)
         .route("/assets/", Files::new("examples"))
         .route("/healthz", |_: Request, reply: Reply| reply.send(Response::text("ok\n")))
-        .route("/", Pool::at("/tmp/forebay-embed.sock"))
+        .route("/", Pool::at("examples/run/embed.sock"))
         .build()?;
     let (handle, on_enter) = (server.handle(), server.handle());
     thread::spawn(move || {

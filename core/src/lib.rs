@@ -33,14 +33,15 @@
 //!
 //! ```no_run
 //! use forebay::{Files, Pool, Reply, Request, Response, Server};
-//! use std::{error::Error, io, thread};
+//! use std::{env, error::Error, io, thread};
 //!
 //! fn main() -> Result<(), Box<dyn Error>> {
+//!     let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".into());
 //!     let server = Server::builder()
-//!         .listen("127.0.0.1:8080")
+//!         .listen(address)
 //!         .route("/assets/", Files::new("examples"))
 //!         .route("/healthz", |_: Request, reply: Reply| reply.send(Response::text("ok\n")))
-//!         .route("/", Pool::at("/tmp/forebay-embed.sock"))
+//!         .route("/", Pool::at("examples/run/embed.sock"))
 //!         .build()?;
 //!     let (handle, on_enter) = (server.handle(), server.handle());
 //!     thread::spawn(move || {

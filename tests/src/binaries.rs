@@ -24,6 +24,15 @@ pub(crate) fn target() -> (PathBuf, String) {
     (target.to_owned(), profile_name(folder).to_owned())
 }
 
+/// The executable of a program in `examples`, built likewise.
+///
+/// # Panics
+/// When it does not build.
+pub fn example(name: &str) -> PathBuf {
+    let output = cargo_build(&["-p", "forebay-examples", "--example", name]);
+    executable(&output, name)
+}
+
 struct Binaries {
     proxy: PathBuf,
     worker: PathBuf,
@@ -36,11 +45,21 @@ fn binaries() -> &'static Binaries {
 }
 
 fn build() -> Binaries {
+    let messages = cargo_build(&["-p", "proxy-bin", "-p", "worker-bin", "--bins"]);
+    Binaries {
+        proxy: executable(&messages, "proxy-bin"),
+        worker: executable(&messages, "worker-bin"),
+    }
+}
+
+/// What Cargo says of what it has built.
+fn cargo_build(what: &[&str]) -> String {
     let test = env::current_exe().expect("a running test has an executable");
     let profile = profile_folder(&test);
     let mut cargo = Command::new(env!("CARGO"));
     cargo
-        .args(["build", "--quiet", "-p", "proxy-bin", "-p", "worker-bin", "--bins"])
+        .args(["build", "--quiet"])
+        .args(what)
         .args(["--message-format", "json-render-diagnostics", "--profile"])
         .arg(profile_name(profile))
         .arg("--target-dir")
@@ -49,14 +68,10 @@ fn build() -> Binaries {
     let output = cargo.output().expect("Cargo, which built this test, runs");
     assert!(
         output.status.success(),
-        "the executables under test do not build:\n{}",
+        "what is to be tested does not build:\n{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let messages = String::from_utf8_lossy(&output.stdout);
-    Binaries {
-        proxy: executable(&messages, "proxy-bin"),
-        worker: executable(&messages, "worker-bin"),
-    }
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// `…/target/debug` of `…/target/debug/deps/curl-0123456789abcdef`.

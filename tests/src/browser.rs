@@ -71,6 +71,15 @@ impl Browser {
         self.wait_for_load(loads);
     }
 
+    /// From now on the window has this width, in pixels, and `light` or `dark` is preferred.
+    pub fn look_like(&mut self, width: u32, scheme: &str) {
+        let size =
+            json!({ "width": width, "height": 800, "deviceScaleFactor": 1, "mobile": false });
+        self.call("Emulation.setDeviceMetricsOverride", &size);
+        let scheme = json!({ "name": "prefers-color-scheme", "value": scheme });
+        self.call("Emulation.setEmulatedMedia", &json!({ "features": [scheme] }));
+    }
+
     /// Puts text into a field that this CSS selector finds, in place of what is in it.
     ///
     /// # Panics

@@ -11,6 +11,7 @@
 //! | `documents` | what READMEs and examples show is whole, right and the same everywhere |
 //! | `drain` | TERM finishes what is in flight, resets nobody and ends with 0 |
 //! | `embedding` | the `forebay` crate serves from inside another program |
+//! | `examples` | every example runs and does what it says |
 //! | `examples_in_browser` | the examples in Python work in a browser, and their files come from the edge |
 //! | `expect_continue` | the edge answers `100 (Continue)` when, and only when, it should |
 //! | `file_routes` | which file answers, and with which fields, is as the route says |
@@ -23,6 +24,7 @@
 //! | `manual` | help, manual pages and completions are whole, and terminals get a banner |
 //! | `occupancy` | large contents occupy a worker for no longer than it needs itself |
 //! | `overload` | beyond its capacity a pool answers as many as it can, in time |
+//! | `package` | units, container profile and Debian package are whole, and start nothing |
 //! | `pipelining` | answers come in the order of the requests |
 //! | `privileges` | whose process it is, and who may be a worker |
 //! | `queueing` | a request waits only when all workers are busy, in order, within bounds |
@@ -83,7 +85,7 @@ mod sys;
 mod tools;
 mod wait;
 
-pub use binaries::{proxy_bin, worker_bin};
+pub use binaries::{example, proxy_bin, worker_bin};
 pub use browser::Browser;
 pub use client::{Client, Failure};
 pub use crowd::{Crowd, Pace, Pieces};

@@ -1,7 +1,8 @@
 //! The demonstration site of the README is whole: its page, all that the page links to, and what
 //! its buttons do.
 
-use forebay_tests::{Client, PATIENCE, Process, Response, TERM, children, proxy_bin, wait_until};
+use forebay_tests::wait_until;
+use forebay_tests::{Browser, Client, PATIENCE, Process, Response, TERM, children, proxy_bin};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -110,6 +111,60 @@ fn where_strangers_may_come_there_are_no_buttons() {
         assert_eq!(demo.client().get(path).status, 404, "{path}");
     }
     assert_eq!(demo.client().get("/hello").status, 200);
+}
+
+#[test]
+fn in_a_browser_it_lives_and_its_buttons_show_what_happens() {
+    let Some(mut browser) = Browser::start() else { return };
+    let demo = Demo::start("127.0.0.1:0");
+    browser.open(&format!("http://{}/", demo.address));
+    let mut shows = |what: &str, script: &str| {
+        wait_until(what, PATIENCE * 3, || browser.evaluate(script) == true);
+    };
+    let idle = "[...document.querySelectorAll('#workers li')].filter(w => w.className == 'idle')";
+    shows("two workers", &format!("{idle}.length == 2"));
+    for line in ["rate", "queued", "open", "file", "hello"] {
+        let points = format!("document.querySelector('#{line}-line polyline')?.points.length > 2");
+        shows(line, &points);
+    }
+    let story =
+        |word: &str| format!("document.querySelector('#story').innerText.includes('{word}')");
+    for (button, word) in
+        [("slow", "is busy"), ("drip", "drip"), ("crowd", "sheds"), ("kill", "new worker")]
+    {
+        browser.click(&format!("[data-act='/demo/{button}']"));
+        let told = story(word);
+        wait_until(button, PATIENCE * 3, || browser.evaluate(&told) == true);
+    }
+    // Nothing of the page comes from elsewhere, or is missing.
+    let origin = format!("http://{}/", demo.address);
+    assert!(
+        browser.answers().keys().all(|url| url.starts_with(&origin)),
+        "{:?}",
+        browser.answers()
+    );
+    assert!(browser.answers().len() >= 4, "{:?}", browser.answers());
+    assert_eq!(browser.faults(), [""; 0]);
+}
+
+#[test]
+fn it_fits_narrow_windows_and_dark_rooms() {
+    let Some(mut browser) = Browser::start() else { return };
+    let demo = Demo::start("127.0.0.1:0");
+    let mut papers = BTreeSet::new();
+    for scheme in ["light", "dark"] {
+        browser.look_like(320, scheme);
+        browser.open(&format!("http://{}/", demo.address));
+        let overflow =
+            browser.evaluate("document.documentElement.scrollWidth - document.body.clientWidth");
+        assert_eq!(overflow, 0, "{scheme}");
+        let paper = browser.evaluate("getComputedStyle(document.body).backgroundColor");
+        let ink = browser.evaluate("getComputedStyle(document.body).color");
+        assert_ne!(paper, ink);
+        papers.insert(paper.to_string());
+    }
+    assert_eq!(papers.len(), 2, "{papers:?}");
+    assert_eq!(browser.faults(), [""; 0]);
 }
 
 struct Demo {

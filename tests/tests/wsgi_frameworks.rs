@@ -9,6 +9,17 @@ fn site(application: &str) -> Option<Site> {
     Some(builder.path_variable("DOWNLOAD", "download.bin").start())
 }
 
+#[test]
+fn three_lines_of_the_readme_are_an_application() {
+    let Some(python) = python() else { return };
+    let readme = include_str!("../../README.md");
+    let rest = readme.split_once("```python\n").expect("the README has an application").1;
+    let lines = rest.split("```").next().unwrap_or_default();
+    assert_eq!(lines.lines().count(), 3);
+    let site = python.site_builder("shop:app", &["-w", "2"]).file("shop.py", lines).start();
+    assert_eq!(site.client().get("/").text(), "Hello from Flask\n");
+}
+
 fn pages_forms_and_errors(site: &Site) {
     let mut client = site.client();
     assert_eq!(client.get("/").text(), "Hello, world");
