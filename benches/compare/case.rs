@@ -5,8 +5,9 @@
 use crate::cold;
 use crate::exchange::Exchange;
 use crate::server::Server;
+use crate::slow::Slow;
 use crate::transfer::Transfer;
-use crate::{Failure, proxied, statics};
+use crate::{Failure, proxied, slow, statics, transfer, wsgi};
 
 /// Something that every server does in turn.
 #[derive(Debug)]
@@ -29,7 +30,12 @@ pub(crate) enum Site {
     /// An application, the cheapest possible, that is not measured: it has the load's core.
     Proxied,
     /// An application that is a part of the server: its CPU time counts, and it shares the core.
-    Whole,
+    Whole {
+        /// The application of those who run Python, beside `app.py`.
+        module: &'static str,
+        /// Processes of the application.
+        workers: &'static str,
+    },
 }
 
 /// What its clients do.
@@ -38,6 +44,7 @@ pub(crate) enum Doing {
     Exchange(Exchange),
     /// [`Exchange`] beside clients of files that are not in memory.
     Cold(Exchange),
+    Slow(Slow),
     Transfer(Transfer),
 }
 
@@ -55,7 +62,9 @@ pub(crate) enum Counted {
 
 impl Case {
     pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
-        statics::CASES.iter().chain(cold::CASES).chain(proxied::CASES).chain(crate::transfer::CASES)
+        [statics::CASES, cold::CASES, proxied::CASES, wsgi::CASES, slow::CASES, transfer::CASES]
+            .into_iter()
+            .flatten()
     }
 
     /// Those of these names, or else whose names begin so; all of no name.
@@ -117,7 +126,7 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), count);
         for case in Case::all() {
-            assert!(case.servers.iter().any(|server| server.is_ours()), "{}", case.name);
+            assert!(case.servers[0].is_ours(), "{}", case.name);
             assert!(case.servers.iter().any(|server| !server.is_ours()), "{}", case.name);
         }
     }

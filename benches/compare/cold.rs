@@ -4,10 +4,10 @@
 //! Must not know configurations.
 
 use crate::Failure;
+use crate::beside::Beside;
 use crate::case::{Case, Counted, Doing, Site};
 use crate::exchange::Exchange;
 use crate::load::{Clients, Crowd, Expected, Load};
-use crate::measure::Used;
 use crate::run::Stack;
 use crate::server::{FOREBAY, H2O, LIGHTTPD, NGINX, NGINX_NO_SENDFILE, Place};
 use rustix::fs::{Advice, fadvise, statfs};
@@ -28,14 +28,8 @@ pub(crate) const CASES: &[Case] = &[Case {
     is_quick: false,
 }];
 
-/// First by itself, then beside the others.
-pub(crate) struct Beside {
-    pub(crate) load: Load,
-    pub(crate) used: Used,
-    pub(crate) alone: Load,
-    pub(crate) cold: Load,
-}
-
+/// First by itself, then beside the others, whose load is the second.
+///
 /// # Errors
 /// No room for the files, or a wrong answer.
 pub(crate) fn measure(
@@ -43,7 +37,7 @@ pub(crate) fn measure(
     stack: &Stack,
     place: &Place<'_>,
     time: Duration,
-) -> Result<Beside, Failure> {
+) -> Result<(Beside, Load), Failure> {
     let root = place.root.to_owned();
     (0..COUNT).for_each(|index| drop_from_cache(&file(&root, index)));
     let (used_up, dropped) = mpsc::channel::<usize>();
@@ -63,7 +57,7 @@ pub(crate) fn measure(
     drop(crowd);
     let _ = dropper.join();
     exchange.clients(place)?;
-    Ok(Beside { load: loads[0], used, alone, cold: loads[1] })
+    Ok((Beside { load: loads[0], used, alone }, loads[1]))
 }
 
 fn clients(answered: Box<dyn Fn(usize)>) -> Clients {

@@ -46,6 +46,9 @@ impl Exchange {
         let load = crowd.run(time)?.remove(0);
         let used = stack.used() - before;
         drop(crowd);
+        if load.requests == 0 {
+            return Err("no request was answered".into());
+        }
         self.verify(place)?;
         Ok((load, used))
     }

@@ -4,6 +4,7 @@
 //! Owns configurations and commands. Must not start anything.
 
 use crate::Failure;
+use crate::application::Application;
 use crate::case::Site;
 use crate::server::{Place, Program};
 use std::os::unix::fs::MetadataExt;
@@ -12,6 +13,8 @@ use std::process::Command;
 /// What clients talk to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Front {
+    /// The application listens itself.
+    None,
     Forebay,
     /// Parses nothing: see [`crate::bare`].
     Bare,
@@ -27,7 +30,7 @@ impl Front {
     /// What has to be installed.
     pub(crate) fn program(self) -> Option<Program> {
         let (name, remedy, version) = match self {
-            Front::Forebay | Front::Bare => return None,
+            Front::None | Front::Forebay | Front::Bare => return None,
             Front::Nginx | Front::NginxNoSendfile => ("nginx", "apt-get install nginx", "-v"),
             Front::H2o => ("h2o", "apt-get install h2o", "-v"),
             Front::Haproxy => ("haproxy", "apt-get install haproxy", "-v"),
@@ -42,6 +45,7 @@ impl Front {
         let (text, arguments) = match self {
             Front::Forebay => (forebay(place), "run --config"),
             Front::Bare => return bare(place),
+            Front::None => return place.server.application.command(place),
             Front::Nginx => (nginx(place, "sendfile on; tcp_nopush on;")?, "-c"),
             Front::NginxNoSendfile => (nginx(place, "sendfile off; output_buffers 2 128k;")?, "-c"),
             Front::H2o => (h2o(place)?, "-c"),
@@ -88,7 +92,7 @@ fn forebay(place: &Place<'_>) -> String {
     let (root, socket, dir) = (root.display(), socket.display(), dir.display());
     let route = match place.case.site {
         Site::Files => format!("[[route]]\npath = \"/\"\nfiles = \"{root}\"\n"),
-        Site::Proxied | Site::Whole => {
+        Site::Proxied | Site::Whole { .. } => {
             format!("[[route]]\npath = \"/\"\npool = \"app\"\n[pool.app]\nsocket = \"{socket}\"\n")
         }
     };
@@ -102,28 +106,26 @@ fn nginx(place: &Place<'_>, sending: &str) -> Result<String, Failure> {
     let Place { port, root, socket, dir, .. } = place;
     let (root, socket, dir) = (root.display(), socket.display(), dir.display());
     let user = if is_root()? { "user root;" } else { "" };
-    let forwarded = "proxy_set_header Host $host; proxy_set_header X-Forwarded-Proto $scheme;
-            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-            proxy_buffers 16 16k; proxy_buffer_size 16k; client_max_body_size 0;";
+    let application = place.server.application;
     let (upstream, location) = match place.case.site {
         Site::Files => (String::new(), format!("root {root};")),
-        // A sync worker of gunicorn keeps no connection: it would wait on it for its only client.
-        Site::Whole => (
-            format!("upstream app {{ server unix:{socket}; }}"),
-            format!("proxy_pass http://app; {forwarded}"),
-        ),
         // At least as many idle connections as clients, or it would close and open them all the
         // time.
-        Site::Proxied => (
-            format!(
-                "upstream app {{ server unix:{socket}; keepalive 64; \
-                keepalive_requests 1000000000; }}"
-            ),
-            format!(
-                "proxy_pass http://app; proxy_http_version 1.1;
-            proxy_set_header Connection \"\"; {forwarded}"
-            ),
+        _ if application.keeps_connections() => (
+            format!("server unix:{socket}; keepalive 64; keepalive_requests 1000000000;"),
+            format!("{PROXY} proxy_http_version 1.1; proxy_set_header Connection \"\";"),
         ),
+        _ if application == Application::Uwsgi => (
+            format!("server unix:{socket};"),
+            "include /etc/nginx/uwsgi_params; uwsgi_pass app; uwsgi_buffers 16 16k;
+            uwsgi_buffer_size 16k;"
+                .to_owned(),
+        ),
+        _ => (format!("server unix:{socket};"), PROXY.to_owned()),
+    };
+    let upstream = match place.case.site {
+        Site::Files => upstream,
+        _ => format!("upstream app {{ {upstream} }}"),
     };
     Ok(format!(
         "daemon off; worker_processes 1; {user} pid {dir}/nginx.pid;
@@ -152,7 +154,7 @@ fn h2o(place: &Place<'_>) -> Result<String, Failure> {
     // It adds X-Forwarded-For and X-Forwarded-Proto by itself.
     let action = match place.case.site {
         Site::Files => format!("file.dir: {root}"),
-        Site::Proxied | Site::Whole => format!(
+        Site::Proxied | Site::Whole { .. } => format!(
             "proxy.reverse.url: \"http://[unix:{socket}]/\"\n        \
             proxy.preserve-host: ON\n        proxy.timeout.keepalive: 60000"
         ),
@@ -202,13 +204,18 @@ listen all
     )
 }
 
+const PROXY: &str = "proxy_pass http://app; proxy_set_header Host $host;
+            proxy_set_header X-Forwarded-Proto $scheme;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            proxy_buffers 16 16k; proxy_buffer_size 16k; client_max_body_size 0;";
+
 /// It keeps no connections to an application.
 fn lighttpd(place: &Place<'_>) -> String {
     let Place { port, root, socket, dir, .. } = place;
     let dir = dir.display();
     let serving = match place.case.site {
         Site::Files => format!("server.document-root = \"{}\"", root.display()),
-        Site::Proxied | Site::Whole => format!(
+        Site::Proxied | Site::Whole { .. } => format!(
             "server.modules += (\"mod_proxy\")\nserver.document-root = \"{dir}\"\n\
             proxy.server = (\"\" => ((\"host\" => \"{}\")))",
             socket.display()
@@ -237,7 +244,7 @@ fn caddy(place: &Place<'_>) -> String {
     let Place { port, root, socket, .. } = place;
     let serving = match place.case.site {
         Site::Files => format!("root * {}\n    file_server", root.display()),
-        Site::Proxied | Site::Whole => format!(
+        Site::Proxied | Site::Whole { .. } => format!(
             "reverse_proxy unix/{} {{
         transport http {{
             keepalive_idle_conns 256

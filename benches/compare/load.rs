@@ -49,6 +49,13 @@ pub(crate) struct Load {
     pub(crate) p99_ms: f64,
 }
 
+impl Load {
+    /// Requests per second.
+    pub(crate) fn rate(&self) -> f64 {
+        self.requests as f64 / self.seconds
+    }
+}
+
 /// All clients of one server, connected.
 pub(crate) struct Crowd {
     port: u16,

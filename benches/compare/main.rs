@@ -5,6 +5,7 @@
 mod application;
 mod backend;
 mod bare;
+mod beside;
 mod build;
 mod case;
 mod cold;
@@ -13,13 +14,16 @@ mod fetch;
 mod front;
 mod load;
 mod measure;
+mod plot;
 mod process;
 mod proxied;
 mod report;
 mod run;
 mod server;
+mod slow;
 mod statics;
 mod transfer;
+mod wsgi;
 
 use case::Case;
 use clap::Parser;
@@ -32,7 +36,8 @@ use std::time::{Duration, Instant};
 /// Measures Forebay beside other servers: they on core 0, load and applications on core 1.
 ///
 /// Servers take turns, so that the machine's drift hits all alike; every answer is verified before
-/// it is timed. Markdown goes to standard output, all samples to CASE.json.
+/// it is timed. Markdown goes to standard output, all samples to CASE.json, a plot
+/// to CASE.svg.
 #[derive(Parser)]
 #[command(name = "compare")]
 struct Options {
@@ -64,7 +69,7 @@ struct Options {
     #[arg(long, value_name = "DIR")]
     binaries: Option<PathBuf>,
 
-    /// Where CASE.json goes [default: target/compare]
+    /// Where CASE.json and CASE.svg go [default: target/compare]
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
 
@@ -134,7 +139,7 @@ fn compare(options: &Options) -> Result<(), Failure> {
         let servers = available(case, &options.servers);
         let report = measure_all(case, &servers, (rounds, time), &files, &binaries)?;
         println!("{}", report.markdown());
-        eprintln!("all samples: {}", report.write_json(&output)?.display());
+        eprintln!("all samples and a plot: {}", report.write(&output)?.display());
     }
     Ok(())
 }

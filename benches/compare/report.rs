@@ -6,6 +6,7 @@ use crate::Failure;
 use crate::case::{Case, Counted};
 use crate::load::Load;
 use crate::measure::Used;
+use crate::plot::{self, Bar};
 use crate::server::Server;
 use serde::Serialize;
 use std::fmt::Write;
@@ -33,7 +34,7 @@ pub(crate) struct Sample {
 
 impl Sample {
     pub(crate) fn new(case: &Case, load: &Load, used: &Used) -> Sample {
-        let per_unit = |seconds: f64| seconds / (load.requests as f64 * case.unit().1);
+        let per_unit = |seconds: f64| seconds / (load.requests.max(1) as f64 * case.unit().1);
         let process_cpu = per_unit(used.processes);
         let core_busy = per_unit(used.server_core);
         let both_cores = per_unit(used.server_core + used.client_core);
@@ -46,7 +47,7 @@ impl Sample {
             process_cpu,
             core_busy,
             both_cores,
-            requests_per_second: load.requests as f64 / load.seconds,
+            requests_per_second: load.rate(),
             p50_ms: load.p50_ms,
             p99_ms: load.p99_ms,
             errors: load.errors,
@@ -134,30 +135,43 @@ impl Report {
             self.unit,
             "---|".repeat(10 + more.len())
         );
-        let nginx = self.servers.iter().find(|samples| samples.server.starts_with("nginx"));
+        let ours = self.servers.iter().find(|samples| samples.server == OURS);
         for server in &self.servers {
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "{}", server.row(nginx));
+            let _ = writeln!(text, "{}", server.row(ours));
         }
         let mut versions: Vec<&str> = self.servers.iter().map(|s| s.version.as_str()).collect();
         versions.dedup();
         let _ = writeln!(text, "\n{}", versions.join("; "));
-        let mut noisy = self.servers.iter().filter(|_| self.of.counted == Counted::Larger);
+        let mut noisy = self.servers.iter().filter(|_| self.of.counted != Counted::Processes);
         if let Some(noisy) = noisy.find(|server| server.is_noisy()) {
             let _ = writeln!(text, "\n{NOISY} ({})", noisy.server);
         }
         text
     }
 
-    /// Returns the path of the file, `CASE.json` in that directory.
+    /// `CASE.json` and `CASE.svg` in that directory; returns the path of the former.
     ///
     /// # Errors
-    /// It cannot be written.
-    pub(crate) fn write_json(&self, dir: &Path) -> Result<PathBuf, Failure> {
+    /// They cannot be written.
+    pub(crate) fn write(&self, dir: &Path) -> Result<PathBuf, Failure> {
         std::fs::create_dir_all(dir)?;
         let path = dir.join(format!("{}.json", self.case));
         std::fs::write(&path, serde_json::to_string_pretty(self)?)?;
+        std::fs::write(path.with_extension("svg"), self.svg())?;
         Ok(path)
+    }
+
+    fn svg(&self) -> String {
+        let bar = |samples: &Samples| {
+            let Spread { median, least, most } =
+                Spread::of(samples.samples.iter().map(|sample| sample.cpu));
+            let name = samples.server;
+            Bar { name, median, least, most, is_ours: name == OURS }
+        };
+        let bars: Vec<Bar<'_>> = self.servers.iter().map(bar).collect();
+        let title = format!("{}: {}", self.case, self.of.what);
+        plot::svg(&title, &format!("CPU s per {}", self.unit), &bars)
     }
 }
 
@@ -168,12 +182,12 @@ impl Samples {
         self.samples.iter().any(|sample| others(sample) > NOISE)
     }
 
-    fn row(&self, nginx: Option<&Samples>) -> String {
+    fn row(&self, ours: Option<&Samples>) -> String {
         let of = |figure: fn(&Sample) -> f64| Spread::of(self.samples.iter().map(figure));
         let cpu = of(|s| s.cpu);
         // Round by round: what disturbs the machine for a while disturbs both.
-        let ratio = nginx.map_or("–".into(), |nginx| {
-            let pairs = self.samples.iter().zip(&nginx.samples);
+        let ratio = ours.map_or("–".into(), |ours| {
+            let pairs = ours.samples.iter().zip(&self.samples);
             let ratio = Spread::of(pairs.map(|(ours, theirs)| ours.cpu / theirs.cpu));
             format!("{:.2} ({:.2}–{:.2})", ratio.median, ratio.least, ratio.most)
         });
@@ -240,7 +254,10 @@ const NOISE: f64 = 0.15;
 
 const NOISY: &str = "**Not a quiet machine:** in some run core 0 was busy with something else.";
 
-const HEADER: &str = "| ratio to nginx | processes | core 0 | both cores | requests/s | p50 ms \
+/// Who is compared with all others.
+const OURS: &str = "forebay";
+
+const HEADER: &str = "| forebay ÷ it | processes | core 0 | both cores | requests/s | p50 ms \
     | p99 ms | errors |";
 
 #[cfg(test)]
@@ -284,8 +301,8 @@ mod tests {
             report.add(NGINX, sample(case, theirs, 0.0, 0.0).with("more", 8.0));
         }
         let table = report.markdown();
-        assert!(table.contains("| forebay | 2.000 (1.000–3.000) | 0.50 (0.50–0.50) |"), "{table}");
-        assert!(table.contains("| nginx | 4.000 (2.000–6.000) | 1.00 (1.00–1.00) |"), "{table}");
+        assert!(table.contains("| forebay | 2.000 (1.000–3.000) | 1.00 (1.00–1.00) |"), "{table}");
+        assert!(table.contains("| nginx | 4.000 (2.000–6.000) | 0.50 (0.50–0.50) |"), "{table}");
         assert!(table.contains("| errors | more |\n|---|"), "{table}");
         assert!(table.contains("| 0 | 7.00 (7.00–7.00) |"), "{table}");
     }

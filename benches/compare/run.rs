@@ -3,6 +3,7 @@
 //! Owns the order, and the processes. Must not know configurations.
 
 use crate::case::{Case, Doing, Site};
+use crate::front::Front;
 use crate::measure::{CLIENT_CORE, SERVER_CORE, Used};
 use crate::process::Component;
 use crate::report::Sample;
@@ -58,9 +59,16 @@ pub(crate) fn once(
     let dir = scratch()?;
     let socket = dir.path().join("app.sock");
     let root = files.dir.path();
-    let place =
-        Place { case, dir: dir.path(), root, socket: &socket, port: free_port()?, binaries };
-    let mut stack = Stack::start(server, &place)?;
+    let place = Place {
+        case,
+        server,
+        dir: dir.path(),
+        root,
+        socket: &socket,
+        port: free_port()?,
+        binaries,
+    };
+    let mut stack = Stack::start(&place)?;
     stack.wait_until_ready(&place)?;
     let sample = match &case.doing {
         Doing::Exchange(exchange) => {
@@ -72,22 +80,18 @@ pub(crate) fn once(
             Sample::new(case, &load, &used)
         }
         Doing::Cold(exchange) => {
-            let beside = cold::measure(exchange, &stack, &place, time)?;
-            let (load, alone) = (&beside.load, &beside.alone);
-            let share = (load.requests as f64 / load.seconds)
-                / (alone.requests as f64 / alone.seconds).max(1.0);
-            let cold = beside.cold.requests as f64 / beside.cold.seconds;
-            Sample::new(case, load, &beside.used)
-                .with("% of the rate alone", share * 100.0)
-                .with("p99 ms alone", alone.p99_ms)
-                .with("cold MiB/s", cold)
-                .with("cold errors", beside.cold.errors as f64)
+            let (beside, cold) = cold::measure(exchange, &stack, &place, time)?;
+            beside
+                .sample(case)
+                .with("cold MiB/s", cold.rate())
+                .with("cold errors", cold.errors as f64)
+        }
+        Doing::Slow(slow) => {
+            let (beside, closed) = slow.measure(&stack, &place, time)?;
+            beside.sample(case).with("slow clients lost", closed as f64)
         }
     };
     stack.check()?;
-    if sample.requests_per_second == 0.0 {
-        return Err("no request was answered".into());
-    }
     Ok(sample)
 }
 
@@ -100,19 +104,20 @@ pub(crate) struct Stack {
 }
 
 impl Stack {
-    fn start(server: Server, place: &Place<'_>) -> Result<Stack, Failure> {
-        let site = place.case.site;
+    fn start(place: &Place<'_>) -> Result<Stack, Failure> {
+        let (site, server) = (place.case.site, place.server);
         let front = || {
             let log = place.dir.join("server.log");
             Component::start(server.name, SERVER_CORE, &server.front.command(place)?, log)
         };
         let application = || {
             let log = place.dir.join("application.log");
-            let core = if site == Site::Whole { SERVER_CORE } else { CLIENT_CORE };
-            let command = server.application.command(place, server.is_dialled())?;
+            let is_counted = matches!(site, Site::Whole { .. });
+            let core = if is_counted { SERVER_CORE } else { CLIENT_CORE };
+            let command = server.application.command(place)?;
             Component::start("the application", core, &command, log)
         };
-        if site == Site::Files {
+        if site == Site::Files || server.front == Front::None {
             return Ok(Stack { front: front()?, application: None, site });
         }
         // Whoever listens on the socket comes first.
@@ -128,7 +133,8 @@ impl Stack {
 
     /// So far. By the application, too, if that is part of the server.
     pub(crate) fn used(&self) -> Used {
-        let application = self.application.as_ref().filter(|_| self.site == Site::Whole);
+        let application =
+            self.application.as_ref().filter(|_| matches!(self.site, Site::Whole { .. }));
         Used::so_far([&self.front].into_iter().chain(application).map(Component::id))
     }
 

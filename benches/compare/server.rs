@@ -29,7 +29,15 @@ pub(crate) const H2O: Server = of("h2o", Front::H2o, Application::Epoll);
 pub(crate) const HAPROXY: Server = of("haproxy", Front::Haproxy, Application::Epoll);
 pub(crate) const LIGHTTPD: Server = of("lighttpd", Front::Lighttpd, Application::Epoll);
 pub(crate) const CADDY: Server = of("caddy", Front::Caddy, Application::Epoll);
+pub(crate) const FOREBAY_WSGI: Server = of("forebay", Front::Forebay, Application::Worker);
 pub(crate) const NGINX_GUNICORN: Server = of("nginx+gunicorn", Front::Nginx, Application::Gunicorn);
+pub(crate) const GUNICORN: Server = of("gunicorn", Front::None, Application::Gunicorn);
+pub(crate) const NGINX_GTHREAD: Server =
+    of("nginx+gthread", Front::Nginx, Application::GunicornThreads);
+pub(crate) const NGINX_UWSGI: Server = of("nginx+uwsgi", Front::Nginx, Application::Uwsgi);
+pub(crate) const NGINX_GRANIAN: Server = of("nginx+granian", Front::Nginx, Application::Granian);
+pub(crate) const GRANIAN: Server = of("granian", Front::None, Application::Granian);
+pub(crate) const BJOERN: Server = of("bjoern", Front::None, Application::Bjoern);
 
 const fn of(name: &'static str, front: Front, application: Application) -> Server {
     Server { name, front, application }
@@ -38,6 +46,7 @@ const fn of(name: &'static str, front: Front, application: Application) -> Serve
 /// Where one run of a server happens.
 pub(crate) struct Place<'a> {
     pub(crate) case: &'static Case,
+    pub(crate) server: Server,
     /// For configuration, logs and sockets; not kept.
     pub(crate) dir: &'a Path,
     /// The directory of the files that are served.
@@ -56,12 +65,15 @@ impl Server {
 
     pub(crate) fn is_installed(self) -> bool {
         self.programs().all(|program| find_program(program.name).is_some())
+            && self.application.package().is_none_or(can_import)
     }
 
     /// How to install it.
     pub(crate) fn remedy(self) -> String {
-        let missing = self.programs().filter(|program| find_program(program.name).is_none());
-        missing.map(|program| program.remedy.to_owned()).collect::<Vec<_>>().join("; ")
+        let is_missing = |program: &Program| find_program(program.name).is_none();
+        let front = self.front.program().filter(is_missing);
+        let missing = front.into_iter().chain(self.application.program());
+        missing.map(|program| program.remedy).collect::<Vec<_>>().join("; ")
     }
 
     /// Which version this is, in its own words.
@@ -112,6 +124,12 @@ impl Program {
     pub(crate) fn command(self) -> Result<Command, Failure> {
         Ok(Command::new(find_program(self.name).ok_or("it is not installed any more")?))
     }
+}
+
+/// Whether the interpreter on the path finds that package.
+fn can_import(package: &str) -> bool {
+    let import = |python| Command::new(python).args(["-c", &format!("import {package}")]).output();
+    find_program("python").is_some_and(|python| import(python).is_ok_and(|o| o.status.success()))
 }
 
 /// Where a program is; also in the places that only administrators have on their path.

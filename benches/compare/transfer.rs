@@ -33,7 +33,7 @@ const fn case(name: &'static str, what: &'static str, transfer: Transfer) -> Cas
     Case {
         name,
         what,
-        site: Site::Whole,
+        site: Site::Whole { module: "app", workers: "2" },
         doing: Doing::Transfer(transfer),
         counted: Counted::Processes,
         servers: &[FOREBAY, NGINX_GUNICORN],
