@@ -242,7 +242,7 @@ fn chunks(bytes: &[u8]) -> Read<(Vec<u8>, usize)> {
         let (digits, extension) = line.split_once(';').unwrap_or((&line, ""));
         check((1..=13).contains(&digits.len()) && digits.chars().all(|c| c.is_ascii_hexdigit()))?;
         let is_value = |c: char| c == '\t' || !(c < ' ' || c == '\x7f');
-        check(extension.len() <= 256 && extension.chars().all(is_value))?;
+        check(extension.chars().count() <= 256 && extension.chars().all(is_value))?;
         check(has_whole_quotes(extension))?;
         let size = u64::from_str_radix(digits, 16).expect("at most 13 digits");
         if size == 0 {
