@@ -13,6 +13,7 @@
 //! | `embedding` | the `forebay` crate serves from inside another program |
 //! | `examples` | every example runs and does what it says |
 //! | `examples_in_browser` | the examples in Python work in a browser, and their files come from the edge |
+//! | `exhaustion` | without descriptors only what needs one fails, and until there are some |
 //! | `expect_continue` | the edge answers `100 (Continue)` when, and only when, it should |
 //! | `file_routes` | which file answers, and with which fields, is as the route says |
 //! | `files` | files are served with validators, beneath their root, as they are now |

@@ -24,6 +24,7 @@ pub struct SiteBuilder {
     /// Instead of all these lines.
     whole: Option<String>,
     environment: Vec<(String, PathBuf)>,
+    descriptors: Option<usize>,
 }
 
 /// A site that is served. Dropped, its processes are killed and its folder is removed.
@@ -52,6 +53,7 @@ impl Site {
             rest: String::new(),
             whole: None,
             environment: Vec::new(),
+            descriptors: None,
         }
     }
 
@@ -315,6 +317,12 @@ impl SiteBuilder {
         self
     }
 
+    /// So many descriptors, and no more, for the edge (`RLIMIT_NOFILE`); for its workers, too.
+    pub fn descriptors(mut self, most: usize) -> SiteBuilder {
+        self.descriptors = Some(most);
+        self
+    }
+
     /// A path in the site's folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
@@ -342,7 +350,14 @@ impl SiteBuilder {
     }
 
     fn command(&self, config: &Path) -> Command {
-        let mut command = Command::new(proxy_bin());
+        let mut command = match self.descriptors {
+            Some(most) => {
+                let mut command = Command::new("prlimit");
+                command.arg(format!("--nofile={most}:{most}")).arg(proxy_bin());
+                command
+            }
+            None => Command::new(proxy_bin()),
+        };
         command.args(["run", "--config"]).arg(config).current_dir(self.dir.path());
         command.envs(self.environment.iter().map(|(name, path)| (name, path)));
         command

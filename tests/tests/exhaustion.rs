@@ -1,0 +1,44 @@
+//! Without descriptors the edge goes on with those that it has, and recovers by itself.
+
+use forebay_tests::{Client, PATIENCE, Site, cpu_time, wait_until};
+use std::time::{Duration, Instant};
+
+#[test]
+fn without_descriptors_exactly_what_needs_one_fails_until_there_are_some() {
+    let site = Site::builder().control().server("reactors = 1").app("probe", 1);
+    let site = site.files("/files/", "files").file("files/new.txt", "new");
+    let site = site.descriptors(MOST).start();
+    // Who is let in, and the worker's slot is open.
+    let mut known = site.client();
+    assert_eq!(known.get("/hello").status, 200);
+    let mut uploading = site.client();
+    assert_eq!(uploading.get("/hello").status, 200);
+    let crowd: Vec<Client> = (0..MOST).map(|_| site.client()).collect();
+    wait_until("no descriptor is left", PATIENCE, || site.descriptors() >= MOST);
+    let mut waiting = site.client();
+    waiting.send("GET /hello HTTP/1.1\r\nHost: test\r\n\r\n");
+
+    let (began, cpu) = (Instant::now(), cpu_time(site.pid()));
+    assert_eq!(known.get("/hello").status, 200, "what needs none is answered");
+    assert_eq!(known.get("/files/new.txt").status, 503, "no file can be opened");
+    assert_eq!(upload(&mut uploading), 503, "no spool file can be made");
+    wait_until("a second has passed", PATIENCE, || began.elapsed() > Duration::from_secs(1));
+    let (spent, cpu) = (began.elapsed(), cpu_time(site.pid()) - cpu);
+    println!("{cpu:?} of CPU time in {spent:?}");
+    assert!(cpu < spent / 4, "it does not try all the time: {cpu:?} in {spent:?}");
+
+    drop(crowd);
+    assert_eq!(waiting.read_response().status, 200, "who had to wait is let in");
+    assert_eq!(known.get("/files/new.txt").status, 200);
+    assert_eq!(upload(&mut site.client()), 200);
+    assert!(site.counter("accept_failed") > 0 && site.counter("spool_refused") == 1);
+}
+
+fn upload(client: &mut Client) -> u16 {
+    client.send("POST /length HTTP/1.1\r\nHost: test\r\nContent-Length: 200000\r\n\r\n");
+    client.send(vec![b'x'; 200_000]);
+    client.read_response().status
+}
+
+/// The edge needs about half of them itself.
+const MOST: usize = 64;
