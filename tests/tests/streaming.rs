@@ -1,6 +1,6 @@
 //! What an application produces piece by piece arrives piece by piece.
 
-use forebay_tests::{Client, Failure, Site};
+use forebay_tests::{Client, Failure, RawWorker, Site};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -85,4 +85,54 @@ fn an_answer_that_breaks_off_is_not_completed() {
         }
     };
     assert!(matches!(failure, Failure::Truncated | Failure::Reset), "{failure}");
+}
+
+/// RFC 9112 §7.1: a chunk's CRLF is a part of it. Large ones are not copied behind their heads.
+#[test]
+fn a_chunk_leaves_whole() {
+    let site = Site::builder().raw_app().start();
+    for len in [5, 100, 40_000, 65_536] {
+        let mut client = site.client();
+        client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+        let mut worker = RawWorker::dial(&site);
+        worker.read_head();
+        worker.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        worker.send(format!("{len:x}\r\n{}\r\n", "x".repeat(len)));
+        client.read_head().unwrap();
+        let mut left = len;
+        while left > 0 {
+            let line = read_line(&mut client);
+            let chunk = usize::from_str_radix(&line, 16).unwrap();
+            // The worker says nothing more before this is here.
+            let content = client.read_exactly(chunk + 2).unwrap();
+            assert!(content.ends_with(b"x\r\n"));
+            left -= chunk;
+        }
+        worker.send("0\r\n\r\n");
+        assert_eq!(client.read_exactly(5).unwrap(), b"0\r\n\r\n");
+    }
+}
+
+/// RFC 9112 §8: what ends by the end of the connection looks whole, if that is an orderly end.
+#[test]
+fn an_answer_to_an_old_client_that_breaks_off_ends_by_a_reset() {
+    let site = Site::builder().raw_app().start();
+    let mut client = site.client();
+    client.send("GET / HTTP/1.0\r\nHost: test\r\n\r\n");
+    let mut worker = RawWorker::dial(&site);
+    worker.read_head();
+    worker.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+    client.read_head().unwrap();
+    assert_eq!(client.read_exactly(3).unwrap(), b"abc");
+    drop(worker);
+    let end = client.read_exactly(1).unwrap_err();
+    assert!(matches!(end, Failure::Reset), "{end}");
+}
+
+fn read_line(client: &mut Client) -> String {
+    let mut line = Vec::new();
+    while !line.ends_with(b"\r\n") {
+        line.extend(client.read_exactly(1).unwrap());
+    }
+    String::from_utf8(line).unwrap().trim_end().to_owned()
 }

@@ -9,7 +9,7 @@
 //!  accept ► Head ──► Content ──► Handler │ HandedOver ──► (response)
 //!            └─────► File ────────────────────────────────────┤
 //!                                  answered, not kept alive   ▼
-//!                            Closing ◄── Lingering ◄─────── Ending
+//!                  Closing ◄── Lingering ◄────── Ending │ BreakingOff
 //! ```
 //! From its second request on a connection goes on receiving while its request is being answered,
 //! so that its end is noticed; what comes behind the request waits, up to a bound, in `input`.
@@ -51,6 +51,8 @@ pub(crate) struct Client {
     pub(super) input_ended: bool,
     /// It may go on sending after our last answer; see [`State::Lingering`].
     pub(super) linger: bool,
+    /// If the connection ended now, an answer that is not would seem to be whole.
+    pub(super) would_seem_whole: bool,
     /// It has said that its current request is its last.
     pub(super) has_said_close: bool,
     /// It is counted among those that wait for their next request.
@@ -97,6 +99,9 @@ pub(crate) enum State {
     /// We have said that we send no more; what the client still sends is thrown away for a
     /// while, or a reset would eat our answer (RFC 9112 §9.6).
     Lingering,
+    /// An answer whose end would be that of the connection is not whole. So the connection is
+    /// reset, but not before the client has got what is there: a reset eats that.
+    BreakingOff,
     /// Waits for operations in flight, then closes.
     Closing,
     Closed,
@@ -120,6 +125,7 @@ impl Client {
             file_op: false,
             input_ended: false,
             linger: false,
+            would_seem_whole: false,
             has_said_close: false,
             parked: false,
             requests: 0,
@@ -239,6 +245,9 @@ impl Client {
 
     /// So many bytes are still in the socket's buffer.
     pub(crate) fn on_look(&mut self, unsent: u64, w: &mut World) {
+        if self.is_waiting_to_break_off() {
+            return self.on_breaking_off(unsent, w);
+        }
         self.look_at = Some(w.now.after(Delivery::interval(&w.limits)));
         match self.delivery.look(unsent, &w.limits, w.now) {
             None => return,
@@ -282,6 +291,19 @@ impl Client {
         self.settle(w);
     }
 
+    fn on_breaking_off(&mut self, unsent: u64, w: &mut World) {
+        self.look_at = Some(w.now.after(BREAK_OFF_LOOKS));
+        if unsent == 0 {
+            self.abort(w);
+        }
+        self.settle(w);
+    }
+
+    /// Everything is in the socket's buffer.
+    fn is_waiting_to_break_off(&self) -> bool {
+        matches!(self.state, State::BreakingOff) && self.receive_deadline.is_some()
+    }
+
     /// Ends the connection without regard for what is unsent.
     pub(super) fn abort(&mut self, w: &mut World) {
         if matches!(self.state, State::Closing | State::Closed) {
@@ -292,7 +314,9 @@ impl Client {
             // What a worker does for somebody who has gone is still done for that address.
             w.notify(Notice::LetGo { exchange, permit });
         }
-        if self.receiving != Receiving::No || self.output.is_sending() {
+        if self.would_seem_whole {
+            w.submit(self.token, Op::Shutdown { fd: self.fd, direction: Direction::Abort });
+        } else if self.receiving != Receiving::No || self.output.is_sending() {
             w.submit(self.token, Op::Shutdown { fd: self.fd, direction: Direction::Both });
         }
         self.output.abandon(&mut w.buffers);
@@ -378,7 +402,11 @@ impl Client {
     }
 
     fn on_flushed(&mut self, w: &mut World) {
+        if self.is_waiting_to_break_off() {
+            return;
+        }
         self.look_at = None;
+        self.would_seem_whole &= matches!(self.state, State::HandedOver(_) | State::BreakingOff);
         self.delivery.is_through();
         for record in self.unsent_records.drain(..) {
             w.log(record);
@@ -394,6 +422,10 @@ impl Client {
         }
         match self.state {
             State::Head if self.input_ended => self.abort(w),
+            State::BreakingOff => {
+                self.look_at = Some(w.now);
+                self.receive_deadline = Some(w.now.after(w.limits.lingering_timeout));
+            }
             State::Ending if self.input_ended || !self.linger && self.input.is_empty() => {
                 self.abort(w);
             }
@@ -445,5 +477,7 @@ impl Machine for Client {
 /// No connection's address.
 const NOWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
 
+/// Between two looks whether a client has got all of an answer that breaks off.
+const BREAK_OFF_LOOKS: std::time::Duration = std::time::Duration::from_millis(20);
 /// How long a draining server waits for a request on an idle connection.
 const DRAIN_GRACE: std::time::Duration = std::time::Duration::from_secs(1);

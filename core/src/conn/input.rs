@@ -130,7 +130,7 @@ impl Client {
         let is_due = match self.state {
             State::Head | State::Content(_) | State::Lingering => true,
             State::File(_) | State::Handler | State::HandedOver(_) => self.watched,
-            State::Ending | State::Closing | State::Closed => false,
+            State::Ending | State::BreakingOff | State::Closing | State::Closed => false,
         };
         is_due && !self.input_ended && self.has_input_room()
     }
@@ -140,7 +140,8 @@ impl Client {
             // Who does not take its answers has no more requests received.
             State::Head if !self.stalled && self.output.has_room() => true,
             State::Content(content) => content.wants_input(),
-            State::Ending | State::Lingering | State::Closing | State::Closed => true,
+            State::Ending | State::Lingering | State::BreakingOff => true,
+            State::Closing | State::Closed => true,
             _ => self.input.len() < INPUT_MOST,
         }
     }
@@ -167,7 +168,8 @@ impl Client {
 
     fn on_bytes(&mut self, bytes: &[u8], w: &mut World) {
         match self.state {
-            State::Lingering | State::Closing | State::Closed | State::Ending => {}
+            State::Ending | State::Lingering | State::BreakingOff => {}
+            State::Closing | State::Closed => {}
             _ if self.stalled => self.input.extend_from_slice(bytes),
             _ if self.input.is_empty() => {
                 let used = self.consume(bytes, w);

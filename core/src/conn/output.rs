@@ -181,7 +181,7 @@ mod tests {
         out.advance(6);
         output.on_sent(out, &mut buffers);
         let Some(Op::Send { mut out, .. }) = output.next(1) else { panic!() };
-        assert_eq!(out.slices(), [&b""[..], &b"ntent"[..]]);
+        assert_eq!(out.slices(), [&b""[..], &b"ntent"[..], &b""[..]]);
         out.advance(5);
         output.on_sent(out, &mut buffers);
         let Some(Op::Send { out, .. }) = output.next(1) else { panic!() };

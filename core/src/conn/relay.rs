@@ -29,6 +29,8 @@ pub(crate) struct Relay {
     pub(crate) content_bytes: u64,
     /// The client's connection outlives this response.
     pub(crate) keep_alive: bool,
+    /// Nothing but the end of the connection tells the client where the content ends.
+    pub(crate) ends_by_close: bool,
     /// When the request got its slot, and when the response's head had arrived.
     pub(crate) dispatched_at: Option<Time>,
     pub(crate) responded_at: Option<Time>,
@@ -84,6 +86,7 @@ impl Relay {
             status: 0,
             content_bytes: 0,
             keep_alive: true,
+            ends_by_close: false,
             dispatched_at: None,
             responded_at: None,
         }

@@ -271,6 +271,7 @@ impl Client {
 
     /// The exchange has something, or has ended.
     pub(crate) fn on_relay(&mut self, relay: &mut Relay, exchange: Token, w: &mut World) {
+        self.would_seem_whole = relay.ends_by_close;
         while self.output.has_room()
             && let Some(piece) = relay.take(&mut w.buffers)
         {
@@ -293,6 +294,9 @@ impl Client {
                     self.meta.keep_alive = false;
                     self.linger = true;
                     self.on_answered(relay.status, relay.content_bytes, w);
+                    if relay.ends_by_close {
+                        self.state = State::BreakingOff;
+                    }
                 }
                 End::Failed(failure) => self.answer_failure(failure, w),
             }

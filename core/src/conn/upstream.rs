@@ -27,8 +27,6 @@ pub(crate) struct Upstream {
     state: State,
     /// How the client sees where the content ends.
     client_framing: Framing,
-    /// A chunk has been put in, so the next one begins by ending it.
-    in_chunks: bool,
     received: bool,
     /// So much came with the last receive that more may be waiting.
     is_plenty: bool,
@@ -69,7 +67,6 @@ impl Upstream {
             search: HeadSearch::default(),
             state: State::Head,
             client_framing: Framing::Length(0),
-            in_chunks: false,
             received: false,
             is_plenty: false,
             passed: false,
@@ -264,6 +261,7 @@ impl Upstream {
         relay.may_spool = !buffering.is_some_and(|value| value.eq_ignore_ascii_case(b"no"));
         relay.status = head.status;
         relay.keep_alive = self.client_framing != Framing::UntilClose;
+        relay.ends_by_close = !relay.keep_alive && !head.without_content;
         relay.responded_at = Some(w.now);
         let Meta { version, keep_alive, .. } = self.meta;
         let keep_alive = keep_alive && relay.keep_alive && !w.draining;
@@ -345,24 +343,25 @@ impl Upstream {
     ) {
         self.passed = true;
         relay.content_bytes += data.len() as u64;
-        let is_chunked = self.client_framing == Framing::Chunked;
-        if is_chunked && !data.is_empty() {
-            if self.in_chunks {
-                head.extend_from_slice(b"\r\n");
-            }
-            self.in_chunks = true;
+        let is_chunk = self.client_framing == Framing::Chunked && !data.is_empty();
+        if is_chunk {
             http::write_chunk_head(&mut head, data.len());
         }
+        // A chunk leaves whole: who waits for its end need not wait for the next one.
+        let end: &'static [u8] = if is_chunk { http::CHUNK_END } else { &[] };
         if data.len() <= COPY_MOST {
             if head.capacity() == 0 && !data.is_empty() {
                 head = w.buffers.small();
             }
             head.extend_from_slice(&buf[data]);
+            head.extend_from_slice(end);
             buf.clear();
             self.keep(buf);
             relay.put_small(head, &mut w.buffers);
         } else {
-            relay.put(Outgoing::new(head, Body::Owned(buf, data)));
+            let mut piece = Outgoing::new(head, Body::Owned(buf, data));
+            piece.tail = end;
+            relay.put(piece);
         }
         if let Some(FilePart { file, offset, len }) = self.file.take() {
             relay.content_bytes += len;
@@ -375,8 +374,7 @@ impl Upstream {
 
     fn put_end(&mut self, relay: &mut Relay, w: &mut World) {
         if self.client_framing == Framing::Chunked {
-            let end = if self.in_chunks { &b"\r\n0\r\n\r\n"[..] } else { b"0\r\n\r\n" };
-            relay.append(end, &mut w.buffers);
+            relay.append(http::LAST_CHUNK, &mut w.buffers);
         }
     }
 }

@@ -148,6 +148,9 @@ pub(crate) enum Direction {
     Write,
     /// Neither direction; operations in flight on the socket end.
     Both,
+    /// The same at once, by a reset (RFC 9293 §3.10.5, ABORT): the peer sees no end of file. Of a
+    /// TCP connection only.
+    Abort,
 }
 
 /// The process at the other end of a Unix socket, as it was when it connected (`SO_PEERCRED`,

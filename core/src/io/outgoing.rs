@@ -18,12 +18,14 @@ pub(crate) enum Body {
     Shared(Bytes),
 }
 
-/// Up to two pieces sent with one system call: usually a head (and small content copied behind
-/// it), then content that is not worth copying.
+/// Up to three pieces sent with one system call: usually a head (and small content copied behind
+/// it), then content that is not worth copying, and what ends a chunk.
 #[derive(Debug, Default)]
 pub(crate) struct Outgoing {
     pub(crate) head: Vec<u8>,
     pub(crate) body: Body,
+    /// Behind the body.
+    pub(crate) tail: &'static [u8],
     /// A descriptor that travels with the first byte, on Unix sockets only (`SCM_RIGHTS`).
     pub(crate) file: Option<Rc<SharedFile>>,
     sent: usize,
@@ -31,7 +33,7 @@ pub(crate) struct Outgoing {
 
 impl Outgoing {
     pub(crate) fn new(head: Vec<u8>, body: Body) -> Outgoing {
-        Outgoing { head, body, file: None, sent: 0 }
+        Outgoing { head, body, tail: &[], file: None, sent: 0 }
     }
 
     /// The descriptor that must go with what is sent next.
@@ -41,16 +43,17 @@ impl Outgoing {
 
     /// Bytes not sent yet.
     pub(crate) fn remaining(&self) -> usize {
-        self.head.len() + self.body_bytes().len() - self.sent
+        self.head.len() + self.body_bytes().len() + self.tail.len() - self.sent
     }
 
-    /// The bytes not sent yet, in order; either part may be empty.
-    pub(crate) fn slices(&self) -> [&[u8]; 2] {
-        let body = self.body_bytes();
-        match self.sent.checked_sub(self.head.len()) {
-            None => [&self.head[self.sent..], body],
-            Some(of_body) => [&[], &body[of_body..]],
-        }
+    /// The bytes not sent yet, in order; each part may be empty.
+    pub(crate) fn slices(&self) -> [&[u8]; 3] {
+        let mut sent = self.sent;
+        [&self.head, self.body_bytes(), self.tail].map(|part| {
+            let of_part = sent.min(part.len());
+            sent -= of_part;
+            &part[of_part..]
+        })
     }
 
     /// Marks `count` bytes as sent.
@@ -76,13 +79,13 @@ mod tests {
     fn advances_across_the_parts() {
         let body = Body::Owned(b"xworldx".to_vec(), 1..6);
         let mut out = Outgoing::new(b"hello ".to_vec(), body);
+        out.tail = b"!!";
         let mut seen = Vec::new();
         while out.remaining() > 0 {
-            let [first, second] = out.slices();
-            seen.push(*first.first().or(second.first()).unwrap());
+            seen.push(*out.slices().into_iter().flatten().next().unwrap());
             out.advance(1);
         }
-        assert_eq!(seen, b"hello world");
-        assert_eq!(out.slices(), [b"", b""]);
+        assert_eq!(seen, b"hello world!!");
+        assert_eq!(out.slices(), [b"", b"", b""]);
     }
 }

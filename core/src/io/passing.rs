@@ -15,7 +15,7 @@ use std::mem;
 struct Control([u8; 256]);
 
 /// Sends the pieces with a descriptor.
-pub(super) fn send(socket: Fd, pieces: [&[u8]; 2], file: Fd) -> Result<usize, Errno> {
+pub(super) fn send(socket: Fd, pieces: [&[u8]; 3], file: Fd) -> Result<usize, Errno> {
     let mut parts = pieces.map(|piece| libc::iovec {
         iov_base: piece.as_ptr().cast_mut().cast(),
         iov_len: piece.len(),

@@ -182,9 +182,20 @@ pub(super) fn shutdown(fd: Fd, direction: Direction) {
     let how = match direction {
         Direction::Write => libc::SHUT_WR,
         Direction::Both => libc::SHUT_RDWR,
+        Direction::Abort => return disconnect(fd),
     };
     // SAFETY: no memory is passed.
     unsafe { libc::shutdown(fd, how) };
+}
+
+/// connect(2) to nothing, which dissolves a TCP connection.
+fn disconnect(fd: Fd) {
+    // SAFETY: zero is a value of the address, of which as much is read as is said.
+    unsafe {
+        let mut nothing: libc::sockaddr = mem::zeroed();
+        nothing.sa_family = libc::AF_UNSPEC as libc::sa_family_t;
+        libc::connect(fd, &nothing, size_of::<libc::sockaddr>() as libc::socklen_t);
+    }
 }
 
 /// close(2). Whatever it answers, the descriptor is gone.

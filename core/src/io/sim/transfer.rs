@@ -71,7 +71,7 @@ pub(super) fn send(
         let inode = Rc::clone(inode(descriptors, file.fd()));
         stream.attach(SimFile { inode, readable: true });
     }
-    let result = stream.send(out.slices(), most);
+    let result = stream.send(&out.slices(), most);
     if let Ok(count) = result {
         out.advance(count);
     }
@@ -87,7 +87,7 @@ pub(super) fn send_file(
     let moved = inode.read(offset, most, |bytes| match bytes {
         [] => Some(Ok(0)),
         _ if !stream.writable() => None,
-        _ => Some(stream.send([bytes, &[]], bytes.len())),
+        _ => Some(stream.send(&[bytes], bytes.len())),
     });
     // sendfile(2) says EINVAL of what it cannot read.
     moved.unwrap_or(Some(Err(Errno(libc::EINVAL))))

@@ -208,9 +208,9 @@ fn send(fd: Fd, out: &Outgoing, more: bool, message: &mut Message) -> squeue::En
     let flags = libc::MSG_NOSIGNAL | if more { libc::MSG_MORE } else { 0 };
     let pieces = out.slices();
     let piece = match pieces {
-        [piece, []] | [[], piece] => piece,
-        both => {
-            return opcode::SendMsg::new(types::Fd(fd), message.describe(both))
+        [piece, [], []] | [[], piece, []] | [[], [], piece] => piece,
+        several => {
+            return opcode::SendMsg::new(types::Fd(fd), message.describe(several))
                 .flags(flags as u32)
                 .build();
         }

@@ -33,7 +33,7 @@ pub(super) struct Ring {
 /// Header and parts of a sendmsg(2).
 pub(super) struct Message {
     header: libc::msghdr,
-    parts: [libc::iovec; 2],
+    parts: [libc::iovec; 3],
 }
 
 impl Ring {
@@ -190,8 +190,8 @@ impl Message {
         unsafe { mem::zeroed() }
     }
 
-    /// Two pieces as a vector.
-    pub(super) fn parts(&mut self, pieces: [&[u8]; 2]) -> &[libc::iovec; 2] {
+    /// Pieces as a vector.
+    pub(super) fn parts(&mut self, pieces: [&[u8]; 3]) -> &[libc::iovec; 3] {
         self.parts = pieces.map(|piece| libc::iovec {
             iov_base: piece.as_ptr().cast_mut().cast(),
             iov_len: piece.len(),
@@ -199,8 +199,8 @@ impl Message {
         &self.parts
     }
 
-    /// Points the header at two pieces.
-    pub(super) fn describe(&mut self, pieces: [&[u8]; 2]) -> *const libc::msghdr {
+    /// Points the header at pieces.
+    pub(super) fn describe(&mut self, pieces: [&[u8]; 3]) -> *const libc::msghdr {
         self.parts(pieces);
         self.header.msg_iov = self.parts.as_mut_ptr();
         self.header.msg_iovlen = self.parts.len();

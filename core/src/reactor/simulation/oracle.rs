@@ -121,11 +121,6 @@ impl Oracle {
         self.failures[usize::from(status - 502)] += 1;
     }
 
-    /// Whether the answer to this request may end anywhere.
-    pub(super) fn may_cut_off(&self, id: usize) -> bool {
-        self.kills_at_random || self.is_stopped || self.may_break(id)
-    }
-
     /// Whether a client's connection may be cut off inside the answer to this request.
     pub(super) fn may_break(&self, id: usize) -> bool {
         self.requests[id].breaks > 0 || self.requests[id].hung

@@ -114,13 +114,12 @@ impl Stream {
     }
 
     /// Sends at most `most` bytes of `pieces`. Only if writable.
-    pub(super) fn send(&mut self, pieces: [&[u8]; 2], most: usize) -> Result<usize, Errno> {
+    pub(super) fn send(&mut self, pieces: &[&[u8]], most: usize) -> Result<usize, Errno> {
         self.check_sendable()?;
         if !self.peer_open {
-            return Ok(self.send_to_nobody(pieces[0].len() + pieces[1].len()));
+            return Ok(self.send_to_nobody(pieces.iter().map(|piece| piece.len()).sum()));
         }
-        let first = self.outbound.write(pieces[0], most);
-        Ok(first + self.outbound.write(pieces[1], most - first))
+        Ok(pieces.iter().fold(0, |sent, piece| sent + self.outbound.write(piece, most - sent)))
     }
 
     /// Bytes that a send would take now.
@@ -150,8 +149,12 @@ impl Stream {
 
     /// shutdown(2) at our end.
     pub(super) fn shutdown(&mut self, direction: Direction) {
+        if direction == Direction::Abort {
+            self.fail_peer();
+            self.inbound.bytes.clear();
+        }
         self.outbound.finished = true;
-        self.read_shut |= direction == Direction::Both;
+        self.read_shut |= direction != Direction::Write;
     }
 
     /// close(2) at our end. Unread data resets the connection.
@@ -213,7 +216,7 @@ mod tests {
     }
 
     fn send(stream: &mut Stream, bytes: &[u8]) -> Result<usize, Errno> {
-        stream.send([bytes, &[]], usize::MAX)
+        stream.send(&[bytes], usize::MAX)
     }
 
     fn peer_receive(stream: &mut Stream) -> Vec<u8> {
@@ -229,7 +232,7 @@ mod tests {
         assert_eq!(stream.peer_send(b"0123456789"), 8);
         assert_eq!(stream.peer_send(b"x"), 0);
         assert_eq!(receive(&mut stream), Some(Ok(b"01234567".to_vec())));
-        assert_eq!(stream.send([b"abcde", b"fghij"], usize::MAX), Ok(8));
+        assert_eq!(stream.send(&[b"abcde", b"fghij"], usize::MAX), Ok(8));
         assert!(!stream.writable());
         assert_eq!(peer_receive(&mut stream), b"abcdefgh");
         assert!(stream.writable());
