@@ -107,9 +107,9 @@ def lazy(start_response):
     yield b"nothing"
 
 
-def with_length(length, content):
+def with_length(length, content, status="200 OK"):
     def answer(start, _argument):
-        start(("Content-Length", str(length)))
+        start(("Content-Length", str(length)), status=status)
         return content()
 
     return answer
@@ -145,4 +145,5 @@ CONTENT = {
     "fails-later": without_length(lambda: Closing(failing([b"con"]))),
     "no-content": without_length(lambda: [b"forbidden"], "204 No Content"),
     "not-modified": without_length(lambda: Closing([b"forbidden"]), "304 Not Modified"),
+    "not-modified-7": with_length(7, lambda: [], "304 Not Modified"),
 }

@@ -77,10 +77,16 @@ impl Python {
 
     /// `worker-bin` with these arguments and this interpreter.
     pub fn worker(&self, arguments: &[&str]) -> Process {
+        Process::start(&mut self.command(arguments))
+    }
+
+    /// The same before it starts.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(worker_bin());
         command.arg("--python").arg(self.interpreter());
         command.arg("--pythonpath").arg(self.applications());
-        Process::start(command.args(arguments))
+        command.args(arguments);
+        command
     }
 
     /// The same, listening without an edge.

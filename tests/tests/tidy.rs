@@ -20,6 +20,7 @@ const UNSAFE: &[&str] = &[
     "proxy-bin/src/sys.rs",
     "tests/src/sys.rs",
     "worker-bin/python/src/call.rs",
+    "worker-bin/python/src/deadlines.rs",
     "worker-bin/python/src/latin1.rs",
     "worker-bin/python/src/slot.rs",
     "worker-bin/python/src/start_response.rs",

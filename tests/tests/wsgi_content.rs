@@ -133,7 +133,11 @@ fn some_responses_have_no_content() {
         for (path, status) in [("/no-content", 204), ("/not-modified", 304)] {
             let response = client.get(path);
             assert_eq!((response.status, response.text()), (status, ""), "{path}");
+            assert_eq!(response.field("content-length"), None, "{path}");
         }
+        client.send("GET /not-modified-7 HTTP/1.1\r\nHost: test\r\n\r\n");
+        let response = client.read_response_to_head();
+        assert_eq!((response.status, response.field("content-length")), (304, Some("7")));
         for (path, length) in [
             ("/list", Some("7")),
             ("/exact", Some("7")),

@@ -210,3 +210,21 @@ fn a_mold_that_ends_is_replaced_when_it_is_needed() {
     wait_until("another worker", PATIENCE, another);
     assert_ne!(ask(address)[1], before[1]);
 }
+
+#[test]
+fn what_is_registered_for_forks_runs_once_for_each_worker() {
+    let source = "import os\n\
+                  def note(word):\n    \
+                  with open('forks', 'a') as file: file.write(word + '\\n')\n\
+                  os.register_at_fork(before=lambda: note('before'),\n    \
+                  after_in_parent=lambda: note('parent'), after_in_child=lambda: note('child'))\n";
+    let changing = Changing::new(&(source.to_owned() + &answering("one")));
+    let Some(mut arbiter) = changing.start(&["-w", "3", "site_app:application"]) else { return };
+    arbiter.listening(1, PATIENCE);
+    let noted = || {
+        let text = fs::read_to_string(changing.path().join("forks")).unwrap_or_default();
+        ["before", "parent", "child"].map(|word| text.lines().filter(|line| *line == word).count())
+    };
+    wait_until("three forks", PATIENCE, || noted().iter().all(|count| *count >= 3));
+    assert_eq!(noted(), [3, 3, 3]);
+}

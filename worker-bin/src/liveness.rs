@@ -208,6 +208,11 @@ impl Entry {
         });
     }
 
+    /// As the arbiter sees it.
+    pub(crate) fn snapshot(&self) -> Option<Snapshot> {
+        copy(self.words).map(|copy| read(&copy))
+    }
+
     fn set_state(&self, state: State) {
         self.words[STATE].store(state as u64, Ordering::Relaxed);
     }

@@ -12,7 +12,7 @@ use crate::socket::Socket;
 use crate::watched::Seat;
 use crate::wire::Service;
 use crate::worker::{self, Source};
-use crate::{log, log_file};
+use crate::{log, log_file, signals};
 use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Read};
@@ -76,6 +76,17 @@ impl Mold {
         self.plan.worker.threads
     }
 
+    /// The signals to a worker that somebody may handle for it: one of its requests takes too long;
+    /// it will be killed, and may say what it is doing.
+    pub fn signals(&self) -> (i32, i32) {
+        (signals::interruption(), signals::explanation())
+    }
+
+    /// In a worker: nothing new is begun, and it ends.
+    pub fn stop(&self) {
+        signals::request_stop();
+    }
+
     /// The application's file, if it is named by a path.
     pub fn file(&self) -> Option<&Path> {
         let (path, _) = self.application().rsplit_once(':').unwrap_or((self.application(), ""));
@@ -109,6 +120,15 @@ impl Mold {
     pub fn failed(&self, order: &Order, why: &str) {
         log::error!("cannot fork a worker: {why}");
         self.say(Word::Unborn(order.number));
+    }
+
+    /// Forks, and runs nothing that was registered for that (pthread_atfork(3)): the child's id, and
+    /// none in the child, which is to fork anew or to end.
+    ///
+    /// # Errors
+    /// There is no room for another process.
+    pub fn fork_bare(&self) -> io::Result<Option<u32>> {
+        Ok(process::fork_raw()?.map(i32::cast_unsigned))
     }
 
     /// Makes this process, which was forked and whose parent was forked for it alone, a worker of

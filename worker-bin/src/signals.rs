@@ -71,6 +71,25 @@ impl AsFd for Stop {
     }
 }
 
+/// To a worker whose request takes too long, if it has a handler: for languages whose threads can
+/// be interrupted. ABRT is the application's own.
+pub(crate) fn interruption() -> libc::c_int {
+    libc::SIGRTMAX() - 1
+}
+
+/// To a worker that will be killed, likewise: it may say what it is doing.
+pub(crate) fn explanation() -> libc::c_int {
+    libc::SIGRTMAX() - 2
+}
+
+/// The wish to stop of this process, if it is a worker.
+pub(crate) fn request_stop() {
+    // SAFETY: null, or what lives as long as the process.
+    if let Some(stop) = unsafe { STOP.load(Ordering::Acquire).as_ref() } {
+        stop.request();
+    }
+}
+
 /// Ends the process as a crash would: nothing is flushed, no destructor runs.
 pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY: never returns, touches no memory.

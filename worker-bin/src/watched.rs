@@ -83,6 +83,12 @@ impl Seat {
         }
     }
 
+    /// The request that should have ended: its id, perhaps without its end, and its age.
+    pub fn overdue(&self) -> Option<(String, Duration)> {
+        let snapshot = self.0.entry.snapshot()?;
+        snapshot.overdue.map(|_| (snapshot.request_id, snapshot.age))
+    }
+
     /// A request begins, and ends when what this gives is dropped. It is late when the edge waits
     /// no longer, or after the worker's own timeout.
     pub fn begin(&self, request: &Request) -> Running {

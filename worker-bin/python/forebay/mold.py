@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 
-from forebay import _forebay
+from forebay import _forebay, deadlines
 from forebay.loading import CannotLoad, load
 
 FAILED = 1
@@ -74,9 +74,13 @@ def start_again(mold):
 
 
 def make(mold, order, application):
-    """Forks twice, so that the worker becomes a child of the arbiter."""
+    """Forks twice, so that the worker becomes a child of the arbiter.
+
+    The first time is nobody's business: what modules have registered for forks (os.register_at_fork,
+    pthread_atfork) runs for the second one, once before it and once on each side.
+    """
     try:
-        child = os.fork()
+        child = mold.fork_bare()
     except OSError as error:
         mold.failed(order, str(error))
         return
@@ -108,7 +112,7 @@ def work(mold, order, application):
         except CannotLoad as error:
             _forebay.log_error(*error.args)
             return CANNOT_LOAD
-    code = mold.work(order, application)
+    code = deadlines.work(mold, order, application)
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -3,6 +3,7 @@
 //! Owns the order: call, iterate, close (PEP 3333, "The Application/Framework Side").
 #![allow(unsafe_code)]
 
+use crate::deadlines::RequestTimeout;
 use crate::errors;
 use crate::file_wrapper::FileWrapper;
 use crate::start_response::{Lent, Sending, Turn, piece, send};
@@ -60,15 +61,23 @@ pub(crate) fn call<'py>(
 
 /// Answers that the application could not.
 pub(crate) fn fail(py: Python<'_>, responder: Responder<'_>) -> Answered {
+    fail_with(py, responder, server_error())
+}
+
+fn fail_with(py: Python<'_>, responder: Responder<'_>, answer: Response) -> Answered {
     py.detach(|| match responder.has_left() {
         true => responder.cut(),
-        false => responder.send(server_error()),
+        false => responder.send(answer),
     })
 }
 
 /// The application has raised this. It may be about a client that has gone, which is no mistake.
 fn failed(py: Python<'_>, lent: Lent<'_, '_>, request: &Request, error: PyErr) -> Answered {
     let (responder, _) = lent.take();
+    if error.is_instance_of::<RequestTimeout>(py) {
+        // It was said where.
+        return fail_with(py, responder, timed_out());
+    }
     if !responder.is_lost() {
         errors::log(py, request, "the application has failed", error);
     }
@@ -224,4 +233,9 @@ fn file<'py>(iterable: &Bound<'py, PyAny>, due: Option<u64>) -> Option<Rest<'py>
 /// The answer for an application that could not.
 fn server_error() -> Response {
     Response::text("Internal Server Error\n").with_status(500)
+}
+
+/// The answer for an application that took too long.
+fn timed_out() -> Response {
+    Response::text("Gateway Timeout\n").with_status(504)
 }

@@ -5,6 +5,7 @@
 #![cfg(feature = "extension")]
 
 mod call;
+mod deadlines;
 mod environ;
 mod errors;
 mod file_wrapper;
@@ -25,4 +26,11 @@ mod _forebay {
     use crate::file_wrapper::FileWrapper;
     #[pymodule_export]
     use crate::process::{Mold, Order};
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let timeout = module.py().get_type::<crate::deadlines::RequestTimeout>();
+        module.add("RequestTimeout", timeout)
+    }
 }

@@ -2,14 +2,20 @@
 //!
 //! Owns nothing but that view. Must not know requests.
 
+use crate::deadlines::Threads;
 use crate::slot::{Shared, Slot};
 use forebay_worker::host;
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
+use std::ffi::c_ulong;
+use std::sync::Arc;
 
 /// This process, started as a mold.
 #[pyclass]
-pub(crate) struct Mold(host::Mold);
+pub(crate) struct Mold {
+    mold: host::Mold,
+    threads: Arc<Threads>,
+}
 
 /// A worker that is to be made.
 #[pyclass]
@@ -19,59 +25,94 @@ pub(crate) struct Order(Option<host::Order>);
 impl Mold {
     #[new]
     fn new(task: &str) -> PyResult<Mold> {
-        host::Mold::new(task).map(Mold).map_err(PyValueError::new_err)
+        let mold = host::Mold::new(task).map_err(PyValueError::new_err)?;
+        Ok(Mold { mold, threads: Arc::default() })
     }
 
     /// The name of the application.
     #[getter]
     fn application(&self) -> &str {
-        self.0.application()
+        self.mold.application()
     }
 
     /// Directories that go before those of sys.path.
     #[getter]
     fn pythonpath(&self) -> Vec<&str> {
-        self.0.pythonpath()
+        self.mold.pythonpath()
     }
 
     /// Whether the application is imported here, and not by each worker.
     #[getter]
     fn preloads(&self) -> bool {
-        self.0.preloads()
+        self.mold.preloads()
+    }
+
+    /// Requests that run at the same time in one worker.
+    #[getter]
+    fn threads(&self) -> usize {
+        self.mold.threads()
+    }
+
+    /// The signals that say: a request takes too long; this process will be killed.
+    #[getter]
+    fn signals(&self) -> (i32, i32) {
+        self.mold.signals()
+    }
+
+    /// The threads whose requests take too long, with the request's id and its age in seconds.
+    fn overdue(&self) -> Vec<(c_ulong, String, f64)> {
+        self.threads.overdue()
+    }
+
+    /// Has a thread raise `RequestTimeout` as soon as it executes Python.
+    fn interrupt(&self, py: Python<'_>, thread: c_ulong) {
+        self.threads.interrupt(py, thread);
+    }
+
+    /// Nothing new is begun, and the worker ends.
+    fn stop(&self) {
+        self.mold.stop();
     }
 
     /// The FOREBAY_MOLD of the program that follows in this process, which is not to preload.
     fn pass_on(&mut self) -> PyResult<String> {
-        Ok(self.0.pass_on()?)
+        Ok(self.mold.pass_on()?)
     }
 
     /// Workers can be made.
     fn loaded(&self) {
-        self.0.loaded();
+        self.mold.loaded();
     }
 
     /// Waits until a worker is to be made; None: no more.
     fn next(&self, py: Python<'_>) -> Option<Order> {
-        py.detach(|| self.0.next()).map(|order| Order(Some(order)))
+        py.detach(|| self.mold.next()).map(|order| Order(Some(order)))
+    }
+
+    /// As os.fork(), but whatever was registered for forks does not hear of it. The child is to
+    /// fork in earnest, or to end.
+    fn fork_bare(&self) -> PyResult<u32> {
+        Ok(self.mold.fork_bare()?.unwrap_or(0))
     }
 
     /// A worker could not be made.
     fn failed(&self, order: &Order, why: &str) {
         if let Some(order) = &order.0 {
-            self.0.failed(order, why);
+            self.mold.failed(order, why);
         }
     }
 
     /// Becomes a worker and waits until it may go on.
     fn join(&self, py: Python<'_>, order: &Order) -> PyResult<()> {
         let order = order.0.as_ref().ok_or_else(|| PyOSError::new_err("it works already"))?;
-        Ok(py.detach(|| self.0.join(order))?)
+        Ok(py.detach(|| self.mold.join(order))?)
     }
 
     /// Works, and gives the exit code.
     fn work(&self, py: Python<'_>, order: &mut Order, application: Py<PyAny>) -> PyResult<i32> {
         let order = order.0.take().ok_or_else(|| PyOSError::new_err("it works already"))?;
-        let shared = Shared::new(py, application, self.0.threads() > 1)?;
-        Ok(py.detach(|| self.0.work(order, |seat| Slot::new(&shared, seat))))
+        let threads = Arc::clone(&self.threads);
+        let shared = Shared::new(py, application, self.mold.threads() > 1, threads)?;
+        Ok(py.detach(|| self.mold.work(order, |seat| Slot::new(&shared, seat))))
     }
 }

@@ -4,17 +4,21 @@
 #![allow(unsafe_code)]
 
 use crate::call;
+use crate::deadlines::Threads;
 use crate::environ::{Environ, Template};
 use crate::errors;
 use forebay_worker::host::{Answered, Arrival, Gone, Seat, Service};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use std::cell::RefCell;
+use std::ffi::c_ulong;
+use std::sync::Arc;
 
 /// What the threads of a worker have in common.
 pub(crate) struct Shared {
     application: Py<PyAny>,
     template: Template,
+    threads: Arc<Threads>,
 }
 
 impl Shared {
@@ -22,8 +26,9 @@ impl Shared {
         py: Python<'_>,
         application: Py<PyAny>,
         is_threaded: bool,
+        threads: Arc<Threads>,
     ) -> PyResult<Shared> {
-        Ok(Shared { application, template: Template::new(py, is_threaded)? })
+        Ok(Shared { application, template: Template::new(py, is_threaded)?, threads })
     }
 }
 
@@ -32,6 +37,9 @@ pub(crate) struct Slot<'a> {
     application: &'a Py<PyAny>,
     environ: RefCell<Environ<'a>>,
     seat: Seat,
+    threads: &'a Threads,
+    /// This thread's number; none, if it cannot be interrupted.
+    number: Option<c_ulong>,
     /// Last: what is above needs it.
     _thread: Thread,
 }
@@ -40,11 +48,16 @@ impl<'a> Slot<'a> {
     /// For this thread, which does not hold the interpreter.
     pub(crate) fn new(shared: &'a Shared, seat: Seat) -> Slot<'a> {
         let thread = Thread::enter();
-        let environ = Python::attach(|py| Environ::new(py, &shared.template));
+        let (environ, number) = Python::attach(|py| {
+            let number = shared.threads.enter(py, seat.clone()).ok();
+            (Environ::new(py, &shared.template), number)
+        });
         Slot {
             application: &shared.application,
             environ: RefCell::new(environ),
             seat,
+            threads: &shared.threads,
+            number,
             _thread: thread,
         }
     }
@@ -57,16 +70,19 @@ impl Service for Slot<'_> {
             // From here to the call there is nothing but this.
             let (request, responder) = arrival.take()?;
             let running = self.seat.begin(&request);
-            match environ {
+            let answered = match environ {
                 Ok(environ) => {
                     let application = self.application.bind(py);
-                    Ok(call::call(py, application, environ, &request, responder, &running))
+                    call::call(py, application, environ, &request, responder, &running)
                 }
                 Err(error) => {
                     errors::log(py, &request, "it cannot be described to the application", error);
-                    Ok(call::fail(py, responder))
+                    call::fail(py, responder)
                 }
-            }
+            };
+            drop(running);
+            self.number.iter().for_each(|&number| self.threads.forget(py, number));
+            Ok(answered)
         })
     }
 }

@@ -279,7 +279,13 @@ impl Core {
 
     fn kill_the_late(&mut self, now: Instant) {
         for worker in &mut self.workers {
-            if worker.kill_at.is_some_and(|at| at <= now) {
+            if worker.kill_at.is_none_or(|at| at > now) {
+                continue;
+            }
+            if worker.overdue && !std::mem::replace(&mut worker.explained, true) {
+                self.actions.push(Action::Signal(worker.pid, Kill::Explain));
+                worker.kill_at = Some(now + EXPLANATION);
+            } else {
                 self.actions.push(Action::Signal(worker.pid, Kill::Forcibly));
                 // A process in an uninterruptible wait outlives even this: ask again, but rarely.
                 worker.kill_at = Some(now + KILL_AGAIN);
@@ -408,8 +414,10 @@ pub(crate) const CANNOT_LOAD: i32 = 4;
 const HEALTHY_AFTER: Duration = Duration::from_secs(10);
 /// A quick stop is immediate unless a process is stuck in the kernel.
 const QUICK_TIMEOUT: Duration = Duration::from_secs(2);
-/// Between the interruption of a request that takes too long and the end of its process.
-const OVERDUE_GRACE: Duration = Duration::from_secs(1);
+/// Between the interruption of a request that takes too long and that question.
+const OVERDUE_GRACE: Duration = Duration::from_millis(800);
+/// After the question what it is doing.
+const EXPLANATION: Duration = Duration::from_millis(200);
 const KILL_AGAIN: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

@@ -290,7 +290,11 @@ fn an_overdue_request_ends_its_worker_and_another_one_comes_at_once() {
     world.tell(Event::Overdue(100));
     world.tell(Event::Overdue(100));
     assert_eq!(world.told(), [Action::Signal(100, Kill::Interrupt), Action::Spawn(0)]);
-    world.pass(0.9);
+    world.pass(0.7);
+    assert_eq!(world.told(), []);
+    world.pass(0.1);
+    assert_eq!(world.told(), [Action::Signal(100, Kill::Explain)]);
+    world.pass(0.1);
     assert_eq!(world.told(), []);
     world.pass(0.1);
     assert_eq!(world.told(), [Action::Signal(100, Kill::Forcibly)]);
@@ -305,9 +309,10 @@ fn an_overdue_request_does_not_get_the_grace_of_a_stop() {
     world.tell(Event::Asked(Request::Stop));
     world.told();
     world.tell(Event::Overdue(100));
-    world.pass(1.0);
-    let kills = [Action::Signal(100, Kill::Interrupt), Action::Signal(100, Kill::Forcibly)];
-    assert_eq!(world.told(), kills);
+    world.pass(0.8);
+    world.pass(0.2);
+    let kills = [Kill::Interrupt, Kill::Explain, Kill::Forcibly];
+    assert_eq!(world.told(), kills.map(|kill| Action::Signal(100, kill)));
 }
 
 #[test]

@@ -110,8 +110,11 @@ pub(crate) enum Flaw {
 pub(crate) enum Kill {
     /// TERM: finish the current request.
     Gracefully,
-    /// ABRT for an application that handles it, else TERM: a request takes too long.
+    /// A request takes too long: the signal for that if the worker handles it, else ABRT
+    /// likewise, else TERM.
     Interrupt,
+    /// It will be killed: what is it doing?
+    Explain,
     /// QUIT: at once.
     Quickly,
     /// KILL: it did not.

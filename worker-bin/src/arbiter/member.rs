@@ -19,6 +19,8 @@ pub(crate) struct Worker {
     pub(crate) spent: bool,
     /// A request of it took too long.
     pub(crate) overdue: bool,
+    /// It was asked what it is doing.
+    pub(crate) explained: bool,
     /// How often in a row its place had failed before.
     pub(crate) failures: u32,
     /// It was asked to end, and is killed at this time.
@@ -49,6 +51,7 @@ impl Worker {
             ready: false,
             spent: false,
             overdue: false,
+            explained: false,
             failures,
             kill_at: None,
         }

@@ -3,7 +3,7 @@
 //! Owns their wording. Must not decide anything.
 
 use super::core::Core;
-use super::events::{Action, End, Event, Flaw, Request};
+use super::events::{Action, End, Event, Flaw, Kill, Request};
 use super::memory::OutOfMemory;
 use super::watch::{Sight, Watch};
 use crate::liveness::Snapshot;
@@ -57,6 +57,9 @@ pub(super) fn action(action: Action) {
             log::error!(
                 "the reload has failed, the old workers stay: generation {generation}: {why}"
             );
+        }
+        Action::Signal(pid, Kill::Explain) => {
+            log::error!("worker {pid} goes on in spite of the interruption: killing it");
         }
         Action::NotBooted(pid) => {
             log::error!("worker {pid} has not booted within the boot timeout: killing it");

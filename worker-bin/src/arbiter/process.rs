@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 use super::events::{End, Kill, Pid};
+use crate::signals;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -206,8 +207,12 @@ pub(super) fn signal(pid: Pid, kill: Kill) {
         pid,
         match kill {
             Kill::Gracefully => libc::SIGTERM,
-            Kill::Interrupt if catches(pid, libc::SIGABRT) => libc::SIGABRT,
-            Kill::Interrupt => libc::SIGTERM,
+            Kill::Interrupt => {
+                let wanted = [signals::interruption(), libc::SIGABRT];
+                wanted.into_iter().find(|&it| catches(pid, it)).unwrap_or(libc::SIGTERM)
+            }
+            Kill::Explain if !catches(pid, signals::explanation()) => return,
+            Kill::Explain => signals::explanation(),
             Kill::Quickly => libc::SIGQUIT,
             Kill::Forcibly => libc::SIGKILL,
         },
@@ -242,11 +247,16 @@ pub(super) fn end_with_parent() -> io::Result<()> {
     Ok(())
 }
 
-/// Gives this process the short name that ps and top show; more than 15 bytes are cut off.
+/// Gives this process, whichever thread asks, the short name that ps and top show; more than 15
+/// bytes are cut off (proc_pid_comm(5)).
 pub(crate) fn set_name(name: &str) {
-    let Ok(name) = std::ffi::CString::new(name) else { return };
-    // SAFETY: prctl(2) reads at most 16 bytes of a string that lives through the call.
-    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+    let Ok(text) = std::ffi::CString::new(name) else { return };
+    if std::fs::write("/proc/self/comm", name).is_err() {
+        // Of a process that has changed its user only the thread's own can be changed, which is
+        // the main one as yet.
+        // SAFETY: prctl(2) reads at most 16 bytes of a string that lives through the call.
+        unsafe { libc::prctl(libc::PR_SET_NAME, text.as_ptr()) };
+    }
 }
 
 /// Bytes.

@@ -144,7 +144,8 @@ impl<'a> Responder<'a> {
 
     /// The content will have this length, if nothing has left that says otherwise.
     pub fn promise(&mut self, length: u64) {
-        if self.stage == Stage::Head {
+        // What comes with a 304 is not what it is about.
+        if self.stage == Stage::Head && self.head.status != 304 {
             self.head.length = Some(length);
         }
     }
@@ -338,7 +339,13 @@ impl<'a> Responder<'a> {
             self.write_for_client();
         }
         match framing {
-            _ if matches!(self.head.status, 204 | 304) => {}
+            _ if self.head.status == 204 => {}
+            // What 200 would have had, if the application says so (RFC 9110 §15.4.5).
+            _ if self.head.status == 304 => {
+                if let Some(length) = self.head.length {
+                    self.sender.write(format_args!("Content-Length: {length}\r\n"));
+                }
+            }
             Some(Framing::Length(length)) => {
                 self.sender.write(format_args!("Content-Length: {length}\r\n"));
             }

@@ -1,0 +1,66 @@
+"""An application whose requests take too long, each in its own way."""
+
+import os
+import re
+import time
+
+
+def loop(environ):
+    while True:
+        pass
+
+
+def sleep(environ):
+    time.sleep(600)
+
+
+def holds_the_interpreter(environ):
+    # A built-in function that neither looks for signals nor lets others run.
+    return sum(range(10**12))
+
+
+def backtracks(environ):
+    return re.match("(a+)+$", "a" * 60 + "b")
+
+
+def catches_exceptions(environ):
+    while True:
+        try:
+            time.sleep(600)
+        except Exception:
+            pass
+
+
+def catches_everything(environ):
+    while True:
+        try:
+            time.sleep(600)
+        except BaseException:
+            pass
+
+
+def cleans_up(environ):
+    try:
+        time.sleep(600)
+    finally:
+        with open(os.environ["LATE_LOG"], "a") as log:
+            log.write("cleaned up\n")
+
+
+def stream(environ):
+    yield b"first"
+    time.sleep(600)
+
+
+def at_once(environ):
+    return [b"at once"]
+
+
+def application(environ, start_response):
+    name = environ["PATH_INFO"][1:].replace("-", "_")
+    if name != "stream":
+        answer = globals()[name](environ)
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return answer
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return stream(environ)

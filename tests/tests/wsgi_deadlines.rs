@@ -1,0 +1,109 @@
+//! Requests that take too long: the log says where they are, they are interrupted, and who does
+//! not heed that is killed.
+
+use forebay_tests::{Client, PATIENCE, Process, Python, python, wait_until};
+use std::net::SocketAddr;
+
+fn start(python: &Python, flags: &[&str]) -> (Process, SocketAddr) {
+    let own = ["--bind", "127.0.0.1:0", "--timeout", "1", "late"];
+    let mut worker = python.worker(&[flags, &own].concat());
+    let address = worker.listening(1, PATIENCE)[0];
+    (worker, address)
+}
+
+fn wait_for_log(worker: &Process, text: &str) {
+    wait_until(text, PATIENCE, || worker.stderr().contains(text));
+}
+
+#[test]
+fn a_request_is_interrupted_where_it_is_and_answered() {
+    let Some(python) = python() else { return };
+    for (path, place) in [
+        ("/loop", "in loop"),
+        ("/sleep", "in sleep"),
+        ("/backtracks", "in backtracks"),
+        ("/catches-exceptions", "in catches_exceptions"),
+    ] {
+        let (worker, address) = start(python, &[]);
+        let response = Client::connect(address).get(path);
+        assert_eq!((response.status, response.text()), (504, "Gateway Timeout\n"), "{path}");
+        let log = worker.stderr();
+        assert!(log.contains("is interrupted with forebay.RequestTimeout, here:"), "{log}");
+        assert!(log.contains("late.py") && log.contains(place), "{path}: {log}");
+        assert!(!log.contains("forebay/mold.py"), "our own frames help nobody: {log}");
+        let again = Client::connect(address).get("/at-once");
+        assert_eq!(again.text(), "at once", "another process");
+        assert!(!worker.stderr().contains("killed by us"), "{}", worker.stderr());
+    }
+}
+
+#[test]
+fn a_request_that_is_interrupted_cleans_up() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let mut command = python.command(&["--bind", "127.0.0.1:0", "--timeout", "1", "late"]);
+    let mut worker = Process::start(command.env("LATE_LOG", &log));
+    let address = worker.listening(1, PATIENCE)[0];
+    assert_eq!(Client::connect(address).get("/cleans-up").status, 504);
+    assert_eq!(std::fs::read_to_string(log).unwrap(), "cleaned up\n");
+}
+
+#[test]
+fn who_does_not_let_go_is_shown_and_killed() {
+    let Some(python) = python() else { return };
+    for (path, place) in [
+        ("/holds-the-interpreter", "in holds_the_interpreter"),
+        ("/catches-everything", "in catches_everything"),
+    ] {
+        let (worker, address) = start(python, &[]);
+        let mut client = Client::connect(address);
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n"));
+        assert!(client.try_response(false).is_err(), "{path}");
+        wait_for_log(&worker, "was killed by us: a request took too long");
+        let log = worker.stderr();
+        let (_, dump) = log.split_once("goes on in spite of the interruption").expect(&log);
+        assert!(dump.contains("late.py") && dump.contains(place), "{path}: {log}");
+        assert_eq!(Client::connect(address).get("/at-once").text(), "at once");
+    }
+}
+
+#[test]
+fn a_thread_among_others_is_interrupted() {
+    let Some(python) = python() else { return };
+    let (worker, address) = start(python, &["--threads", "3"]);
+    let mut late = Client::connect(address);
+    late.send("GET /loop HTTP/1.1\r\nHost: test\r\n\r\n");
+    for _ in 0..5 {
+        assert_eq!(Client::connect(address).get("/at-once").text(), "at once");
+    }
+    assert_eq!(late.read_response().status, 504);
+    let log = worker.stderr();
+    assert!(log.contains("in loop") && log.contains("interrupted"), "{log}");
+    let mut asleep = Client::connect(address);
+    asleep.send("GET /sleep HTTP/1.1\r\nHost: test\r\n\r\n");
+    assert!(asleep.try_response(false).is_err(), "what sleeps in C is killed");
+    wait_for_log(&worker, "in sleep");
+}
+
+#[test]
+fn a_stream_that_stops_is_cut() {
+    let Some(python) = python() else { return };
+    let (worker, address) = start(python, &[]);
+    let mut client = Client::connect(address);
+    client.send("GET /stream HTTP/1.1\r\nHost: test\r\n\r\n");
+    assert!(client.try_response(false).is_err());
+    wait_for_log(&worker, "in stream");
+}
+
+#[test]
+fn behind_the_edge_the_request_is_named() {
+    let Some(python) = python() else { return };
+    let site = python.site("late", &["--timeout", "1"]);
+    assert_eq!(site.client().get("/sleep").status, 504);
+    wait_until("the traceback", PATIENCE, || site.stderr().contains("in sleep"));
+    let log = site.stderr();
+    assert!(log.contains("is interrupted with") && !log.contains("without id"), "{log}");
+    assert_eq!(site.client().get("/holds-the-interpreter").status, 502);
+    assert_eq!(site.client().get("/at-once").text(), "at once");
+}

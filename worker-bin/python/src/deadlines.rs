@@ -1,0 +1,67 @@
+//! The threads that answer requests, and how those are interrupted that take too long.
+//!
+//! Owns which Python thread has which seat. Must not know when somebody looks, nor what the log
+//! says: that is `forebay.deadlines`.
+#![allow(unsafe_code)]
+
+use forebay_worker::host::Seat;
+use pyo3::exceptions::PyBaseException;
+use pyo3::prelude::*;
+use std::ffi::c_ulong;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+pyo3::create_exception!(
+    forebay,
+    RequestTimeout,
+    PyBaseException,
+    "The request that this thread answers has taken longer than --timeout, or than the edge waits."
+);
+
+/// All threads of a worker that answer requests.
+#[derive(Default)]
+pub(crate) struct Threads {
+    seats: Mutex<Vec<(c_ulong, Seat)>>,
+    /// One of them has been interrupted, and may not have noticed.
+    has_interrupted: AtomicBool,
+}
+
+impl Threads {
+    /// The thread that calls this answers the requests of `seat` from now on. Gives its number.
+    pub(crate) fn enter(&self, py: Python<'_>, seat: Seat) -> PyResult<c_ulong> {
+        let thread = py.import("threading")?.call_method0("get_ident")?.extract()?;
+        let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        seats.retain(|(other, _)| *other != thread);
+        seats.push((thread, seat));
+        Ok(thread)
+    }
+
+    /// Those whose requests should have ended: thread, the request's id, its age in seconds.
+    pub(crate) fn overdue(&self) -> Vec<(c_ulong, String, f64)> {
+        let seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        let overdue = |(thread, seat): &(c_ulong, Seat)| {
+            let (request, age) = seat.overdue()?;
+            Some((*thread, request, age.as_secs_f64()))
+        };
+        seats.iter().filter_map(overdue).collect()
+    }
+
+    /// Has a thread raise [`RequestTimeout`] as soon as it executes Python.
+    pub(crate) fn interrupt(&self, py: Python<'_>, thread: c_ulong) {
+        self.has_interrupted.store(true, Ordering::Relaxed);
+        let timeout = py.get_type::<RequestTimeout>();
+        // SAFETY: the interpreter is attached; it takes a reference of its own, and looks for the
+        // thread by its number.
+        unsafe { pyo3::ffi::PyThreadState_SetAsyncExc(thread.cast_signed(), timeout.as_ptr()) };
+    }
+
+    /// The request of this thread has ended: what was meant for it must not hit another.
+    pub(crate) fn forget(&self, _py: Python<'_>, thread: c_ulong) {
+        if self.has_interrupted.load(Ordering::Relaxed) {
+            // SAFETY: as above; null takes back what was not raised yet.
+            unsafe {
+                pyo3::ffi::PyThreadState_SetAsyncExc(thread.cast_signed(), std::ptr::null_mut())
+            };
+        }
+    }
+}
