@@ -132,7 +132,7 @@ fn an_answer_to_an_old_client_that_breaks_off_ends_by_a_reset() {
 fn read_line(client: &mut Client) -> String {
     let mut line = Vec::new();
     while !line.ends_with(b"\r\n") {
-        line.extend(client.read_exactly(1).unwrap());
+        line.extend(client.read_exactly(1).expect("a line comes"));
     }
-    String::from_utf8(line).unwrap().trim_end().to_owned()
+    String::from_utf8(line).expect("the edge writes text").trim_end().to_owned()
 }
