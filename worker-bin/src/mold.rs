@@ -122,8 +122,8 @@ impl Mold {
         self.say(Word::Unborn(order.number));
     }
 
-    /// Forks, and runs nothing that was registered for that (pthread_atfork(3)): the child's id, and
-    /// none in the child, which is to fork anew or to end.
+    /// Forks, and runs nothing that was registered for that (pthread_atfork(3)): the child's id,
+    /// and none in the child, which is to fork anew or to end.
     ///
     /// # Errors
     /// There is no room for another process.
