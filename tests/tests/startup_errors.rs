@@ -118,7 +118,7 @@ fn a_configuration_that_is_not_there() {
 fn workers_name_what_they_do_not_know() {
     for (arguments, words) in [
         (["--bind", "127.0.0.1:0", "helo"], ["helo", "hello"]),
-        (["--bind", "nonsense", "hello"], ["nonsense", "HOST:PORT"]),
+        (["--bind", "run/app.sock", "hello"], ["run/app.sock", "unix:PATH"]),
         (["--edge", "/no/scheme", "hello"], ["/no/scheme", "unix:"]),
     ] {
         let mut process = Process::start(Command::new(worker_bin()).args(arguments));

@@ -1,4 +1,4 @@
-//! Addresses as people write them: `unix:PATH` or `HOST:PORT`.
+//! Addresses as people write them: `unix:PATH`, `HOST:PORT`, or a part of the latter.
 //!
 //! Owns their reading, and binding with errors that say what to do. Must not know what is served.
 
@@ -22,7 +22,7 @@ pub(crate) enum Address {
 /// Why an address is of no use; one line that says what to do.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AddressError {
-    #[error("`{0}` is no address: write unix:PATH or HOST:PORT")]
+    #[error("`{0}` is no address: write unix:PATH, HOST:PORT, :PORT or PORT")]
     Malformed(String),
     #[error(
         "the socket path {0:?} has {1} bytes, and Linux allows {MOST_PATH_BYTES}: \
@@ -42,20 +42,32 @@ pub(crate) enum AddressError {
 }
 
 impl Address {
+    /// As gunicorn reads them: `:PORT` is every address, and a mere `HOST` its port 8000. A mere
+    /// `PORT` is nobody else's.
     pub(crate) fn parse(text: &str) -> Result<Address, AddressError> {
         let malformed = || AddressError::Malformed(text.into());
         if let Some(path) = text.strip_prefix("unix:") {
+            let path = path.strip_prefix("//").filter(|path| path.starts_with('/')).unwrap_or(path);
             return match path.len() {
                 0 => Err(malformed()),
                 len if len > MOST_PATH_BYTES => Err(AddressError::TooLong(path.into(), len)),
                 _ => Ok(Address::Unix(path.into())),
             };
         }
-        let (host, port) = text.rsplit_once(':').ok_or_else(malformed)?;
-        if host.is_empty() || host.contains('/') || port.parse::<u16>().is_err() {
-            return Err(malformed());
+        let text = text.strip_prefix("tcp://").unwrap_or(text);
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let (host, port) = match text.rsplit_once(':') {
+            Some(("", port)) => ("0.0.0.0", port),
+            // Colons of an IPv6 address are inside its brackets.
+            Some((host, port)) if !port.ends_with(']') => (host, port),
+            None if is_number => ("127.0.0.1", text),
+            Some(_) | None => (text, DEFAULT_PORT),
+        };
+        let is_host = !host.is_empty() && !host.contains(['/', ' ']);
+        match port.parse::<u16>() {
+            Ok(_) if is_host => Ok(Address::Tcp(format!("{host}:{port}"))),
+            _ => Err(malformed()),
         }
-        Ok(Address::Tcp(text.into()))
     }
 }
 
@@ -197,6 +209,8 @@ fn explain(address: &Address, error: io::Error) -> AddressError {
 /// unix(7): 108 bytes with the final zero.
 const MOST_PATH_BYTES: usize = 107;
 const BACKLOG: i32 = 2048;
+/// gunicorn's.
+const DEFAULT_PORT: &str = "8000";
 
 #[cfg(test)]
 mod tests {
@@ -206,7 +220,17 @@ mod tests {
     fn addresses_are_read() {
         assert_eq!(Address::parse("unix:run/a").unwrap(), Address::Unix("run/a".into()));
         assert_eq!(Address::parse("[::1]:80").unwrap(), Address::Tcp("[::1]:80".into()));
-        for bad in ["", "unix:", "localhost", ":80", "host:99999", "/run/a:1", "8080"] {
+        for (text, address) in [
+            ("8080", "127.0.0.1:8080"),
+            (":80", "0.0.0.0:80"),
+            ("localhost", "localhost:8000"),
+            ("[::]", "[::]:8000"),
+            ("tcp://h:1", "h:1"),
+        ] {
+            assert_eq!(Address::parse(text).unwrap(), Address::Tcp(address.into()), "{text}");
+        }
+        assert_eq!(Address::parse("unix:///run/a").unwrap(), Address::Unix("/run/a".into()));
+        for bad in ["", "unix:", "host:99999", "99999", "host:", "/run/a:1", "run/app.sock"] {
             assert!(matches!(Address::parse(bad), Err(AddressError::Malformed(_))), "{bad}");
         }
         let long = format!("unix:/{}", "x".repeat(107));

@@ -61,6 +61,8 @@ fn serve_slot<S: Service + ?Sized>(
         keep_alive: true,
         yields_to: &[],
         peer: None,
+        trusts_peer: false,
+        logs_access: false,
     };
     let mut has_served = false;
     loop {

@@ -23,6 +23,7 @@
 //! handler for ABRT gets that instead of TERM, and may log what it was doing. Requests of Python
 //! are interrupted by an exception.
 
+mod access;
 mod address;
 mod app;
 pub mod apps;
@@ -30,6 +31,8 @@ mod arbiter;
 mod content;
 mod control;
 mod dial;
+mod forwarded;
+mod gunicorn;
 pub mod host;
 mod identity;
 mod listen;
@@ -56,6 +59,7 @@ mod worker;
 pub use app::{App, Request};
 pub use content::{Content, ContentReader, FileRange};
 pub use forebay::http::Version;
+pub use gunicorn::Ignored;
 pub use options::{AFTER_HELP, Options};
 pub use response::{Body, Response};
 
@@ -192,11 +196,25 @@ pub fn parse_arguments<T: clap::Parser>() -> Result<T, ExitCode> {
             let _ = error.print();
             return ExitCode::SUCCESS;
         }
-        let text = error.to_string();
-        let lines = text.lines().take_while(|line| !line.is_empty());
-        let line = lines.map(str::trim).collect::<Vec<_>>().join(" ");
-        fail(2, format_args!("{}; see --help", line.trim_start_matches("error: ")))
+        fail(2, format_args!("{}; see --help", one_line(&error)))
     })
+}
+
+/// What is wrong with a command line, and what was meant perhaps.
+fn one_line(error: &clap::Error) -> String {
+    use clap::error::{ContextKind, ContextValue};
+    let text = error.to_string();
+    let lines = text.lines().take_while(|line| !line.is_empty());
+    let mut line = lines.map(str::trim).collect::<Vec<_>>().join(" ");
+    let meant = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand];
+    match meant.into_iter().find_map(|kind| error.get(kind)) {
+        Some(ContextValue::String(meant)) => line.push_str(&format!("; did you mean {meant}?")),
+        Some(ContextValue::Strings(meant)) if !meant.is_empty() => {
+            line.push_str(&format!("; did you mean {}?", meant.join(" or ")));
+        }
+        _ => {}
+    }
+    line.trim_start_matches("error: ").to_owned()
 }
 
 /// Says why the program ends, as `NAME: reason` on standard error, and gives its exit code.

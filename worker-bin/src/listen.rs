@@ -9,6 +9,7 @@
 
 use crate::address::Listener;
 use crate::log;
+use crate::plan::WorkerSettings;
 use crate::private::Private;
 use crate::signals::Stop;
 use crate::socket::{Socket, timespec, wait_readable};
@@ -20,15 +21,17 @@ use rustix::io::Errno;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What the threads of a worker process share.
 pub(crate) struct Server<'a> {
-    listener: Private<&'a Listener>,
+    listeners: Vec<Private<&'a Listener>>,
+    /// To these everything else yields.
+    yields_to: Vec<BorrowedFd<'a>>,
     stop: &'a Stop,
-    threads: usize,
+    settings: &'a WorkerSettings,
     limits: Limits,
     /// A waiting connection is reported to one thread, which then owns it.
     epoll: OwnedFd,
@@ -53,29 +56,36 @@ enum Event {
     Stop,
     /// This waiting connection has something to say, or has ended.
     Input(Connection),
-    /// A new one, if no other worker takes it.
-    Newcomer,
+    /// A new one at this listener, if no other worker takes it.
+    Newcomer(usize),
     /// One may have waited long enough, or nothing at all.
     Time,
 }
 
 impl<'a> Server<'a> {
-    /// For the connections of `listener`; other workers accept from it as well.
+    /// For the connections of `listeners`; other workers accept from them as well.
     pub(crate) fn new(
-        listener: &'a Listener,
-        threads: usize,
+        listeners: &'a [Listener],
+        settings: &'a WorkerSettings,
         stop: &'a Stop,
     ) -> io::Result<Server<'a>> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, stop, EventData::new_u64(STOP), EventFlags::IN)?;
-        epoll::add(&epoll, listener, EventData::new_u64(NEWCOMER), EventFlags::IN)?;
+        let mut key = STOP;
+        for listener in listeners {
+            key += 1;
+            epoll::add(&epoll, listener, EventData::new_u64(key), EventFlags::IN)?;
+        }
+        let fds = listeners.iter().map(AsFd::as_fd);
+        let private = listeners.iter().map(|listener| Private::make(|| Ok(listener)));
         Ok(Server {
-            listener: Private::make(|| Ok(listener))?,
+            yields_to: std::iter::once(stop.as_fd()).chain(fds).collect(),
+            listeners: private.collect::<io::Result<_>>()?,
             stop,
-            threads,
+            settings,
             limits: Limits::default(),
             epoll,
-            waiting: Mutex::new(Waiting { connections: Vec::new(), next_key: FIRST_KEY }),
+            waiting: Mutex::new(Waiting { connections: Vec::new(), next_key: key + 1 }),
         })
     }
 
@@ -88,7 +98,7 @@ impl<'a> Server<'a> {
                 Ok(Event::Input(connection)) => {
                     self.serve_connection(connection, service, &mut exchanger)
                 }
-                Ok(Event::Newcomer) => self.accept(),
+                Ok(Event::Newcomer(listener)) => self.accept(&self.listeners[listener]),
                 Ok(Event::Time) => {
                     self.close_the_idle();
                     Ok(())
@@ -116,7 +126,9 @@ impl<'a> Server<'a> {
         let [stopped] = wait_readable([self.stop.as_fd()], Some(Duration::ZERO))?;
         Ok(match key {
             _ if stopped => Event::Stop,
-            Some(NEWCOMER) => Event::Newcomer,
+            Some(key) if (1..=self.listeners.len() as u64).contains(&key) => {
+                Event::Newcomer(key as usize - 1)
+            }
             Some(key) => self.waiting().take(key).map_or(Event::Time, Event::Input),
             None => Event::Time,
         })
@@ -124,9 +136,9 @@ impl<'a> Server<'a> {
 
     /// A newcomer waits like everybody, but others are accepted only a moment later: mostly its
     /// request is here by then, and another worker can take the next connection.
-    fn accept(&self) -> io::Result<()> {
+    fn accept(&self, listener: &Listener) -> io::Result<()> {
         let mut peer = None;
-        let accepted = Private::make(|| match self.listener.accept()? {
+        let accepted = Private::make(|| match listener.accept()? {
             Some((socket, from)) => {
                 peer = from;
                 Ok(socket)
@@ -182,10 +194,12 @@ impl<'a> Server<'a> {
             body_timeout: Some(limits.client_body_timeout),
             // A request that has begun is finished: these clients know no goodbye.
             stop: None,
-            yields_to: &[self.stop.as_fd(), self.listener.as_fd()],
-            keep_alive: self.waiting().connections.len() < self.threads
+            yields_to: &self.yields_to,
+            keep_alive: self.waiting().connections.len() < self.settings.threads
                 && !self.stop.is_requested(),
             peer: connection.peer,
+            trusts_peer: self.settings.trusted.contains(connection.peer.map(|peer| peer.ip())),
+            logs_access: self.settings.access_log.is_some(),
         };
         match exchanger.exchange(&connection.socket, service, &terms) {
             Outcome::Next => {
@@ -199,7 +213,7 @@ impl<'a> Server<'a> {
     /// Known before it is armed: whoever hears of it finds it.
     fn let_wait(&self, mut connection: Connection) -> io::Result<()> {
         let mut waiting = self.waiting();
-        if waiting.connections.len() >= MOST_WAITING * self.threads {
+        if waiting.connections.len() >= MOST_WAITING * self.settings.threads {
             waiting.connections.remove(0);
         }
         connection.key = waiting.next_key;
@@ -229,9 +243,8 @@ impl Waiting {
     }
 }
 
+/// Then come the listeners, then the connections.
 const STOP: u64 = 0;
-const NEWCOMER: u64 = 1;
-const FIRST_KEY: u64 = 2;
 /// Connections for each thread.
 const MOST_WAITING: usize = 32;
 const FIRST_PATIENCE: Duration = Duration::from_millis(5);

@@ -3,17 +3,47 @@
 //! Owns their form. Must not know what is worth one.
 
 use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 /// How much a line matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
     Info,
     Warn,
     Error,
+    /// There is no line of this level.
+    Critical,
 }
+
+impl Level {
+    /// By its name; None: there is no such level.
+    pub(crate) fn parse(name: &str) -> Option<Level> {
+        Some(match name.to_ascii_lowercase().as_str() {
+            "debug" | "info" => Level::Info,
+            "warning" => Level::Warn,
+            "error" => Level::Error,
+            "critical" => Level::Critical,
+            _ => return None,
+        })
+    }
+
+    fn is_logged(self) -> bool {
+        self as u8 >= LEAST.load(Ordering::Relaxed)
+    }
+}
+
+/// From now on nothing is logged that matters less.
+pub(crate) fn set_least(level: Level) {
+    LEAST.store(level as u8, Ordering::Relaxed);
+}
+
+static LEAST: AtomicU8 = AtomicU8::new(0);
 
 /// Writes one line, in one system call, so that lines of several processes do not mix.
 pub(crate) fn line(level: Level, text: std::fmt::Arguments<'_>) {
+    if !level.is_logged() {
+        return;
+    }
     let stderr = std::io::stderr();
     let line = format(std::process::id(), level, is_coloured(), text);
     // Nobody is left to tell when standard error is gone.
@@ -22,6 +52,9 @@ pub(crate) fn line(level: Level, text: std::fmt::Arguments<'_>) {
 
 /// Writes an error with lines that explain it, such as a traceback, likewise at once.
 pub(crate) fn with_details(text: std::fmt::Arguments<'_>, details: &str) {
+    if !Level::Error.is_logged() {
+        return;
+    }
     let stderr = std::io::stderr();
     let mut lines = format(std::process::id(), Level::Error, is_coloured(), text);
     lines.push_str(details);
@@ -58,6 +91,7 @@ fn format(pid: u32, level: Level, colour: bool, text: std::fmt::Arguments<'_>) -
         Level::Info => ("info", "\x1b[32m"),
         Level::Warn => ("warn", "\x1b[33m"),
         Level::Error => ("error", "\x1b[31m"),
+        Level::Critical => ("critical", "\x1b[31m"),
     };
     let text = text.to_string().replace('\n', " | ");
     if colour {
@@ -74,6 +108,8 @@ mod tests {
     #[test]
     fn one_event_is_one_line() {
         assert_eq!(format(7, Level::Warn, false, format_args!("a\nb")), "[7] warn a | b\n");
+        assert!(Level::parse("WARNING").unwrap() > Level::parse("debug").unwrap());
+        assert_eq!(Level::parse("loud"), None);
         assert!(format(7, Level::Error, true, format_args!("a")).contains("\x1b[31merror"));
     }
 }

@@ -1,44 +1,91 @@
-//! A file in place of standard error, opened anew when it was moved away.
+//! Files in place of standard error, and for the access log; opened anew when they were moved away.
 //!
-//! Owns descriptor 2. Must not know what is written to it.
+//! Owns their descriptors. Must not know what is written to them.
 #![allow(unsafe_code)]
 
 use std::ffi::{CString, c_char};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 
 /// From now on standard error is this file, appended to. Children inherit it.
 pub(crate) fn use_file(path: &Path) -> io::Result<()> {
-    let path = std::path::absolute(path)?;
-    let path = CString::new(path.as_os_str().as_bytes())?;
-    // Signal handlers may read it at any time: it is never freed.
-    PATH.store(path.into_raw(), Ordering::Release);
-    reopen()
+    ERRORS.use_file(path)
 }
 
-/// Opens the file anew, if there is one. Signal handlers may call this.
-pub(crate) fn reopen() -> io::Result<()> {
-    let path = PATH.load(Ordering::Acquire);
-    if path.is_null() {
+/// From now on [`write_access`] appends to this file; `-` is standard output.
+pub(crate) fn use_access_file(path: &Path) -> io::Result<()> {
+    if path == Path::new("-") {
+        ACCESS.descriptor.store(libc::STDOUT_FILENO, Ordering::Release);
         return Ok(());
     }
-    let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | libc::O_CLOEXEC | libc::O_NOCTTY;
-    // SAFETY: async-signal-safe calls; `path` is a C string that is never freed, and `fd` is ours
-    // alone. dup2(2) replaces standard error in one step and without CLOEXEC.
-    unsafe {
-        let fd = libc::open(path, flags, 0o644);
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        let result = libc::dup2(fd, libc::STDERR_FILENO);
-        libc::close(fd);
-        if result < 0 {
-            return Err(io::Error::last_os_error());
-        }
-    }
-    Ok(())
+    ACCESS.use_file(path)
 }
 
-static PATH: AtomicPtr<c_char> = AtomicPtr::new(std::ptr::null_mut());
+/// Appends to the access log in one system call, so that lines of several processes do not mix.
+pub(crate) fn write_access(line: &[u8]) {
+    let descriptor = ACCESS.descriptor.load(Ordering::Acquire);
+    // SAFETY: the bytes live through the call. Nobody can be told of a log that is not taken.
+    unsafe { libc::write(descriptor, line.as_ptr().cast(), line.len()) };
+}
+
+/// Opens the files anew that there are. Signal handlers may call this.
+pub(crate) fn reopen() -> io::Result<()> {
+    ERRORS.reopen().and(ACCESS.reopen())
+}
+
+struct LogFile {
+    /// Null: none.
+    path: AtomicPtr<c_char>,
+    /// Negative: not yet one.
+    descriptor: AtomicI32,
+}
+
+impl LogFile {
+    const fn new(descriptor: i32) -> LogFile {
+        let path = AtomicPtr::new(std::ptr::null_mut());
+        LogFile { path, descriptor: AtomicI32::new(descriptor) }
+    }
+
+    fn use_file(&self, path: &Path) -> io::Result<()> {
+        let path = std::path::absolute(path)?;
+        let path = CString::new(path.as_os_str().as_bytes())?;
+        // Signal handlers may read it at any time: it is never freed.
+        self.path.store(path.into_raw(), Ordering::Release);
+        self.reopen()
+    }
+
+    fn reopen(&self) -> io::Result<()> {
+        let path = self.path.load(Ordering::Acquire);
+        if path.is_null() {
+            return Ok(());
+        }
+        let flags =
+            libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | libc::O_CLOEXEC | libc::O_NOCTTY;
+        let old = self.descriptor.load(Ordering::Acquire);
+        // Standard error is for programs that the application starts, too.
+        let cloexec = if old == libc::STDERR_FILENO { 0 } else { libc::O_CLOEXEC };
+        // SAFETY: async-signal-safe calls; `path` is a C string that is never freed, and `fd` is
+        // ours alone. dup3(2) replaces the old file in one step.
+        unsafe {
+            let fd = libc::open(path, flags, 0o644);
+            if fd < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            if old < 0 {
+                self.descriptor.store(fd, Ordering::Release);
+                return Ok(());
+            }
+            let result = libc::dup3(fd, old, cloexec);
+            libc::close(fd);
+            if result < 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        Ok(())
+    }
+}
+
+static ERRORS: LogFile = LogFile::new(libc::STDERR_FILENO);
+static ACCESS: LogFile = LogFile::new(-1);

@@ -4,11 +4,10 @@
 //! Owns what it hears from the arbiter, and how a worker begins that was forked here. Must not
 //! know the language: whoever has loaded the application forks.
 
-use crate::address::Listener;
 use crate::arbiter::{Station, Task, Word, Words, core::CANNOT_BOOT, process};
 use crate::liveness::Table;
-use crate::plan::{Place, Plan};
-use crate::socket::Socket;
+use crate::plan::Plan;
+use crate::socket::{Socket, wait_readable};
 use crate::watched::Seat;
 use crate::wire::Service;
 use crate::worker::{self, Source};
@@ -16,8 +15,9 @@ use crate::{log, log_file, signals};
 use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 /// This process, if an arbiter has started it as a mold.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub struct Mold {
     orders: Socket,
     words: OwnedFd,
     table: Table,
-    listener: Option<OwnedFd>,
+    listeners: Vec<OwnedFd>,
 }
 
 /// A worker that is to be made.
@@ -50,9 +50,11 @@ impl Mold {
         let words = process::inherited(task.words).map_err(text)?;
         let table = process::inherited(task.table).map_err(text)?;
         let table = Table::adopt(table, task.slots).map_err(text)?;
-        let listener = task.listener.map(process::inherited).transpose().map_err(text)?;
+        let listeners = task.listeners.iter().copied().map(process::inherited);
+        let listeners = listeners.collect::<io::Result<_>>().map_err(text)?;
+        log::set_least(plan.process.log_level);
         process::set_name(&format!("mold [{}]", plan.worker.name));
-        Ok(Mold { task, plan, orders, words, table, listener })
+        Ok(Mold { task, plan, orders, words, table, listeners })
     }
 
     /// The application's name.
@@ -63,7 +65,7 @@ impl Mold {
     /// Directories with modules, which go before all others.
     pub fn pythonpath(&self) -> Vec<&str> {
         let path = self.plan.options.pythonpath.as_deref().unwrap_or_default();
-        path.split(':').filter(|entry| !entry.is_empty()).collect()
+        path.split([':', ',']).filter(|entry| !entry.is_empty()).collect()
     }
 
     /// Whether the application is loaded here, and not by each worker.
@@ -102,6 +104,22 @@ impl Mold {
         self.task.options.no_preload = Some(true);
         self.task.keep_descriptors()?;
         self.task.to_text()
+    }
+
+    /// Whether the application is loaded anew when its sources change.
+    pub fn reloads(&self) -> bool {
+        self.plan.options.reload.unwrap_or(false)
+    }
+
+    /// Tells the arbiter that they have: `file` is one of them.
+    pub fn changed(&self, file: &str) {
+        log::info!("{file} has changed");
+        self.say(Word::Changed);
+    }
+
+    /// Waits until there is something for [`Mold::next`], but no longer than this.
+    pub fn wait(&self, timeout: Duration) -> bool {
+        wait_readable([self.orders.as_fd()], Some(timeout)).is_ok_and(|[readable]| readable)
     }
 
     /// Tells the arbiter that workers can be made.
@@ -170,16 +188,9 @@ impl Mold {
         let place = self.table.place(order.number, self.task.generation);
         let words = Words::new(self.words.try_clone()?);
         let station = Station { arbiter: self.task.arbiter, number: order.number, place, words };
-        let source = match (&self.plan.place, &self.listener) {
-            (Place::Edge(path), _) => Source::Edge(path.clone()),
-            (Place::Bind(address), Some(listener)) => {
-                Source::Clients(Listener::inherited(listener.try_clone()?, address))
-            }
-            (Place::Bind(_), None) => {
-                return Err(io::Error::other("the arbiter has passed no listener"));
-            }
-        };
-        Ok((station, source))
+        let copies = self.listeners.iter().map(OwnedFd::try_clone);
+        let listeners = copies.collect::<io::Result<Vec<_>>>()?;
+        Ok((station, Source::inherited(&self.plan.place, listeners)?))
     }
 
     fn say(&self, word: Word) {

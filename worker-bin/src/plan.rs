@@ -4,7 +4,9 @@
 
 use crate::address::{Address, AddressError};
 use crate::arbiter::{Settings, Targets};
+use crate::forwarded::Trusted;
 use crate::identity::{Identity, IdentityError};
+use crate::log::Level;
 use crate::options::Options;
 use crate::settings::{Effective, SettingsError};
 use std::path::PathBuf;
@@ -25,7 +27,8 @@ pub(crate) struct Plan {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     Edge(PathBuf),
-    Bind(Address),
+    /// At least one.
+    Bind(Vec<Address>),
 }
 
 /// What a worker heeds.
@@ -40,6 +43,10 @@ pub(crate) struct WorkerSettings {
     pub(crate) max_requests_jitter: u32,
     /// What processes call themselves.
     pub(crate) name: String,
+    /// Whose word on the scheme is taken, where there is no edge.
+    pub(crate) trusted: Trusted,
+    /// `-` is standard output.
+    pub(crate) access_log: Option<PathBuf>,
 }
 
 /// What holds for arbiter and workers.
@@ -48,6 +55,9 @@ pub(crate) struct ProcessSettings {
     pub(crate) umask: Option<u32>,
     pub(crate) chdir: Option<PathBuf>,
     pub(crate) log_file: Option<PathBuf>,
+    pub(crate) log_level: Level,
+    /// Variables for the application.
+    pub(crate) environment: Vec<(String, String)>,
     pub(crate) pid: Option<PathBuf>,
     pub(crate) control: Option<PathBuf>,
     pub(crate) identity: Identity,
@@ -71,6 +81,12 @@ pub(crate) enum PlanError {
     Size(String),
     #[error("umask `{0}` is not octal: write 022, for example")]
     Umask(String),
+    #[error("log_level `{0}` is none of debug, info, warning, error and critical")]
+    Level(String),
+    #[error("env `{0}` is no variable: write NAME=VALUE")]
+    Variable(String),
+    #[error("forwarded_allow_ips: {0}")]
+    Network(#[from] forebay::NetworkError),
     #[error(transparent)]
     Address(#[from] AddressError),
     #[error(transparent)]
@@ -88,10 +104,12 @@ impl Plan {
 
     /// From settings that are complete.
     pub(crate) fn of(options: &Options) -> Result<Plan, PlanError> {
-        let place = match (&options.edge, &options.bind) {
+        let place = match (&options.edge, &options.bind[..]) {
             (Some(edge), _) => Place::Edge(socket("the edge", edge)?),
-            (None, Some(bind)) => Place::Bind(Address::parse(bind)?),
-            (None, None) => return Err(PlanError::Nowhere),
+            (None, []) => return Err(PlanError::Nowhere),
+            (None, bind) => {
+                Place::Bind(bind.iter().map(|text| Address::parse(text)).collect::<Result<_, _>>()?)
+            }
         };
         let workers = options.workers.filter(|workers| (1..=MOST_WORKERS).contains(workers));
         let threads = options.threads.filter(|threads| (1..=MOST_THREADS).contains(threads));
@@ -117,17 +135,41 @@ impl Plan {
                 max_requests: options.max_requests.unwrap_or(0),
                 max_requests_jitter: options.max_requests_jitter.unwrap_or(0),
                 name: options.name.clone().unwrap_or_default(),
+                trusted: options
+                    .forwarded_allow_ips
+                    .as_deref()
+                    .map_or(Ok(Trusted::default()), str::parse)?,
+                access_log: options.access_logfile.clone(),
             },
             process: ProcessSettings {
                 umask: options.umask.as_deref().map(octal).transpose()?,
                 chdir: options.chdir.clone(),
-                log_file: options.log_file.clone(),
+                log_file: options.log_file.clone().filter(|path| path.as_os_str() != "-"),
+                log_level: level(options.log_level.as_deref().unwrap_or("info"))?,
+                environment: variables(&options.env)?,
                 pid: options.pid.clone(),
                 control: options.control.as_deref().map(control_path).transpose()?,
                 identity: Identity::find(options.user.as_deref(), options.group.as_deref())?,
             },
             options: options.clone(),
         })
+    }
+}
+
+impl Plan {
+    /// What was asked for and has no meaning, each with the reason.
+    pub(crate) fn without_meaning(&self) -> Vec<String> {
+        let ignored = self.options.ignored.reasons();
+        let mut all: Vec<_> = ignored.map(|(name, why)| format!("--{name}: {why}")).collect();
+        if let Place::Edge(_) = self.place {
+            if self.options.access_logfile.is_some() {
+                all.push("--access-logfile: the edge writes the access log".into());
+            }
+            if self.options.forwarded_allow_ips.is_some() {
+                all.push("--forwarded-allow-ips: the edge knows its trusted_proxies".into());
+            }
+        }
+        all
     }
 }
 
@@ -178,6 +220,18 @@ fn octal(text: &str) -> Result<u32, PlanError> {
     mask.filter(|&mask| mask <= 0o777).ok_or_else(|| PlanError::Umask(text.into()))
 }
 
+fn level(name: &str) -> Result<Level, PlanError> {
+    Level::parse(name).ok_or_else(|| PlanError::Level(name.into()))
+}
+
+fn variables(texts: &[String]) -> Result<Vec<(String, String)>, PlanError> {
+    let variable = |text: &String| {
+        let (name, value) = text.split_once('=').filter(|(name, _)| !name.is_empty())?;
+        (!text.contains('\0')).then(|| (name.to_owned(), value.to_owned()))
+    };
+    texts.iter().map(|text| variable(text).ok_or(PlanError::Variable(text.clone()))).collect()
+}
+
 const MOST_WORKERS: u32 = 1024;
 const MOST_THREADS: u32 = 1024;
 
@@ -221,6 +275,25 @@ mod tests {
     }
 
     #[test]
+    fn what_has_no_meaning_is_said() {
+        let behind_an_edge = plan(|options| {
+            options.access_logfile = Some("-".into());
+            options.forwarded_allow_ips = Some("*".into());
+        });
+        let said = behind_an_edge.unwrap().without_meaning();
+        assert!(said.len() == 2 && said[0].contains("the edge writes the access log"), "{said:?}");
+        let alone = plan(|options| {
+            (options.edge, options.bind) = (None, vec!["a:1".into(), ":2".into()]);
+            options.access_logfile = Some("-".into());
+            options.env = vec!["A=b=c".into()];
+        });
+        let alone = alone.unwrap();
+        assert_eq!(alone.without_meaning(), Vec::<String>::new());
+        assert_eq!(alone.process.environment, [("A".into(), "b=c".into())]);
+        assert!(matches!(alone.place, Place::Bind(addresses) if addresses.len() == 2));
+    }
+
+    #[test]
     fn budgets_are_spread_by_the_jitter() {
         let Plan { mut worker, .. } = plan(|options| options.max_requests = Some(10)).unwrap();
         assert_eq!(worker.budget(), 10);
@@ -237,6 +310,9 @@ mod tests {
         assert!(error(|o| o.edge = Some("localhost:80".into())).contains("write unix:PATH"));
         assert!(error(|o| o.control = Some("run/ctl".into())).contains("write unix:PATH"));
         assert!(error(|options| options.workers = Some(0)).contains("from 1"));
+        assert!(error(|o| o.log_level = Some("loud".into())).contains("none of debug"));
+        assert!(error(|o| o.env = vec!["=x".into()]).contains("write NAME=VALUE"));
+        assert!(error(|o| o.forwarded_allow_ips = Some("x".into())).contains("no network"));
         assert!(error(|o| o.user = Some("no-such-user".into())).contains("no-such-user"));
     }
 }

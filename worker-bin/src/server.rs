@@ -2,7 +2,7 @@
 //!
 //! Owns that order. Must not know how workers are kept alive.
 
-use crate::address::Listener;
+use crate::address::{Address, AddressError, Listener};
 use crate::app::App;
 use crate::arbiter::{self, Handover, Host, Program, Recipe, Settings, Signals, Station};
 use crate::control::Control;
@@ -11,7 +11,7 @@ use crate::pid_file::PidFile;
 use crate::plan::{Place, Plan, ProcessSettings};
 use crate::watched::Watched;
 use crate::worker::{self, Source};
-use crate::{fail, identity, log_file, python};
+use crate::{fail, identity, log, log_file, python};
 use std::cell::RefCell;
 use std::fmt::Display;
 use std::io::Write;
@@ -40,11 +40,15 @@ pub(crate) fn serve(flags: &Options, plan: Plan, app: Application<'_>) -> ExitCo
         Err(error) => return fail(3, error),
     };
     let Server { program, control, plan, .. } = &server;
+    for reason in plan.without_meaning() {
+        log::warning!("{reason}");
+    }
+    if plan.options.reload == Some(true) && matches!(app, Application::Native(_)) {
+        log::warning!("--reload: it is for applications of Python");
+    }
     arbiter::process::set_name(&format!("arbiter [{}]", plan.worker.name));
     let ended = arbiter::run(&plan.arbiter, program, signals, control.as_ref(), &server);
-    if let Source::Clients(listener) = &server.source {
-        listener.remove_path();
-    }
+    server.listeners().iter().for_each(Listener::remove_path);
     match ended {
         Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
         Err(error) => fail(1, format_args!("the arbiter has failed: {error}")),
@@ -53,6 +57,8 @@ pub(crate) fn serve(flags: &Options, plan: Plan, app: Application<'_>) -> ExitCo
 
 /// Serves `app` as a worker that an arbiter has started by executing its program.
 pub(crate) fn work(plan: Plan, app: &dyn App, handover: Handover) -> ExitCode {
+    log::set_least(plan.process.log_level);
+    arbiter::process::set_environment(&plan.process.environment);
     let (station, source) = match take_over(&plan.place, handover) {
         Ok(taken) => taken,
         Err(error) => return fail(3, error),
@@ -69,15 +75,8 @@ pub(crate) fn work(plan: Plan, app: &dyn App, handover: Handover) -> ExitCode {
 }
 
 fn take_over(place: &Place, handover: Handover) -> Result<(Station, Source), String> {
-    let (station, listener) = handover.accept().map_err(text)?;
-    let source = match (place, listener) {
-        (Place::Edge(path), _) => Source::Edge(path.clone()),
-        (Place::Bind(address), Some(listener)) => {
-            Source::Clients(Listener::inherited(listener, address))
-        }
-        (Place::Bind(_), None) => return Err("the arbiter has passed no listener".into()),
-    };
-    Ok((station, source))
+    let (station, listeners) = handover.accept().map_err(text)?;
+    Ok((station, Source::inherited(place, listeners).map_err(text)?))
 }
 
 struct Server<'a> {
@@ -85,6 +84,7 @@ struct Server<'a> {
     plan: Plan,
     /// As they were read last.
     options: RefCell<Options>,
+    environment: RefCell<Vec<(String, String)>>,
     app: Application<'a>,
     program: Program,
     source: Source,
@@ -96,6 +96,8 @@ impl<'a> Server<'a> {
     /// Privileges are given up last: a low port, and files that only root may write, come first.
     fn set_up(flags: &'a Options, plan: Plan, app: Application<'a>) -> Result<Server<'a>, String> {
         let ProcessSettings { umask, log_file, pid, control, identity, .. } = &plan.process;
+        log::set_least(plan.process.log_level);
+        arbiter::process::set_environment(&plan.process.environment);
         let program = Program::of_this_process().map_err(text)?;
         if let Some(mask) = umask {
             identity::set_umask(*mask);
@@ -104,7 +106,7 @@ impl<'a> Server<'a> {
         let pid_file = pid.as_deref().map(PidFile::create).transpose().map_err(text)?;
         let source = match &plan.place {
             Place::Edge(path) => Source::Edge(path.clone()),
-            Place::Bind(address) => Source::Clients(Listener::bind(address).map_err(text)?),
+            Place::Bind(addresses) => Source::Clients(bind(addresses).map_err(text)?),
         };
         let control = control.as_deref().map(Control::bind).transpose().map_err(text)?;
         if let Some(path) = log_file {
@@ -113,9 +115,26 @@ impl<'a> Server<'a> {
             log_file::use_file(path).map_err(cannot)?;
             identity.own(path).map_err(cannot)?;
         }
+        if let (Place::Bind(_), Some(path)) = (&plan.place, &plan.worker.access_log) {
+            let name = path.display();
+            let cannot = |error| format!("cannot open the access log {name}: {error}");
+            log_file::use_access_file(path).map_err(cannot)?;
+            if path.as_os_str() != "-" {
+                identity.own(path).map_err(cannot)?;
+            }
+        }
         identity.assume().map_err(text)?;
         let options = RefCell::new(plan.options.clone());
-        Ok(Server { flags, plan, options, app, program, source, control, _pid_file: pid_file })
+        let environment = RefCell::new(plan.process.environment.clone());
+        let _pid_file = pid_file;
+        Ok(Server { flags, plan, options, environment, app, program, source, control, _pid_file })
+    }
+
+    fn listeners(&self) -> &[Listener] {
+        match &self.source {
+            Source::Clients(listeners) => listeners,
+            Source::Edge(_) => &[],
+        }
     }
 }
 
@@ -131,7 +150,7 @@ impl Host for Server<'_> {
     }
 
     fn announce(&self) {
-        if let Source::Clients(listener) = &self.source {
+        for listener in Server::listeners(self) {
             // Whoever closed standard output did not want to know.
             let _ = writeln!(std::io::stdout(), "listening on {}", listener.url());
         }
@@ -143,14 +162,12 @@ impl Host for Server<'_> {
             return Err("edge, bind and threads cannot change without a restart".into());
         }
         self.options.replace(plan.options);
+        self.environment.replace(plan.process.environment);
         Ok(plan.arbiter)
     }
 
-    fn listener(&self) -> Option<BorrowedFd<'_>> {
-        match &self.source {
-            Source::Clients(listener) => Some(listener.as_fd()),
-            Source::Edge(_) => None,
-        }
+    fn listeners(&self) -> Vec<BorrowedFd<'_>> {
+        Server::listeners(self).iter().map(AsFd::as_fd).collect()
     }
 
     fn recipe(&self) -> Option<Recipe> {
@@ -164,9 +181,14 @@ impl Host for Server<'_> {
             },
             application: application.to_owned(),
             boot_timeout: Duration::from_secs(options.boot_timeout.unwrap_or(0).into()),
+            environment: self.environment.borrow().clone(),
             options,
         })
     }
+}
+
+fn bind(addresses: &[Address]) -> Result<Vec<Listener>, AddressError> {
+    addresses.iter().map(Listener::bind).collect()
 }
 
 fn enter_directory(settings: &ProcessSettings) -> Result<(), String> {

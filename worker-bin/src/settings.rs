@@ -5,6 +5,7 @@
 //! Text from the environment and values from the file are read by the parser of the flags, so
 //! that each setting has one name, one form and one error.
 
+use crate::gunicorn::Ignored;
 use crate::options::Options;
 use clap::{Args, FromArgMatches};
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ enum Origin {
     Default,
     File(PathBuf),
     Variable(String),
+    Arguments,
     Flag,
 }
 
@@ -38,6 +40,8 @@ pub(crate) enum SettingsError {
     Unknown(PathBuf, String, String),
     #[error("{0}: {1}")]
     Value(String, String),
+    #[error("GUNICORN_CMD_ARGS: {0}")]
+    Arguments(String),
     #[error("--edge and --bind exclude each other: give one of them")]
     Both,
 }
@@ -66,11 +70,15 @@ impl Effective {
         }
         let mut table = toml::Table::new();
         for (name, (variable_name, text)) in &variables {
-            table.extend(parse(name, text, variable_name)?);
+            table.extend(parse(name, std::slice::from_ref(text), variable_name)?);
         }
         layers.add(table, |name| Origin::Variable(variables[name].0.clone()))?;
+        let arguments = arguments(variable)?;
+        layers.add(table_of(&arguments), |_| Origin::Arguments)?;
         layers.add(table_of(flags), |_| Origin::Flag)?;
-        Ok(layers.into_effective())
+        let mut effective = layers.into_effective();
+        effective.options.ignored = flags.ignored.and(&arguments.ignored);
+        Ok(effective)
     }
 
     /// As a file that would come to the same.
@@ -87,9 +95,26 @@ impl Effective {
     }
 }
 
-/// The file that FOREBAY_CONFIG names.
+/// The file that GUNICORN_CMD_ARGS or else FOREBAY_CONFIG names.
 pub(crate) fn named_by_environment() -> Option<PathBuf> {
-    std::env::var_os("FOREBAY_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from)
+    let arguments = arguments(|name| std::env::var(name).ok());
+    let own = std::env::var_os("FOREBAY_CONFIG").filter(|path| !path.is_empty());
+    // What is wrong with the arguments is said when they are used.
+    arguments.ok().and_then(|arguments| arguments.config).or(own.map(PathBuf::from))
+}
+
+/// What gunicorn takes from the environment, split as by a shell.
+fn arguments(variable: impl Fn(&str) -> Option<String>) -> Result<Options, SettingsError> {
+    let text = variable("GUNICORN_CMD_ARGS").unwrap_or_default();
+    let unbalanced = || SettingsError::Arguments("a quotation mark is not closed".into());
+    let words = shlex::split(&text).ok_or_else(unbalanced)?;
+    options_of(words).map_err(|error| SettingsError::Arguments(crate::one_line(&error)))
+}
+
+fn options_of(words: Vec<String>) -> Result<Options, clap::Error> {
+    let command = Options::augment_args(clap::Command::new("settings").no_binary_name(true));
+    let matches = command.try_get_matches_from(words)?;
+    Options::from_arg_matches(&matches)
 }
 
 impl std::fmt::Display for Origin {
@@ -98,6 +123,7 @@ impl std::fmt::Display for Origin {
             Origin::Default => f.write_str("default"),
             Origin::File(path) => write!(f, "{}", path.display()),
             Origin::Variable(name) => write!(f, "environment: {name}"),
+            Origin::Arguments => f.write_str("environment: GUNICORN_CMD_ARGS"),
             Origin::Flag => f.write_str("flag"),
         }
     }
@@ -149,23 +175,31 @@ fn read_file(path: &Path) -> Result<toml::Table, SettingsError> {
             return Err(SettingsError::Unknown(path.into(), name.clone(), hint));
         }
         let source = format!("{}: {name}", path.display());
-        let text = match value {
-            toml::Value::String(text) => text.clone(),
-            toml::Value::Integer(number) => number.to_string(),
-            toml::Value::Boolean(choice) => choice.to_string(),
-            _ => return Err(SettingsError::Value(source, "write a string or a number".into())),
+        let texts = match value {
+            toml::Value::Array(values) if LISTS.contains(&name.as_str()) => {
+                values.iter().map(text_of).collect()
+            }
+            value => text_of(value).map(|text| vec![text]),
         };
-        settings.extend(parse(name, &text, &source)?);
+        let wrong = || SettingsError::Value(source.clone(), "write a string or a number".into());
+        settings.extend(parse(name, &texts.ok_or_else(wrong)?, &source)?);
     }
     Ok(settings)
 }
 
-/// One setting, as its flag would be read.
-fn parse(name: &str, text: &str, source: &str) -> Result<toml::Table, SettingsError> {
-    let command = Options::augment_args(clap::Command::new("settings").no_binary_name(true));
-    let flag = format!("--{}={text}", name.replace('_', "-"));
-    let matches = command.try_get_matches_from([flag]);
-    let options = matches.and_then(|matches| Options::from_arg_matches(&matches));
+fn text_of(value: &toml::Value) -> Option<String> {
+    match value {
+        toml::Value::String(text) => Some(text.clone()),
+        toml::Value::Integer(number) => Some(number.to_string()),
+        toml::Value::Boolean(choice) => Some(choice.to_string()),
+        _ => None,
+    }
+}
+
+/// One setting, as its flag would be read, perhaps given several times.
+fn parse(name: &str, texts: &[String], source: &str) -> Result<toml::Table, SettingsError> {
+    let flag = |text| format!("--{}={text}", name.replace('_', "-"));
+    let options = options_of(texts.iter().map(flag).collect());
     options.map(|options| table_of(&options)).map_err(|error| {
         let error = error.to_string();
         let line = error.lines().next().unwrap_or_default();
@@ -181,14 +215,18 @@ fn table_of(options: &Options) -> toml::Table {
 fn names() -> Vec<String> {
     let command = Options::augment_args(clap::Command::new("settings"));
     let all = command.get_arguments().map(|argument| argument.get_id().to_string());
-    all.filter(|name| !NO_SETTINGS.contains(&name.as_str())).collect()
+    all.filter(|name| !NO_SETTINGS.contains(&name.as_str()) && !Ignored::knows(name)).collect()
 }
 
 /// The strongest first.
 fn variables_for(name: &str) -> Vec<String> {
     let own = format!("FOREBAY_{}", name.to_uppercase());
-    let other = (name == "workers").then(|| "WEB_CONCURRENCY".to_owned());
-    std::iter::once(own).chain(other).collect()
+    let other = match name {
+        "workers" => Some("WEB_CONCURRENCY"),
+        "forwarded_allow_ips" => Some("FORWARDED_ALLOW_IPS"),
+        _ => None,
+    };
+    std::iter::once(own).chain(other.map(str::to_owned)).collect()
 }
 
 fn suggest(name: &str, known: &[String]) -> String {
@@ -200,6 +238,8 @@ fn suggest(name: &str, known: &[String]) -> String {
 }
 
 const PLACES: [&str; 2] = ["edge", "bind"];
+/// May be a list in the file.
+const LISTS: [&str; 2] = ["bind", "env"];
 /// Flags about settings.
 const NO_SETTINGS: [&str; 2] = ["config", "print_config"];
 
@@ -254,13 +294,48 @@ mod tests {
     #[test]
     fn a_stronger_layer_says_alone_where_requests_come_from() {
         let environment = [("FOREBAY_EDGE", "unix:a")];
-        let bind = Options { bind: Some("[::]:80".into()), ..Options::default() };
+        let bind = Options { bind: vec!["[::]:80".into()], ..Options::default() };
         let found = effective(&bind, &environment, Some("edge = 'unix:b'")).unwrap().options;
-        assert_eq!((found.edge, found.bind.as_deref()), (None, Some("[::]:80")));
+        assert_eq!((found.edge, found.bind), (None, vec!["[::]:80".into()]));
+        let several = effective(&Options::default(), &[("FOREBAY_BIND", "a:1,b:2")], None);
+        assert_eq!(several.unwrap().options.bind, ["a:1", "b:2"]);
+        let file = Some("bind = ['a:1', 'b:2']\nenv = 'A=1,2'\nreload = true");
+        let found = effective(&Options::default(), &[], file).unwrap();
+        assert_eq!(
+            (found.options.bind.len(), found.options.env.clone()),
+            (2, vec!["A=1,2".into()])
+        );
+        assert_eq!(found.options.reload, Some(true));
+        let again = effective(&Options::default(), &[], Some(&found.to_toml())).unwrap();
+        assert_eq!(again.options.bind, ["a:1", "b:2"]);
         let found = effective(&Options::default(), &environment, Some("bind = 'b:1'")).unwrap();
         assert_eq!(found.options.edge.as_deref(), Some("unix:a"));
         let both = Options { edge: Some("unix:a".into()), ..bind };
         assert!(effective(&both, &[], None).unwrap_err().contains("exclude"));
+    }
+
+    #[test]
+    fn gunicorns_variable_is_between_flags_and_the_others() {
+        let arguments = "-w 3 --timeout=40 -e 'A=b c' --keep-alive 5";
+        let environment =
+            [("GUNICORN_CMD_ARGS", arguments), ("FOREBAY_TIMEOUT", "50"), ("FOREBAY_THREADS", "2")];
+        let flags = Options { workers: Some(4), ..Options::default() };
+        let effective = self::effective(&flags, &environment, Some("timeout = 60")).unwrap();
+        let Options { workers, timeout, threads, env, ignored, .. } = &effective.options;
+        assert_eq!((*workers, *timeout, *threads), (Some(4), Some(40), Some(2)));
+        assert_eq!(env, &["A=b c"]);
+        assert_eq!(ignored.reasons().map(|(name, _)| name).collect::<Vec<_>>(), ["keep-alive"]);
+        let line = "timeout = 40  # environment: GUNICORN_CMD_ARGS";
+        assert!(effective.to_toml().contains(line), "{}", effective.to_toml());
+        for (arguments, reason) in [
+            ("--wrokers 2", "unexpected argument '--wrokers' found; did you mean --workers?"),
+            ("-e 'A", "a quotation mark is not closed"),
+            ("-k gevent", "--worker-class gevent is not possible here"),
+        ] {
+            let environment = [("GUNICORN_CMD_ARGS", arguments)];
+            let error = self::effective(&Options::default(), &environment, None).unwrap_err();
+            assert!(error.starts_with("GUNICORN_CMD_ARGS: ") && error.contains(reason), "{error}");
+        }
     }
 
     #[test]

@@ -4,11 +4,13 @@
 
 use crate::address::Listener;
 use crate::arbiter::{Station, Word, core::CANNOT_BOOT, process};
-use crate::plan::WorkerSettings;
+use crate::plan::{Place, WorkerSettings};
 use crate::signals::Stop;
 use crate::watched::{Duty, Seat};
 use crate::wire::Service;
-use crate::{dial, listen, log, threads};
+use crate::{dial, listen, log, log_file, threads};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -18,7 +20,23 @@ pub(crate) enum Source {
     /// The edge that listens at this path.
     Edge(PathBuf),
     /// Whoever connects.
-    Clients(Listener),
+    Clients(Vec<Listener>),
+}
+
+impl Source {
+    /// `listeners` are those of the arbiter, in the order of the addresses.
+    pub(crate) fn inherited(place: &Place, listeners: Vec<OwnedFd>) -> io::Result<Source> {
+        let addresses = match place {
+            Place::Edge(path) => return Ok(Source::Edge(path.clone())),
+            Place::Bind(addresses) => addresses,
+        };
+        if addresses.len() != listeners.len() {
+            return Err(io::Error::other("the arbiter has not passed the listeners"));
+        }
+        let inherited = listeners.into_iter().zip(addresses);
+        let inherited = inherited.map(|(fd, address)| Listener::inherited(fd, address));
+        Ok(Source::Clients(inherited.collect()))
+    }
 }
 
 /// Works until told to stop. Each thread makes its own `service`.
@@ -32,7 +50,13 @@ pub(crate) fn run<S: Service>(
     let Station { arbiter, number, place, words } = station;
     process::set_name(&format!("worker {} [{}]", number + 1, settings.name));
     let grace = settings.graceful_timeout;
-    let stop = match Stop::new().and_then(|stop| stop.on_signals(arbiter, grace)) {
+    let access_log = match source {
+        Source::Clients(_) => settings.access_log.as_deref(),
+        Source::Edge(_) => None,
+    };
+    let logged = access_log.map_or(Ok(()), log_file::use_access_file);
+    let stop = logged.and_then(|()| Stop::new()?.on_signals(arbiter, grace));
+    let stop = match stop {
         Ok(stop) => stop,
         Err(error) => {
             log::error!("cannot boot: {error}");
@@ -52,8 +76,8 @@ pub(crate) fn run<S: Service>(
             let service = service(seats[slot].clone());
             dial::serve(path, &service, stop, || seats[slot].ready());
         }),
-        Source::Clients(listener) => {
-            listen::Server::new(listener, threads, stop).and_then(|server| {
+        Source::Clients(listeners) => {
+            listen::Server::new(listeners, settings, stop).and_then(|server| {
                 threads::run(threads, stop, |slot| {
                     let service = service(seats[slot].clone());
                     seats[slot].ready();

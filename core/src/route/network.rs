@@ -26,7 +26,7 @@ pub struct NetworkError(String);
 
 impl Network {
     /// Whether it has this address. An IPv4 address of a dual-stack listener counts as IPv4.
-    pub(crate) fn contains(&self, address: IpAddr) -> bool {
+    pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
     }
 }

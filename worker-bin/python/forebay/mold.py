@@ -13,11 +13,14 @@ import time
 
 from forebay import _forebay, deadlines
 from forebay.loading import CannotLoad, load
+from forebay.sources import Sources
 
 FAILED = 1
 CANNOT_LOAD = 4
 # For threads that have been told to end.
 THREADS_END_WITHIN = 0.2
+# Seconds between two looks whether sources have changed.
+LOOK_EVERY = 1.0
 
 
 def main():
@@ -48,9 +51,18 @@ def main():
         gc.collect()
         gc.freeze()
     mold.loaded()
-    while (order := mold.next()) is not None:
+    sources = Sources(mold.pythonpath, application is not None) if mold.reloads else None
+    while (order := wait(mold, sources)) is not None:
         make(mold, order, application)
     return 0
+
+
+def wait(mold, sources):
+    """Until a worker is to be made; None: no more."""
+    while sources and not mold.wait(LOOK_EVERY):
+        if changed := sources.changed():
+            mold.changed(changed)
+    return mold.next()
 
 
 def threads_left():

@@ -9,6 +9,7 @@ use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use std::ffi::c_ulong;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// This process, started as a mold.
 #[pyclass]
@@ -82,6 +83,22 @@ impl Mold {
     /// Workers can be made.
     fn loaded(&self) {
         self.mold.loaded();
+    }
+
+    /// Whether the application is to be loaded anew when its sources change.
+    #[getter]
+    fn reloads(&self) -> bool {
+        self.mold.reloads()
+    }
+
+    /// They have: `file` is one of them.
+    fn changed(&self, file: &str) {
+        self.mold.changed(file);
+    }
+
+    /// Waits until there is something for `next`, but no longer.
+    fn wait(&self, py: Python<'_>, seconds: f64) -> bool {
+        py.detach(|| self.mold.wait(Duration::from_secs_f64(seconds)))
     }
 
     /// Waits until a worker is to be made; None: no more.

@@ -74,7 +74,7 @@ impl Program {
     /// Replaces this process, a worker as yet without a program, by `file`.
     pub(crate) fn execute(&self, file: &File, handover: &Handover) -> io::Error {
         let inherited = [handover.words, handover.table, file.as_raw_fd()];
-        for fd in inherited.into_iter().chain(handover.listener) {
+        for fd in inherited.into_iter().chain(handover.listeners.iter().copied()) {
             if let Err(error) = process::keep_on_exec(fd) {
                 return error;
             }
@@ -111,7 +111,7 @@ pub(crate) struct Handover {
     slots: usize,
     words: RawFd,
     table: RawFd,
-    listener: Option<RawFd>,
+    listeners: Vec<RawFd>,
     program: RawFd,
 }
 
@@ -123,7 +123,7 @@ impl Handover {
         station: &Station,
         generation: u64,
         table: &Table,
-        listener: Option<BorrowedFd<'_>>,
+        listeners: &[BorrowedFd<'_>],
         program: &File,
     ) -> Handover {
         Handover {
@@ -134,7 +134,7 @@ impl Handover {
             slots: table.slots(),
             words: station.words.as_fd().as_raw_fd(),
             table: table.as_fd().as_raw_fd(),
-            listener: listener.map(|fd| fd.as_raw_fd()),
+            listeners: numbers(listeners),
             program: program.as_raw_fd(),
         }
     }
@@ -147,8 +147,8 @@ impl Handover {
         (handover.pid == std::process::id()).then_some(handover)
     }
 
-    /// Takes over what was inherited: the station, and the listener if there is one.
-    pub(crate) fn accept(self) -> io::Result<(Station, Option<OwnedFd>)> {
+    /// Takes over what was inherited: the station, and the listeners.
+    pub(crate) fn accept(self) -> io::Result<(Station, Vec<OwnedFd>)> {
         drop(process::inherited(self.program)?);
         let table = Table::adopt(process::inherited(self.table)?, self.slots)?;
         if self.number >= table.places() {
@@ -160,7 +160,8 @@ impl Handover {
             place: table.place(self.number, self.generation),
             words: Words::new(process::inherited(self.words)?),
         };
-        Ok((station, self.listener.map(process::inherited).transpose()?))
+        let listeners = self.listeners.into_iter().map(process::inherited);
+        Ok((station, listeners.collect::<io::Result<_>>()?))
     }
 }
 
@@ -173,6 +174,8 @@ pub(crate) struct Recipe {
     pub(crate) directory: PathBuf,
     pub(crate) application: String,
     pub(crate) options: Options,
+    /// Variables.
+    pub(crate) environment: Vec<(String, String)>,
     pub(crate) boot_timeout: Duration,
 }
 
@@ -184,7 +187,9 @@ impl Recipe {
             Ok(text) => text,
             Err(error) => return error,
         };
+        let variables = self.environment;
         let mut command = Command::new(&self.python);
+        command.envs(variables);
         command.args(MOLD).current_dir(&self.directory).env(Task::VARIABLE, text);
         let error = command.exec();
         io::Error::other(format!("cannot start {}: {error}", self.python.display()))
@@ -201,7 +206,7 @@ pub(crate) struct Task {
     pub(crate) slots: usize,
     pub(crate) words: RawFd,
     pub(crate) table: RawFd,
-    pub(crate) listener: Option<RawFd>,
+    pub(crate) listeners: Vec<RawFd>,
     pub(crate) orders: RawFd,
     pub(crate) application: String,
     pub(crate) options: Options,
@@ -215,7 +220,7 @@ impl Task {
         generation: u64,
         table: &Table,
         words: BorrowedFd<'_>,
-        listener: Option<BorrowedFd<'_>>,
+        listeners: &[BorrowedFd<'_>],
         orders: BorrowedFd<'_>,
     ) -> Task {
         Task {
@@ -225,7 +230,7 @@ impl Task {
             slots: table.slots(),
             words: words.as_raw_fd(),
             table: table.as_fd().as_raw_fd(),
-            listener: listener.map(|fd| fd.as_raw_fd()),
+            listeners: numbers(listeners),
             orders: orders.as_raw_fd(),
             application: String::new(),
             options: Options::default(),
@@ -257,8 +262,13 @@ impl Task {
     /// Whatever this process executes next has its descriptors.
     pub(crate) fn keep_descriptors(&self) -> io::Result<()> {
         let inherited = [self.words, self.table, self.orders];
-        inherited.into_iter().chain(self.listener).try_for_each(process::keep_on_exec)
+        let listeners = self.listeners.iter().copied();
+        inherited.into_iter().chain(listeners).try_for_each(process::keep_on_exec)
     }
+}
+
+fn numbers(descriptors: &[BorrowedFd<'_>]) -> Vec<RawFd> {
+    descriptors.iter().map(|fd| fd.as_raw_fd()).collect()
 }
 
 /// The working directory by the name that the shell has for it, if it has one: with symbolic

@@ -58,7 +58,7 @@ pub(crate) trait Host {
     /// The settings as they are now, for a reload; or why there is none.
     fn settings(&self) -> Result<Settings, String>;
     /// What all workers accept from.
-    fn listener(&self) -> Option<BorrowedFd<'_>>;
+    fn listeners(&self) -> Vec<BorrowedFd<'_>>;
     /// How to start a mold, if that is what makes the workers.
     fn recipe(&self) -> Option<Recipe>;
 }
@@ -196,8 +196,8 @@ impl Shell<'_> {
         let python = recipe.python.clone();
         let pid = process::fork_worker(self.private(), || {
             let (table, words) = (self.watch.table(), self.workers_words.as_fd());
-            let listener = self.host.listener();
-            let task = Task::new(arbiter, generation, table, words, listener, told.as_fd());
+            let listeners = self.host.listeners();
+            let task = Task::new(arbiter, generation, table, words, &listeners, told.as_fd());
             cannot_boot(&recipe.execute(task))
         })?;
         Ok(Mold::new(pid, generation, Socket::new(orders), python, patience))
@@ -230,8 +230,8 @@ impl Shell<'_> {
         match self.generations.get(&generation) {
             None => self.host.work(station),
             Some(program) => {
-                let listener = self.host.listener();
-                let handover = Handover::new(&station, generation, table, listener, program);
+                let listeners = self.host.listeners();
+                let handover = Handover::new(&station, generation, table, &listeners, program);
                 cannot_boot(&self.program.execute(program, &handover))
             }
         }
@@ -286,7 +286,19 @@ impl Shell<'_> {
                 event
             }
             Word::Unborn(number) => self.molds.unborn(number)?,
+            Word::Changed => self.reload()?,
         })
+    }
+
+    /// None: the settings are wrong, which was said.
+    fn reload(&self) -> Option<Event> {
+        match self.host.settings() {
+            Ok(settings) => Some(Event::Asked(Request::Reload(settings.targets))),
+            Err(error) => {
+                log::error!("the reload has failed, the old workers stay: {error}");
+                None
+            }
+        }
     }
 
     fn take_signals(&mut self, events: &mut Vec<Event>) {
@@ -301,13 +313,10 @@ impl Shell<'_> {
                 Signal::Quit => Request::Quit,
                 Signal::More => Request::More,
                 Signal::Less => Request::Less,
-                Signal::Reload => match self.host.settings() {
-                    Ok(settings) => Request::Reload(settings.targets),
-                    Err(error) => {
-                        log::error!("the reload has failed, the old workers stay: {error}");
-                        continue;
-                    }
-                },
+                Signal::Reload => {
+                    events.extend(self.reload());
+                    continue;
+                }
                 Signal::Reopen => {
                     log::reopen();
                     Request::Reopen

@@ -286,6 +286,14 @@ pub(crate) fn inherited(fd: RawFd) -> io::Result<OwnedFd> {
     }
 }
 
+/// Sets variables for the application.
+pub(crate) fn set_environment(variables: &[(String, String)]) {
+    for (name, value) in variables {
+        // SAFETY: the arbiter, and a worker that begins, are single-threaded.
+        unsafe { std::env::set_var(name, value) };
+    }
+}
+
 /// Forgets what was meant for this process and not for its children.
 pub(crate) fn forget_environment(names: &[&str]) {
     for name in names {

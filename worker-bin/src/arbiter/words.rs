@@ -25,6 +25,8 @@ pub(crate) enum Word {
     Born(usize),
     /// A mold could not make it.
     Unborn(usize),
+    /// A mold has seen that the application's sources have changed.
+    Changed,
 }
 
 impl Word {
@@ -36,6 +38,7 @@ impl Word {
             Word::Loaded => (3, 0),
             Word::Born(number) => (4, number),
             Word::Unborn(number) => (5, number),
+            Word::Changed => (6, 0),
         };
         u32::try_from(number).unwrap_or(u32::MAX) << 8 | word
     }
@@ -49,6 +52,7 @@ impl Word {
             3 => Word::Loaded,
             4 => Word::Born(number),
             5 => Word::Unborn(number),
+            6 => Word::Changed,
             _ => return None,
         })
     }

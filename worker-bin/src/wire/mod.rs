@@ -8,6 +8,7 @@ mod send;
 
 pub use responder::{Answered, Responder};
 
+use crate::access::Record;
 use crate::app::{App, Request};
 use crate::log;
 use crate::response::Response;
@@ -95,6 +96,10 @@ pub(crate) struct Terms<'a> {
     pub(crate) yields_to: &'a [BorrowedFd<'a>],
     /// The other end, if that is the client.
     pub(crate) peer: Option<SocketAddr>,
+    /// It may say how the client has come to it.
+    pub(crate) trusts_peer: bool,
+    /// Its requests are in the access log.
+    pub(crate) logs_access: bool,
 }
 
 impl Terms<'_> {
@@ -139,12 +144,17 @@ impl Exchanger {
         terms: &Terms<'_>,
     ) -> Outcome {
         let sender = &mut self.sender;
+        let mut record = None;
         let answered = self.receiver.receive(socket, terms).and_then(|(reception, incoming)| {
+            record = terms.logs_access.then(|| Record::new(&incoming.request));
             let arrival = Arrival { reception, incoming, sender };
             service.answer(arrival).map_err(|Gone(interruption)| interruption)
         });
         match answered {
-            Ok(Answered(outcome)) => outcome,
+            Ok(Answered(outcome)) => {
+                record.into_iter().for_each(|record| self.sender.log(record));
+                outcome
+            }
             Err(Interruption::Stopped) => Outcome::Stopped,
             Err(Interruption::Closed) => Outcome::Ended,
             Err(Interruption::Broken(why)) => {

@@ -9,6 +9,7 @@ use super::responder::Reply;
 use super::{CONTENT_FD, Terms, is_reserved};
 use crate::app::Request;
 use crate::content::{Content, FileRange};
+use crate::forwarded;
 use crate::signals::Stop;
 use crate::socket::{Socket, wait_readable};
 use bytes::Bytes;
@@ -325,6 +326,9 @@ fn request_of(
         } else if terms.from_edge {
             note_fact(&mut request, field.name, field.value);
         }
+    }
+    if terms.trusts_peer && forwarded::is_secure(&request) {
+        request.set_scheme("https");
     }
     Ok((request, offset))
 }

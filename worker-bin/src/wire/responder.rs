@@ -3,9 +3,10 @@
 //! Owns its framing and the number of system calls. Must not know what the application is.
 
 use super::{BODY_FD, Outcome, Terms, is_reserved};
+use crate::access::Record;
 use crate::content::check_range;
-use crate::log;
 use crate::socket::Socket;
+use crate::{log, log_file};
 use forebay::http::{self, CHUNK_END, DateCache, Framing, LAST_CHUNK, Version};
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
@@ -44,6 +45,9 @@ pub(super) struct Reply {
 pub(super) struct Sender {
     out: Vec<u8>,
     date: DateCache,
+    /// Of the last response: its status, and bytes of content that were given to be sent.
+    status: u16,
+    content: u64,
 }
 
 /// What the head says of the rest.
@@ -113,6 +117,7 @@ impl<'a> Responder<'a> {
         }
         self.head = Head { status, ..Head::default() };
         self.sender.out.clear();
+        (self.sender.status, self.sender.content) = (status, 0);
         self.sender.write(format_args!("HTTP/1.1 {status} "));
         self.sender.extend(&[reason, b"\r\n"]);
         Ok(())
@@ -167,6 +172,7 @@ impl<'a> Responder<'a> {
         if self.head.length.is_some_and(|length| length != total) {
             return self.whole_of_wrong_length(content);
         }
+        self.sender.content = total;
         let sent = if total <= COPY_MOST {
             self.sender.extend(content);
             self.send_slices(&[])
@@ -188,6 +194,7 @@ impl<'a> Responder<'a> {
         let is_bodiless = self.is_bodiless();
         let passed = self.reply.from_edge && length > 0 && !is_bodiless;
         self.end_head(Some(Framing::Length(length)), passed.then_some(offset));
+        self.sender.content = if is_bodiless { 0 } else { length };
         let sent = match (is_bodiless, passed) {
             (true, _) => self.send_slices(&[]),
             (_, true) => self.socket.send_with(&self.sender.out, file.as_fd()),
@@ -261,6 +268,7 @@ impl<'a> Responder<'a> {
 
     /// Sends what is in `out`, then the piece.
     fn send_piece(&mut self, piece: &[u8], is_chunked: bool) -> io::Result<()> {
+        self.sender.content += piece.len() as u64;
         let sent = if is_chunked {
             http::write_chunk_head(&mut self.sender.out, piece.len());
             self.send_slices(&[piece, CHUNK_END])
@@ -358,9 +366,8 @@ impl<'a> Responder<'a> {
     /// What the edge would add (RFC 9110 §6.6.1, RFC 9112 §9.3).
     fn write_for_client(&mut self) {
         if !self.head.has_date {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            let Sender { out, date } = &mut *self.sender;
-            for part in ["Date: ", date.at(now.as_secs()), "\r\n"] {
+            let Sender { out, date, .. } = &mut *self.sender;
+            for part in ["Date: ", date.at(unix_seconds()), "\r\n"] {
                 out.extend_from_slice(part.as_bytes());
             }
         }
@@ -373,6 +380,12 @@ impl<'a> Responder<'a> {
 }
 
 impl Sender {
+    /// Writes the line of a request that was answered.
+    pub(super) fn log(&mut self, record: Record) {
+        let (status, content) = (self.status, self.content);
+        log_file::write_access(&record.finish(status, content, &mut self.date, unix_seconds()));
+    }
+
     fn write(&mut self, text: std::fmt::Arguments<'_>) {
         self.out.write_fmt(text).expect("writing to memory succeeds");
     }
@@ -380,6 +393,10 @@ impl Sender {
     fn extend(&mut self, parts: &[&[u8]]) {
         parts.iter().for_each(|part| self.out.extend_from_slice(part));
     }
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 fn too_long() -> io::Error {

@@ -23,6 +23,8 @@ pub(super) fn terms<'a>(from_edge: bool) -> Terms<'a> {
         keep_alive: true,
         yields_to: &[],
         peer: None,
+        trusts_peer: false,
+        logs_access: false,
     }
 }
 

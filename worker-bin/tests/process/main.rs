@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod edge;
+mod gunicorn;
 mod listen;
 mod load;
 mod reload;

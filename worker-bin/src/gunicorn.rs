@@ -1,0 +1,203 @@
+//! Flags of gunicorn that have no meaning here, so that its command lines start.
+//!
+//! Owns which they are, and why. What has a meaning is in [`Options`](crate::Options) under
+//! gunicorn's name.
+
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
+
+/// Those that were given, each with the reason why it has no meaning.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ignored(Vec<&'static Flag>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Flag {
+    name: &'static str,
+    short: Option<char>,
+    kind: Kind,
+    why: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Switch,
+    Value,
+    /// Whoever gives it would not get what they want: an error.
+    Refused,
+    /// The same, unless it has one of these values.
+    RefusedUnless(&'static [&'static str]),
+}
+
+impl Ignored {
+    /// What to tell about each: its name, and why it has no meaning.
+    pub(crate) fn reasons(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.0.iter().map(|flag| (flag.name, flag.why))
+    }
+
+    /// Those of two command lines.
+    pub(crate) fn and(&self, other: &Ignored) -> Ignored {
+        let mut all = self.0.clone();
+        all.extend(other.0.iter().filter(|flag| !self.0.contains(flag)));
+        Ignored(all)
+    }
+
+    /// Whether this is the name of one.
+    pub(crate) fn knows(name: &str) -> bool {
+        FLAGS.iter().any(|flag| flag.name == name)
+    }
+}
+
+impl Args for Ignored {
+    fn augment_args(command: Command) -> Command {
+        FLAGS.iter().fold(command, |command, flag| {
+            let action = match flag.kind {
+                Kind::Switch => ArgAction::SetTrue,
+                _ => ArgAction::Append,
+            };
+            let argument = Arg::new(flag.name).long(flag.name).hide(true).action(action);
+            let argument = if flag.kind == Kind::Refused {
+                argument.num_args(0..=1).default_missing_value("")
+            } else {
+                argument
+            };
+            command.arg(flag.short.map_or(argument.clone(), |short| argument.short(short)))
+        })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Ignored::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Ignored {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Ignored, Error> {
+        let mut ignored = Ignored::default();
+        for flag in FLAGS.iter().filter(|flag| flag.was_given(matches)) {
+            flag.check(matches)?;
+            ignored.0.push(flag);
+        }
+        Ok(ignored)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = Ignored::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Flag {
+    fn was_given(&self, matches: &ArgMatches) -> bool {
+        match self.kind {
+            Kind::Switch => matches.get_flag(self.name),
+            _ => matches.contains_id(self.name),
+        }
+    }
+
+    fn check(&self, matches: &ArgMatches) -> Result<(), Error> {
+        let values = || matches.get_many::<String>(self.name).into_iter().flatten();
+        let refused = match self.kind {
+            Kind::Switch | Kind::Value => None,
+            Kind::Refused => Some(String::new()),
+            Kind::RefusedUnless(fitting) => values()
+                .find(|value| !fitting.contains(&value.as_str()))
+                .map(|value| format!(" {value}")),
+        };
+        match refused {
+            None => Ok(()),
+            Some(value) => Err(Error::raw(
+                ErrorKind::InvalidValue,
+                format!("--{}{value} is not possible here: {}\n", self.name, self.why),
+            )),
+        }
+    }
+}
+
+const fn switch(name: &'static str, why: &'static str) -> Flag {
+    Flag { name, short: None, kind: Kind::Switch, why }
+}
+
+const fn value(name: &'static str, why: &'static str) -> Flag {
+    Flag { name, short: None, kind: Kind::Value, why }
+}
+
+const fn refused(name: &'static str, why: &'static str) -> Flag {
+    Flag { name, short: None, kind: Kind::Refused, why }
+}
+
+const fn short(flag: Flag, short: char) -> Flag {
+    Flag { short: Some(short), ..flag }
+}
+
+const EDGES: &str = "it is a limit of the edge, or of the front server";
+const OURS: &str = "the log has its own form";
+const NO_TLS: &str = "workers speak no TLS: the edge, or another front server, does";
+const NO_EVENTS: &str = "a worker has no event loop: --threads N runs N requests at the same time";
+
+static FLAGS: &[Flag] = &[
+    short(
+        Flag {
+            name: "worker-class",
+            short: None,
+            kind: Kind::RefusedUnless(&["sync", "gthread"]),
+            why: "a worker runs as many requests at the same time as it has --threads",
+        },
+        'k',
+    ),
+    switch("preload", "applications are imported before the fork, unless --no-preload is given"),
+    value("worker-connections", NO_EVENTS),
+    value("worker-tmp-dir", "workers are watched without files"),
+    value("keep-alive", "the edge keeps the connections of clients"),
+    value("backlog", "the queue is the edge's; with --bind it is 2048 connections long"),
+    value("limit-request-line", EDGES),
+    value("limit-request-fields", EDGES),
+    value("limit-request-field_size", EDGES),
+    switch("no-sendfile", "files go from the kernel to the client, by whoever can do it best"),
+    switch("reuse-port", "workers share one listener, so that no connection waits for a busy one"),
+    switch("no-control-socket", "there is none unless --control is given"),
+    short(switch("enable-stdio-inheritance", "standard output is always inherited"), 'R'),
+    switch("capture-output", "with --log-file, all that goes to standard error is in the file"),
+    value("access-logformat", "it is the combined format"),
+    value("logger-class", OURS),
+    value("log-config", OURS),
+    value("log-config-json", OURS),
+    value("reload-engine", "files are looked at each second"),
+    switch("disable-redirect-access-to-syslog", "nothing goes to syslog"),
+    refused("log-syslog", "run it under a supervisor that takes standard error"),
+    short(refused("daemon", "run it under a supervisor, or from proxy-bin"), 'D'),
+    refused("statsd-host", "`worker-bin status` and `proxy-bin status` tell what is counted"),
+    refused("paste", "name the application as module:attribute"),
+    refused("certfile", NO_TLS),
+    refused("keyfile", NO_TLS),
+    refused("ca-certs", NO_TLS),
+    refused("proxy-protocol", "the edge tells workers who the client is"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Ignored, String> {
+        let command = Ignored::augment_args(Command::new("test").no_binary_name(true));
+        let matches = command.try_get_matches_from(arguments);
+        let parsed = matches.and_then(|matches| Ignored::from_arg_matches(&matches));
+        parsed.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_was_given_is_named() {
+        let ignored = parse(&["-k", "gthread", "--preload", "--keep-alive=5", "-R"]).unwrap();
+        let names: Vec<_> = ignored.reasons().map(|(name, _)| name).collect();
+        assert_eq!(names, ["worker-class", "preload", "keep-alive", "enable-stdio-inheritance"]);
+        assert_eq!(ignored.and(&ignored), ignored);
+        assert_eq!(parse(&[]).unwrap(), Ignored::default());
+    }
+
+    #[test]
+    fn what_cannot_be_had_is_refused() {
+        let error = parse(&["-k", "gevent"]).unwrap_err();
+        assert!(error.contains("--worker-class gevent is not possible here"), "{error}");
+        for arguments in [&["-D"][..], &["--certfile", "a.pem"], &["--daemon"]] {
+            assert!(parse(arguments).unwrap_err().contains("not possible here"));
+        }
+    }
+}
