@@ -24,6 +24,7 @@ enum Kind {
     Value,
     /// Whoever gives it would not get what they want: an error.
     Refused,
+    RefusedSwitch,
     /// The same, unless it has one of these values.
     RefusedUnless(&'static [&'static str]),
 }
@@ -51,15 +52,10 @@ impl Args for Ignored {
     fn augment_args(command: Command) -> Command {
         FLAGS.iter().fold(command, |command, flag| {
             let action = match flag.kind {
-                Kind::Switch => ArgAction::SetTrue,
+                Kind::Switch | Kind::RefusedSwitch => ArgAction::SetTrue,
                 _ => ArgAction::Append,
             };
             let argument = Arg::new(flag.name).long(flag.name).hide(true).action(action);
-            let argument = if flag.kind == Kind::Refused {
-                argument.num_args(0..=1).default_missing_value("")
-            } else {
-                argument
-            };
             command.arg(flag.short.map_or(argument.clone(), |short| argument.short(short)))
         })
     }
@@ -88,7 +84,7 @@ impl FromArgMatches for Ignored {
 impl Flag {
     fn was_given(&self, matches: &ArgMatches) -> bool {
         match self.kind {
-            Kind::Switch => matches.get_flag(self.name),
+            Kind::Switch | Kind::RefusedSwitch => matches.get_flag(self.name),
             _ => matches.contains_id(self.name),
         }
     }
@@ -97,7 +93,7 @@ impl Flag {
         let values = || matches.get_many::<String>(self.name).into_iter().flatten();
         let refused = match self.kind {
             Kind::Switch | Kind::Value => None,
-            Kind::Refused => Some(String::new()),
+            Kind::Refused | Kind::RefusedSwitch => Some(String::new()),
             Kind::RefusedUnless(fitting) => values()
                 .find(|value| !fitting.contains(&value.as_str()))
                 .map(|value| format!(" {value}")),
@@ -118,6 +114,10 @@ const fn switch(name: &'static str, why: &'static str) -> Flag {
 
 const fn value(name: &'static str, why: &'static str) -> Flag {
     Flag { name, short: None, kind: Kind::Value, why }
+}
+
+const fn refused_switch(name: &'static str, why: &'static str) -> Flag {
+    Flag { name, short: None, kind: Kind::RefusedSwitch, why }
 }
 
 const fn refused(name: &'static str, why: &'static str) -> Flag {
@@ -162,14 +162,14 @@ static FLAGS: &[Flag] = &[
     value("log-config-json", OURS),
     value("reload-engine", "files are looked at each second"),
     switch("disable-redirect-access-to-syslog", "nothing goes to syslog"),
-    refused("log-syslog", "run it under a supervisor that takes standard error"),
-    short(refused("daemon", "run it under a supervisor, or from proxy-bin"), 'D'),
+    refused_switch("log-syslog", "run it under a supervisor that takes standard error"),
+    short(refused_switch("daemon", "run it under a supervisor, or from proxy-bin"), 'D'),
     refused("statsd-host", "`worker-bin status` and `proxy-bin status` tell what is counted"),
     refused("paste", "name the application as module:attribute"),
     refused("certfile", NO_TLS),
     refused("keyfile", NO_TLS),
     refused("ca-certs", NO_TLS),
-    refused("proxy-protocol", "the edge tells workers who the client is"),
+    refused_switch("proxy-protocol", "the edge tells workers who the client is"),
 ];
 
 #[cfg(test)]

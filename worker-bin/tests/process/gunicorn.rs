@@ -125,7 +125,9 @@ fn the_help_has_groups_and_every_flag_a_place_in_the_reference() {
         assert!(help.contains(heading), "{heading} in {help}");
     }
     let readme = include_str!("../../README.md");
-    let words = help.split_whitespace().map(|word| word.trim_end_matches([',', ';', ':', ']']));
+    let words = help
+        .split_whitespace()
+        .map(|word| word.split([',', ';', ':', ']', '[', '`']).next().unwrap());
     for flag in words.filter(|word| word.starts_with("--") && word.len() > 2) {
         assert!(readme.contains(flag), "{flag} is not in the README");
     }
