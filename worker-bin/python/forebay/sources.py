@@ -32,7 +32,7 @@ class Sources:
 def below(tree):
     """The folder and those in it, but hidden ones and virtual environments."""
     for folder, names, _ in os.walk(tree):
-        names[:] = [name for name in names if not name.startswith(".") and not is_venv(folder, name)]
+        names[:] = [name for name in names if name[0] != "." and not is_venv(folder, name)]
         yield folder
 
 

@@ -127,7 +127,7 @@ fn the_help_has_groups_and_every_flag_a_place_in_the_reference() {
     let readme = include_str!("../../README.md");
     let words = help
         .split_whitespace()
-        .map(|word| word.split([',', ';', ':', ']', '[', '`']).next().unwrap());
+        .map(|word| word.split([',', ';', ':', ']', '[', '`', '\'']).next().unwrap());
     for flag in words.filter(|word| word.starts_with("--") && word.len() > 2) {
         assert!(readme.contains(flag), "{flag} is not in the README");
     }
