@@ -2,6 +2,7 @@
 //!
 //! Owns positions and the form of a message. Must not know keys.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -20,11 +21,24 @@ pub(crate) struct ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ConfigError { file, line, message } = self;
+        let message = on_one_line(message);
         match line {
             0 => write!(f, "{}: {message}", file.display()),
             _ => write!(f, "{}:{line}: {message}", file.display()),
         }
     }
+}
+
+/// Values are quoted as they are in the file, where they may have line breaks.
+fn on_one_line(message: &str) -> Cow<'_, str> {
+    if !message.contains(char::is_control) {
+        return message.into();
+    }
+    let escape = |c: char| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    message.chars().map(escape).collect::<String>().into()
 }
 
 /// A value and the line that it stands on.
@@ -129,6 +143,14 @@ mod tests {
         );
         assert!(suggestion("tls", known.into_iter()).contains("queue, queue_timeout, socket"));
         assert_eq!(suggestion("tls", [].into_iter()), "; known are: none");
+    }
+
+    #[test]
+    fn a_value_with_a_line_break_does_not_break_the_line() {
+        let mut problems = Problems::new(Path::new("f.toml"));
+        problems.add(3, "there is no pool \u{201c}a\r\nb\u{201d}");
+        let text = problems.sorted()[0].to_string();
+        assert_eq!(text, "f.toml:3: there is no pool \u{201c}a\\r\\nb\u{201d}");
     }
 
     #[test]
