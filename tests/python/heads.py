@@ -25,7 +25,7 @@ def caught(status, fields):
         try:
             start_response(status, fields)
         except (TypeError, ValueError) as error:
-            start_response("200 OK", TEXT)
+            start_response("200 OK", TEXT, sys.exc_info())
             return [type(error).__name__.encode()]
         return [b"no error"]
 

@@ -51,6 +51,7 @@
 //! | `wsgi_frameworks` | Flask, Django and web.py run unchanged |
 //! | `wsgi_input` | the content of a request is read in every way that files are |
 //! | `wsgi_molds` | applications are loaded once, reloaded safely, and say why they cannot be |
+//! | `wsgi_pep3333` | every sentence of PEP 3333 that binds servers holds |
 //! | `wsgi_start_response` | heads are begun, begun anew and refused as PEP 3333 says |
 //!
 //! The harness builds the executables itself, once per test process, with the profile and the

@@ -140,7 +140,8 @@ impl Request {
         self.request_id.as_ref().map(|span| self.str(span))
     }
 
-    /// The address and port that the client has connected to, as the edge saw it.
+    /// The address and port that the client has connected to, as the edge saw it. Without an edge
+    /// only for a request that has no `Host`, if it came over TCP.
     pub fn local(&self) -> Option<&str> {
         self.local.as_ref().map(|span| self.str(span))
     }

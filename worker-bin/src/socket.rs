@@ -8,11 +8,12 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, Shutdown, recv, recvmsg, sendmsg, sockopt,
+    SendAncillaryMessage, SendFlags, Shutdown, getsockname, recv, recvmsg, sendmsg, sockopt,
 };
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -94,6 +95,11 @@ impl Socket {
             }
         }
         Ok(())
+    }
+
+    /// Our address of a TCP connection.
+    pub(crate) fn local_address(&self) -> Option<SocketAddr> {
+        getsockname(&self.0).ok().and_then(|address| SocketAddr::try_from(address).ok())
     }
 
     /// Says that nothing more will be sent. A peer that is gone already is no news.

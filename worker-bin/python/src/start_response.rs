@@ -26,6 +26,8 @@ pub(crate) struct Turn {
     pub(crate) responder: Responder<'static>,
     /// `start_response` was called, and could be.
     pub(crate) is_started: bool,
+    /// It was called, whatever has come of it.
+    is_called: bool,
 }
 
 /// A response that is lent to Python.
@@ -40,7 +42,7 @@ impl<'a, 'py> Lent<'a, 'py> {
         // `'a` is over; who uses it until then has the lock.
         let responder =
             unsafe { std::mem::transmute::<Responder<'a>, Responder<'static>>(responder) };
-        let turn = Turn { responder, is_started: false };
+        let turn = Turn { responder, is_started: false, is_called: false };
         let object = Bound::new(py, Response(Mutex::new(Some(turn))))?;
         Ok(Lent { object, responder: PhantomData })
     }
@@ -58,7 +60,7 @@ impl<'a, 'py> Lent<'a, 'py> {
 
     /// Gets it back.
     pub(crate) fn take(self) -> (Responder<'a>, bool) {
-        let Turn { responder, is_started } = self.recall().expect("it was not taken before");
+        let Turn { responder, is_started, .. } = self.recall().expect("it was not taken before");
         (responder, is_started)
     }
 
@@ -100,13 +102,14 @@ impl Response {
             let exc_info = exc_info.filter(|info| !info.is_none());
             match exc_info {
                 Some(info) if turn.responder.has_left() => return Err(raised(info)?),
-                None if turn.is_started => {
+                None if turn.is_called => {
                     return Err(PyAssertionError::new_err(
                         "start_response was called before, and this call has no exc_info",
                     ));
                 }
                 _ => {}
             }
+            turn.is_called = true;
             turn.is_started = false;
             begin(&mut turn.responder, status)?;
             add_fields(&mut turn.responder, headers)?;

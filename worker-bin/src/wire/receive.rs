@@ -123,7 +123,12 @@ impl Reception<'_> {
             keep_alive: head.keep_alive,
             from_edge: self.terms.from_edge,
         };
-        let (request, offset) = request_of(&head, self.terms)?;
+        let (mut request, offset) = request_of(&head, self.terms)?;
+        // Of HTTP/1.0: it does not say whom it has addressed.
+        if self.terms.peer.is_some() && request.field("host").is_none() {
+            let local = self.socket.local_address();
+            local.inspect(|local| request.set_local(&local.to_string()));
+        }
         let continues = head.expects_continue && !self.terms.from_edge;
         let progress = Progress { head: head.len, taken, arrived };
         let (content, rest) = match (head.framing, offset) {
