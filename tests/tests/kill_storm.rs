@@ -5,8 +5,8 @@
 //! says in which requests a worker has ended.
 
 use forebay_tests::{
-    HUP, KILL, Outcomes, PATIENCE, Random, Site, Storm, TERM, TTIN, TTOU, is_full, send_signal,
-    wait_until, worker_bin,
+    HUP, KILL, Outcomes, PATIENCE, Random, Site, SiteBuilder, Storm, TERM, TTIN, TTOU, is_full,
+    python, send_signal, wait_until, worker_bin,
 };
 use std::collections::BTreeMap;
 use std::fs;
@@ -97,29 +97,70 @@ struct Shape {
     workers: usize,
     threads: usize,
     method: &'static str,
+    /// The application with flags of `worker-bin`.
+    app: fn(&[&str]) -> SiteBuilder,
 }
+
+const FOUR_WORKERS: Shape = Shape { workers: 4, threads: 1, method: "POST", app: probe };
 
 #[test]
 fn four_workers() {
-    all(&Shape { workers: 4, threads: 1, method: "POST" });
+    all(&FOUR_WORKERS);
 }
 
 #[test]
 fn two_workers_with_four_threads() {
-    all(&Shape { workers: 2, threads: 4, method: "POST" });
+    all(&Shape { workers: 2, threads: 4, ..FOUR_WORKERS });
+}
+
+#[test]
+fn four_workers_in_python() {
+    of_python(&Shape { app: |flags| of_wsgi("once:application", flags), ..FOUR_WORKERS });
+}
+
+#[test]
+fn flask_with_two_threads() {
+    let app = |flags: &[&str]| of_wsgi("once:site", flags);
+    of_python(&Shape { workers: 2, threads: 2, app, ..FOUR_WORKERS });
 }
 
 /// A process that dies closes one slot after the other, and a request that is sent to several of
 /// them has seen one death.
 #[test]
 fn many_threads() {
-    let shape = Shape { workers: 2, threads: 64, method: "GET" };
+    let shape = Shape { workers: 2, threads: 64, method: "GET", app: probe };
     let act = |site: &Site, random: &mut Random| {
         wait_until("both workers", PATIENCE, || site.worker_pids().len() == 2);
         signal_some_worker(site, random, KILL);
     };
     let sum = disturbed(&Disturbance { act, times: (20, 100), ..KILLED }, &shape);
     assert_eq!(sum.given_up, 0, "502 for what was not begun: {sum}");
+}
+
+fn of_python(shape: &Shape) {
+    if python().is_none() {
+        return;
+    }
+    disturbed(&Disturbance { times: (12, 100), ..KILLED }, shape);
+    for disturbance in &DISTURBANCES[3..] {
+        let (some, _) = disturbance.times;
+        disturbed(&Disturbance { times: (some / 3, 24), ..*disturbance }, shape);
+    }
+    let retired = Disturbance {
+        name: "retirement after 20 requests",
+        flags: &["--max-requests", "20"],
+        times: (10, 100),
+        ..DISTURBANCES[3]
+    };
+    disturbed(&Disturbance { act: |_, _| {}, ..retired }, shape);
+}
+
+fn of_wsgi(application: &str, flags: &[&str]) -> SiteBuilder {
+    python().expect("looked for before").site_builder(application, flags)
+}
+
+fn probe(flags: &[&str]) -> SiteBuilder {
+    Site::builder().app_with("probe", flags)
 }
 
 fn all(shape: &Shape) {
@@ -163,8 +204,7 @@ fn on_one_site(
 ) -> (Site, Outcomes) {
     let (workers, threads) = (shape.workers.to_string(), shape.threads.to_string());
     let flags = [&["-w", &workers, "--threads", &threads], disturbance.flags].concat();
-    let site = Site::builder().app_with("probe", &flags).path_variable("PROBE_LOG", "log");
-    let site = site.start();
+    let site = (shape.app)(&flags).path_variable("PROBE_LOG", "log").start();
     wait_until("workers", PATIENCE, || site.worker_pids().len() == shape.workers);
     let storm = Storm::start(site.address(), shape.method, CLIENTS, PER_SECOND);
     let more = |count| {
