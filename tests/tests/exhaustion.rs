@@ -1,6 +1,11 @@
-//! Without descriptors the edge goes on with those that it has, and recovers by itself.
+//! Without descriptors servers go on with those that they have, and recover by themselves.
 
-use forebay_tests::{Client, PATIENCE, Site, cpu_time, wait_until};
+use forebay_tests::{
+    Client, PATIENCE, Process, Site, cpu_time, limit_descriptors, wait_until, worker_bin,
+};
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -32,6 +37,31 @@ fn without_descriptors_exactly_what_needs_one_fails_until_there_are_some() {
     assert_eq!(known.get("/files/new.txt").status, 200);
     assert_eq!(upload(&mut site.client()), 200);
     assert!(site.counter("accept_failed") > 0 && site.counter("spool_refused") == 1);
+}
+
+#[test]
+fn without_descriptors_the_arbiter_tries_to_answer_once_a_second() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("control");
+    let control = format!("unix:{}", path.display());
+    let arguments = ["--bind", "127.0.0.1:0", "--control", &control, "hello"];
+    let mut worker = Process::start(Command::new(worker_bin()).args(arguments));
+    worker.listening(1, PATIENCE);
+    let standard_streams = 3;
+    let before = limit_descriptors(worker.pid(), standard_streams);
+
+    let began = Instant::now();
+    let mut client = UnixStream::connect(&path).unwrap();
+    let failures = || worker.stderr().matches("the control socket has not answered").count();
+    wait_until("it tries again", PATIENCE, || failures() >= 2);
+    let (failures, seconds) = (failures(), began.elapsed().as_secs());
+    assert!(failures as u64 <= seconds + 1, "{failures} failures in {seconds} seconds");
+
+    limit_descriptors(worker.pid(), before);
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains(&format!("\"pid\":{}", worker.pid())), "{answer}");
 }
 
 fn upload(client: &mut Client) -> u16 {

@@ -3,6 +3,8 @@
 //! Owns their reading, and binding with errors that say what to do. Must not know what is served.
 
 use crate::socket::{Socket, set_backlog};
+use rustix::fs::{Mode, fchmod};
+use socket2::{Domain, SockAddr, Type};
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
@@ -90,12 +92,23 @@ pub(crate) enum Listener {
 }
 
 impl Listener {
+    /// A front server is mostly another user. As with a port on 127.0.0.1, whoever should not
+    /// connect to a path is kept away otherwise: by the directory.
     pub(crate) fn bind(address: &Address) -> Result<Listener, AddressError> {
+        Listener::bind_for(address, EVERYBODY)
+    }
+
+    /// Likewise, but only this user and root may connect to a path.
+    pub(crate) fn bind_own(address: &Address) -> Result<Listener, AddressError> {
+        Listener::bind_for(address, OWNER)
+    }
+
+    fn bind_for(address: &Address, mode: u32) -> Result<Listener, AddressError> {
         let listener = match address {
             Address::Tcp(text) => TcpListener::bind(text.as_str()).map(Listener::Tcp),
             Address::Unix(path) => {
                 remove_stale(address, path)?;
-                bind_unix(path)
+                bind_unix(path, mode)
             }
         };
         let prepare = |listener: Listener| {
@@ -171,13 +184,22 @@ impl AsFd for Listener {
     }
 }
 
-fn bind_unix(path: &Path) -> io::Result<Listener> {
-    let listener = UnixListener::bind(path)?;
-    // A front server is mostly another user. As with a port on 127.0.0.1, whoever should not
-    // connect is kept away otherwise: by the directory.
-    fs::set_permissions(path, Permissions::from_mode(0o666))?;
+fn bind_unix(path: &Path, mode: u32) -> io::Result<Listener> {
+    let socket = make_path(path, mode)?;
+    socket.listen(BACKLOG)?;
+    // What the umask has taken.
+    fs::set_permissions(path, Permissions::from_mode(mode))?;
     let inode = fs::symlink_metadata(path)?.ino();
-    Ok(Listener::Unix(listener, path.into(), inode))
+    Ok(Listener::Unix(OwnedFd::from(socket).into(), path.into(), inode))
+}
+
+/// At no moment the path has more permissions than `mode`: Linux creates it with those of the
+/// socket itself, less the umask.
+fn make_path(path: &Path, mode: u32) -> io::Result<socket2::Socket> {
+    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    fchmod(&socket, Mode::from_raw_mode(mode))?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    Ok(socket)
 }
 
 /// A socket that nobody listens on is what a crashed server has left.
@@ -209,6 +231,8 @@ fn explain(address: &Address, error: io::Error) -> AddressError {
 /// unix(7): 108 bytes with the final zero.
 const MOST_PATH_BYTES: usize = 107;
 const BACKLOG: i32 = 2048;
+const EVERYBODY: u32 = 0o666;
+const OWNER: u32 = 0o600;
 /// gunicorn's.
 const DEFAULT_PORT: &str = "8000";
 
@@ -247,6 +271,23 @@ mod tests {
         let second = Listener::bind(&address).unwrap();
         second.remove_path();
         assert!(!directory.path().join("socket").exists());
+    }
+
+    #[test]
+    fn a_path_has_never_more_permissions_than_it_should_have() {
+        let directory = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| fs::symlink_metadata(path).unwrap().mode() & 0o777;
+        let path = directory.path().join("new");
+        make_path(&path, OWNER).unwrap();
+        assert_eq!(mode(&path), 0o600, "from the first moment");
+        for (bind, expected) in [
+            (Listener::bind as fn(&Address) -> _, 0o666),
+            (Listener::bind_own as fn(&Address) -> _, 0o600),
+        ] {
+            let listener: Result<Listener, AddressError> = bind(&Address::Unix(path.clone()));
+            assert_eq!(mode(&path), expected);
+            listener.unwrap().remove_path();
+        }
     }
 
     #[test]

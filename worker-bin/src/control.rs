@@ -4,47 +4,64 @@
 
 use crate::address::{Address, AddressError, Listener};
 use crate::arbiter::Status;
-use std::fs::{self, Permissions};
+use crate::log;
+use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The arbiter's end. Only its user and root may connect.
 #[derive(Debug)]
-pub(crate) struct Control(Listener);
+pub(crate) struct Control {
+    listener: Listener,
+    rests_until: Cell<Option<Instant>>,
+}
 
 impl Control {
     pub(crate) fn bind(path: &Path) -> Result<Control, AddressError> {
         let address = Address::Unix(std::path::absolute(path).unwrap_or_else(|_| path.into()));
-        let listener = Listener::bind(&address)?;
-        fs::set_permissions(path, Permissions::from_mode(0o600))
-            .map_err(|error| AddressError::Other(address.to_string(), error))?;
-        Ok(Control(listener))
+        let listener = Listener::bind_own(&address)?;
+        Ok(Control { listener, rests_until: Cell::new(None) })
     }
 
     /// Answers whoever waits. A client that takes nothing holds the arbiter up only for a moment.
     pub(crate) fn answer(&self, status: &Status) {
-        let Ok(Some((socket, _))) = self.0.accept() else { return };
+        let socket = match self.listener.accept() {
+            Ok(Some((socket, _))) => socket,
+            Ok(None) => return,
+            Err(error) => return self.rest(&error),
+        };
         let Ok(mut text) = serde_json::to_vec(status) else { return };
         text.push(b'\n');
         // A client that is gone needs no answer.
         let _ = socket.set_send_timeout(PATIENCE);
         let _ = socket.send_all(&mut [io::IoSlice::new(&text)]);
     }
+
+    /// Until when nobody should be answered, if it rests.
+    pub(crate) fn rests_until(&self) -> Option<Instant> {
+        self.rests_until.get().filter(|&until| until > Instant::now())
+    }
+
+    /// Without descriptors (EMFILE of accept(2)) the client still waits: it would be heard of
+    /// without end.
+    fn rest(&self, error: &io::Error) {
+        log::warning!("the control socket has not answered: {error}");
+        self.rests_until.set(Some(Instant::now() + REST));
+    }
 }
 
 impl Drop for Control {
     fn drop(&mut self) {
-        self.0.remove_path();
+        self.listener.remove_path();
     }
 }
 
 impl AsFd for Control {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.listener.as_fd()
     }
 }
 
@@ -96,6 +113,7 @@ fn table(status: &Status) -> String {
 const HEADINGS: [&str; 8] =
     ["WORKER", "PID", "GENERATION", "STATE", "AGE", "REQUESTS", "MEMORY", "CURRENT REQUEST"];
 const PATIENCE: Duration = Duration::from_millis(200);
+const REST: Duration = Duration::from_secs(1);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]

@@ -239,20 +239,22 @@ impl Shell<'_> {
 
     /// What has happened until something has, or may have: at least a tick.
     fn wait(&mut self, core: &Core) -> io::Result<Vec<Event>> {
-        let times = core.next_wakeup().into_iter().chain(self.molds.next());
+        let rest = self.control.and_then(Control::rests_until);
+        let times = core.next_wakeup().into_iter().chain(self.molds.next()).chain(rest);
         let until = times.fold(self.watch.next(), Instant::min);
         let timeout = until.saturating_duration_since(Instant::now());
         let (signals, words) = (self.signals.as_fd(), self.words.as_fd());
+        let control = self.control.filter(|_| rest.is_none());
         // Without a control socket, the signals twice.
-        let control = self.control.map_or(signals, AsFd::as_fd);
-        let readable = wait_readable([signals, words, control], Some(timeout))?;
+        let asked = control.map_or(signals, AsFd::as_fd);
+        let readable = wait_readable([signals, words, asked], Some(timeout))?;
         let mut events = vec![Event::Tick];
         if readable[1] {
             events.extend(self.hear()?);
         }
         self.take_signals(&mut events);
         self.molds.kill_the_late(Instant::now());
-        if let (Some(control), true) = (self.control, readable[2]) {
+        if let (Some(control), true) = (control, readable[2]) {
             control.answer(&status::status(core, &self.watch, self.started));
         }
         events.extend(self.look(core));
