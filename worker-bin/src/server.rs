@@ -187,8 +187,14 @@ impl Host for Server<'_> {
     }
 }
 
+/// All of them, or nothing is left of any.
 fn bind(addresses: &[Address]) -> Result<Vec<Listener>, AddressError> {
-    addresses.iter().map(Listener::bind).collect()
+    let mut bound = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        let listener = Listener::bind(address);
+        bound.push(listener.inspect_err(|_| bound.iter().for_each(Listener::remove_path))?);
+    }
+    Ok(bound)
 }
 
 fn enter_directory(settings: &ProcessSettings) -> Result<(), String> {

@@ -3,7 +3,7 @@
 use crate::support::{Edge, PATIENCE, Program};
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::time::Instant;
@@ -62,6 +62,17 @@ fn several_addresses_are_listened_on_and_logged() {
     program.signal("TERM");
     assert_eq!(program.end().0, Some(0));
     assert!(!socket.exists());
+}
+
+#[test]
+fn if_one_address_is_taken_nothing_is_left_of_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let unix = format!("unix:{}", folder.path().join("socket").display());
+    let (code, log) = start(&["-b", &unix, "-b", &address, "hello"], "").end();
+    assert!(code == Some(3) && log.contains(&address), "{code:?}: {log}");
+    assert!(fs::read_dir(folder.path()).unwrap().next().is_none());
 }
 
 /// Asks until the new file has a line.
