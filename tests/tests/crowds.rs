@@ -5,7 +5,7 @@
 
 use forebay_tests::{
     Crowd, Load, PATIENCE, Pace, Peak, Pieces, Report, Site, SiteBuilder, is_full, own_bytes,
-    pattern, raise_descriptor_limit, wait_until,
+    pattern, python, raise_descriptor_limit, wait_until,
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -68,6 +68,33 @@ fn slow_readers_leave_the_workers_idle() {
     }
 }
 
+/// 2,000 clients take seconds for a head each; two workers run Flask for everybody else meanwhile.
+#[test]
+fn slow_heads_leave_flask_to_others() {
+    let Some(python) = python() else { return };
+    raise_descriptor_limit();
+    let (count, sends) = if is_full() { (2_000, 30) } else { (300, 60) };
+    let site = python.site("flask_site:app", &["-w", &WORKERS.to_string()]);
+    let others = || [Load::start(site.address(), "GET / HTTP/1.1\r\nHost: test\r\n\r\n", 2)];
+    let quiet = Others(others()).run(if is_full() { 5 } else { 1 });
+    // Of different lengths, so that they do not all end at once.
+    let name = |number: usize| "n".repeat(1 + number % 100);
+    let request = |number| {
+        let name = name(number);
+        format!("GET /?name={name} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+    };
+    let requests = (0..count).map(|number| vec![request(number).into_bytes().into()]).collect();
+    let (began, crowd) = (Instant::now(), Pace { sends, ..PACE }.start(site.address(), requests));
+    let busy = Others(others()).run_beside(&crowd);
+    println!("{count} heads in {:.1?}", began.elapsed());
+    for (number, response) in crowd.join().into_iter().enumerate() {
+        let response = response.unwrap_or_else(|failure| panic!("client {number}: {failure}"));
+        let text = format!("Hello, {}", name(number));
+        assert_eq!((response.status, response.text()), (200, &*text), "client {number}");
+    }
+    compare(&quiet, &busy);
+}
+
 /// Requests that the workers have answered, if both are idle now; else 0.
 fn written(site: &Site) -> u64 {
     let status = site.worker_status();
@@ -107,29 +134,31 @@ fn uploads(count: usize) -> (Vec<Pieces>, Vec<Value>) {
 }
 
 /// Clients that are not slow, with and without content.
-struct Others([Load; 2]);
+struct Others<const COUNT: usize>([Load; COUNT]);
 
-impl Others {
-    fn start(site: &Site) -> Others {
+impl Others<2> {
+    fn start(site: &Site) -> Others<2> {
         let content = "x".repeat(1_000);
         let get = "GET /hello HTTP/1.1\r\nHost: test\r\n\r\n".to_owned();
         let post = "POST /length HTTP/1.1\r\nHost: test\r\nContent-Length: 1000\r\n\r\n";
         Others([get, format!("{post}{content}")].map(|one| Load::start(site.address(), one, 1)))
     }
+}
 
-    fn run(self, seconds: u64) -> [Report; 2] {
+impl<const COUNT: usize> Others<COUNT> {
+    fn run(self, seconds: u64) -> [Report; COUNT] {
         let began = Instant::now();
         let is_over = || began.elapsed() > Duration::from_secs(seconds);
         wait_until("time has passed", PATIENCE * 10, is_over);
         self.stop()
     }
 
-    fn run_beside(self, crowd: &Crowd) -> [Report; 2] {
+    fn run_beside(self, crowd: &Crowd) -> [Report; COUNT] {
         wait_until("the crowd is served", PATIENCE * 10, || crowd.is_over());
         self.stop()
     }
 
-    fn stop(self) -> [Report; 2] {
+    fn stop(self) -> [Report; COUNT] {
         self.0.map(|load| {
             let report = load.stop();
             report.assert_all_answered();
@@ -138,7 +167,7 @@ impl Others {
     }
 }
 
-fn compare(quiet: &[Report; 2], busy: &[Report; 2]) {
+fn compare<const COUNT: usize>(quiet: &[Report; COUNT], busy: &[Report; COUNT]) {
     for (what, (quiet, busy)) in ["GET", "POST"].into_iter().zip(quiet.iter().zip(busy)) {
         let [quiet, busy] = [quiet, busy].map(|report| report.percentile(99.0));
         println!("p99 of {what}: {quiet:.1?} alone, {busy:.1?} beside the crowd");
