@@ -312,11 +312,6 @@ impl Record {
         );
     }
 
-    /// Bytes of memory.
-    pub(crate) fn capacity(&self) -> usize {
-        self.text.capacity()
-    }
-
     pub(crate) fn into_buffer(self) -> Vec<u8> {
         self.text
     }

@@ -9,7 +9,6 @@
 use super::Machine;
 use super::address::Address;
 use super::client::{Client, Receiving};
-use super::memory::Memory;
 use super::world::World;
 use crate::io::{Fd, Time, Token};
 use crate::per_address::Permit;
@@ -43,9 +42,6 @@ pub(crate) struct Parked {
 pub(crate) struct Machines(Vec<Box<Client>>);
 
 impl Connection {
-    /// What an idle connection counts in `memory_budget`: the most that it may have in all tables.
-    pub(crate) const PARKED_BYTES: u64 = 192;
-
     pub(crate) fn new(
         token: Token,
         fd: Fd,
@@ -80,18 +76,15 @@ impl Connection {
     pub(crate) fn park(&mut self, w: &mut World) {
         if let Connection::Awake(client) = self
             && let Some(parked) = client.parked()
-            && let Connection::Awake(mut client) =
-                std::mem::replace(self, Connection::Parked(parked))
+            && let Connection::Awake(client) = std::mem::replace(self, Connection::Parked(parked))
         {
-            w.memory.recount(&mut client.counted, Connection::PARKED_BYTES);
             w.machines.give(client);
         }
     }
 
     /// It has ended.
     pub(crate) fn dispose(self, w: &mut World) {
-        if let Connection::Awake(mut client) = self {
-            w.memory.recount(&mut client.counted, 0);
+        if let Connection::Awake(client) = self {
             w.machines.give(client);
         }
     }
@@ -115,12 +108,6 @@ impl Machine for Connection {
 
     fn on_deadline(&mut self, w: &mut World) {
         self.wake(w).on_deadline(w);
-    }
-
-    fn account(&mut self, memory: &mut Memory) {
-        if let Connection::Awake(client) = self {
-            client.account(memory);
-        }
     }
 
     fn is_over(&self) -> bool {

@@ -3,7 +3,6 @@
 //! Owns the part of [`Client`] that receives and takes input apart. Must not know routes.
 
 use super::client::{Client, Receiving, State};
-use super::memory::Pressure;
 use super::world::World;
 use crate::http::Reject;
 use crate::io::{Errno, Op};
@@ -53,7 +52,7 @@ impl Client {
     pub(crate) fn on_starved(&mut self, w: &mut World) {
         debug_assert!(self.receiving != Receiving::No);
         self.receiving = Receiving::No;
-        if self.wants_input(w) {
+        if self.wants_input() {
             self.receive(true, w);
         }
         self.settle(w);
@@ -63,12 +62,6 @@ impl Client {
     pub(crate) fn watch(&mut self, w: &mut World) {
         self.watched = true;
         self.settle(w);
-    }
-
-    /// Bytes of memory for input that waits.
-    #[cfg(any(test, feature = "fuzz"))]
-    pub(crate) fn waiting_input(&self) -> u64 {
-        self.input.capacity() as u64
     }
 
     /// Goes on with input that waited.
@@ -88,9 +81,6 @@ impl Client {
     }
 
     pub(super) fn on_receive_deadline(&mut self, w: &mut World) {
-        if self.hurried.is_some_and(|at| self.receive_deadline == Some(at)) {
-            w.counters.memory_timeouts.count();
-        }
         match self.state {
             // It is not silent, it is still taking earlier answers: that is up to `send_timeout`.
             State::Head if !self.output.is_flushed() && !w.draining => {
@@ -127,8 +117,8 @@ impl Client {
     /// Receives while that is wanted, and as long as it may.
     pub(super) fn settle_input(&mut self, w: &mut World) {
         match self.receiving {
-            Receiving::No if self.wants_input(w) => self.receive(self.requests > 0, w),
-            Receiving::Repeatedly if !self.has_input_room(w) || self.wants_buffer() => {
+            Receiving::No if self.wants_input() => self.receive(self.requests > 0, w),
+            Receiving::Repeatedly if !self.has_input_room() || self.wants_buffer() => {
                 self.receiving = Receiving::NoMore;
                 w.submit(self.token, Op::EndRecv { target: self.token });
             }
@@ -136,23 +126,22 @@ impl Client {
         }
     }
 
-    fn wants_input(&self, w: &World) -> bool {
+    fn wants_input(&self) -> bool {
         let is_due = match self.state {
             State::Head | State::Content(_) | State::Lingering => true,
             State::File(_) | State::Handler | State::HandedOver(_) => self.watched,
             State::Ending | State::BreakingOff | State::Closing | State::Closed => false,
         };
-        is_due && !self.input_ended && self.has_input_room(w)
+        is_due && !self.input_ended && self.has_input_room()
     }
 
-    fn has_input_room(&self, w: &World) -> bool {
+    fn has_input_room(&self) -> bool {
         match &self.state {
             // Who does not take its answers has no more requests received.
             State::Head if !self.stalled && self.output.has_room() => true,
             State::Content(content) => content.wants_input(),
             State::Ending | State::Lingering | State::BreakingOff => true,
             State::Closing | State::Closed => true,
-            _ if w.memory.pressure() >= Pressure::Half => self.input.len() < INPUT_MOST / 8,
             _ => self.input.len() < INPUT_MOST,
         }
     }
@@ -184,16 +173,9 @@ impl Client {
             _ if self.stalled => self.input.extend_from_slice(bytes),
             _ if self.input.is_empty() => {
                 let used = self.consume(bytes, w);
-                let rest = &bytes[used..];
-                if rest.is_empty() || self.linger {
-                    return;
-                }
-                let is_head = matches!(self.state, State::Head) && !self.stalled;
-                if is_head && w.memory.pressure() >= Pressure::Uploads {
-                    self.refuse_head_without_memory(rest, w);
-                } else {
+                if used < bytes.len() && !self.linger {
                     self.input = w.buffers.small();
-                    self.input.extend_from_slice(rest);
+                    self.input.extend_from_slice(&bytes[used..]);
                     self.await_rest_of_head(w);
                 }
             }
@@ -210,9 +192,8 @@ impl Client {
         self.stalled = false;
         while at < bytes.len() {
             let rest = &bytes[at..];
-            let may_answer = answered < w.limits.pipelined && self.has_output_room(w);
             match &mut self.state {
-                State::Head if !may_answer => {
+                State::Head if answered == w.limits.pipelined || !self.output.has_room() => {
                     self.stalled = true;
                     break;
                 }
@@ -237,12 +218,6 @@ impl Client {
             }
         }
         at
-    }
-
-    /// For one more answer.
-    fn has_output_room(&self, w: &World) -> bool {
-        self.output.is_flushed()
-            || self.output.has_room() && w.memory.pressure() < Pressure::Content
     }
 
     /// The input is the beginning of another request.

@@ -6,7 +6,6 @@
 
 use super::backlog::Backlog;
 use super::buffers::Buffers;
-use super::memory::Pressure;
 use super::world::World;
 use crate::io::{Body, Errno, Fd, Outgoing, SharedFile, Time, Token};
 use crate::limits::Limits;
@@ -18,8 +17,6 @@ pub(crate) struct Relay {
     ready: VecDeque<Piece>,
     /// Bytes of `ready` in memory.
     bytes: usize,
-    /// Bytes of memory that `ready` owns.
-    capacity: usize,
     /// Behind `ready`.
     backlog: Option<Box<Backlog>>,
     /// The application has not forbidden it.
@@ -82,7 +79,6 @@ impl Relay {
         Relay {
             ready: buffers.queue(),
             bytes: 0,
-            capacity: 0,
             backlog: None,
             may_spool: true,
             has_spooled: false,
@@ -102,7 +98,6 @@ impl Relay {
             Some(backlog) => backlog.put(piece),
             None => {
                 self.bytes += piece.remaining();
-                self.capacity += piece.capacity();
                 self.ready.push_back(Piece::Bytes(piece));
             }
         }
@@ -163,7 +158,6 @@ impl Relay {
             Some(piece) => {
                 if let Piece::Bytes(out) = &piece {
                     self.bytes -= out.remaining();
-                    self.capacity -= out.capacity();
                 }
                 Some(piece)
             }
@@ -173,28 +167,19 @@ impl Relay {
         piece
     }
 
-    /// More of the response may be put in. Where memory is scarce one buffer may wait for the
-    /// client.
-    pub(crate) fn has_room(&self, limits: &Limits, pressure: Pressure) -> bool {
-        let most = if pressure >= Pressure::Half { 1 } else { limits.response_memory };
+    /// More of the response may be put in.
+    pub(crate) fn has_room(&self, limits: &Limits) -> bool {
         match &self.backlog {
-            Some(backlog) if !backlog.has_failed() => {
-                backlog.has_room(limits.response_max, pressure)
-            }
-            Some(backlog) => self.bytes + backlog.memory() < most,
-            None => self.bytes < most,
+            Some(backlog) if !backlog.has_failed() => backlog.has_room(limits.response_max),
+            Some(backlog) => self.bytes + backlog.memory() < limits.response_memory,
+            None => self.bytes < limits.response_memory,
         }
-    }
-
-    /// Bytes of memory that it owns.
-    pub(crate) fn footprint(&self) -> usize {
-        self.capacity + self.backlog.as_ref().map_or(0, |backlog| backlog.footprint())
     }
 
     /// The client has taken what it can. If memory is full, what still comes goes through a file.
     pub(crate) fn overflow(&mut self, token: Token, w: &mut World) {
-        let may_begin = self.backlog.is_none() && self.may_spool && !self.is_finished();
-        if may_begin && !self.has_room(&w.limits, w.memory.pressure()) {
+        let is_full = self.backlog.is_none() && !self.has_room(&w.limits);
+        if is_full && self.may_spool && !self.is_finished() {
             self.backlog = Some(Box::new(Backlog::begin(token, w)));
             if !std::mem::replace(&mut self.has_spooled, true) {
                 w.counters.responses_spooled.count();
@@ -244,7 +229,7 @@ impl Relay {
 
     /// Forgets everything that is not in flight; for a client that has gone.
     pub(crate) fn clear(&mut self, buffers: &mut Buffers) {
-        (self.bytes, self.capacity) = (0, 0);
+        self.bytes = 0;
         for piece in self.ready.drain(..) {
             buffers.give_piece(piece);
         }
@@ -290,6 +275,6 @@ mod tests {
         }
         assert_eq!(taken.iter().sum::<usize>(), 60_000);
         assert!(taken.len() <= 60_000 / Buffers::SMALL + 1, "{} buffers", taken.len());
-        assert_eq!((relay.bytes, relay.footprint()), (0, 0));
+        assert_eq!(relay.bytes, 0);
     }
 }

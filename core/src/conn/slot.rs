@@ -5,7 +5,6 @@
 //! business, perhaps other reactors'. Must not read from the socket after the greeting.
 
 use super::Machine;
-use super::memory::Memory;
 use super::world::{Notice, World};
 use crate::http::{self, HeadLimits, SLOTS};
 use crate::io::{Body, Death, Direction, Errno, Fd, Op, Outgoing, PeerEnd, Time, Token};
@@ -26,8 +25,6 @@ pub(crate) struct Slot {
     /// Operations of the warden in flight on the socket.
     in_flight: u32,
     input: Vec<u8>,
-    /// What the account knows.
-    counted: u64,
     deadline: Option<Time>,
 }
 
@@ -61,7 +58,6 @@ impl Slot {
             state: State::Greeting,
             in_flight: 0,
             input,
-            counted: 0,
             deadline,
         };
         slot.receive(w);
@@ -206,10 +202,6 @@ impl Machine for Slot {
         self.deadline = None;
         self.shut_down(w);
         self.settle(w);
-    }
-
-    fn account(&mut self, memory: &mut Memory) {
-        memory.recount(&mut self.counted, self.input.capacity() as u64);
     }
 
     fn is_over(&self) -> bool {

@@ -56,15 +56,6 @@ impl Outgoing {
         })
     }
 
-    /// Bytes of memory that it owns.
-    pub(crate) fn capacity(&self) -> usize {
-        self.head.capacity()
-            + match &self.body {
-                Body::Owned(buf, _) => buf.capacity(),
-                Body::None | Body::Shared(_) => 0,
-            }
-    }
-
     /// Marks `count` bytes as sent.
     pub(crate) fn advance(&mut self, count: usize) {
         assert!(count <= self.remaining(), "more sent than there was");
