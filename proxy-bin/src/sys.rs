@@ -44,6 +44,9 @@ fn prepare(inherited: RawFd, parent: u32, limit: Option<libc::rlimit>) -> io::Re
     if unsafe { libc::getppid() }.cast_unsigned() != parent {
         return Err(io::Error::from_raw_os_error(libc::ESRCH));
     }
+    // It asks to reload, and may be ignored here: nohup(1) has it so.
+    // SAFETY: signal(2) may be called between fork and exec (signal-safety(7)).
+    unsafe { libc::signal(libc::SIGHUP, libc::SIG_DFL) };
     // SAFETY: a system call without pointers, on a descriptor of this process's own table.
     check(unsafe { libc::fcntl(inherited, libc::F_SETFD, 0) })?;
     if let Some(limit) = limit {
