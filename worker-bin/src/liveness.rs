@@ -158,9 +158,12 @@ impl Place {
 }
 
 impl Entry {
-    /// The thread can take requests.
+    /// The thread can take requests; if one was about to begin, it has not.
     pub(crate) fn ready(&self) {
-        self.update(|| self.set_state(State::Idle));
+        self.update(|| {
+            self.set_state(State::Idle);
+            self.words[DEADLINE].store(0, Ordering::Relaxed);
+        });
     }
 
     /// A request begins. At `deadline` it should have ended.

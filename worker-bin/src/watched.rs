@@ -7,6 +7,7 @@ use crate::app::{App, Request};
 use crate::arbiter::{Word, Words};
 use crate::liveness::Entry;
 use crate::response::Response;
+use crate::wire::{Answered, Arrival, Gone, Responder, Service};
 use bytes::Bytes;
 use std::io;
 use std::sync::Arc;
@@ -89,13 +90,33 @@ impl Seat {
         snapshot.overdue.map(|_| (snapshot.request_id, snapshot.age))
     }
 
-    /// A request begins, and ends when what this gives is dropped. It is late when the edge waits
-    /// no longer, or after the worker's own timeout.
-    pub fn begin(&self, request: &Request) -> Running {
+    /// Takes the last bytes of a request: it begins, and ends when [`Running`] is dropped. It is
+    /// late when the edge waits no longer, or after the worker's own timeout.
+    ///
+    /// The arbiter sees it before it is taken, so that it knows of every request that may have
+    /// been started what has become of it, whenever this process is killed.
+    ///
+    /// # Errors
+    /// See [`Arrival::take`].
+    pub fn take<'a>(
+        &self,
+        arrival: Arrival<'a>,
+    ) -> Result<(Request, Responder<'a>, Running), Gone> {
+        let running = self.begin(arrival.request());
+        match arrival.take() {
+            Ok((request, responder)) => Ok((request, responder, running)),
+            Err(gone) => {
+                running.take_back();
+                Err(gone)
+            }
+        }
+    }
+
+    fn begin(&self, request: &Request) -> Running {
         let ours = self.0.duty.deadline();
         let deadline = request.deadline().into_iter().chain(ours).min();
         self.0.entry.begin(request.request_id(), deadline);
-        Running(self.clone())
+        Running { seat: self.clone(), has_begun: true }
     }
 }
 
@@ -110,11 +131,8 @@ impl<'a, A: App + ?Sized> Watched<'a, A> {
     pub(crate) fn new(app: &'a A, seat: Seat) -> Watched<'a, A> {
         Watched { app, seat }
     }
-}
 
-impl<A: App + ?Sized> App for Watched<'_, A> {
-    fn call(&self, request: Request) -> Response {
-        let running = self.seat.begin(&request);
+    fn call(&self, request: Request, running: Running) -> Response {
         self.app.call(request).map_stream(|pieces| {
             running.sending();
             WatchedPieces { pieces, running }
@@ -122,27 +140,46 @@ impl<A: App + ?Sized> App for Watched<'_, A> {
     }
 }
 
+impl<A: App + ?Sized> Service for Watched<'_, A> {
+    fn answer(&self, arrival: Arrival<'_>) -> Result<Answered, Gone> {
+        let (request, responder, running) = self.seat.take(arrival)?;
+        Ok(responder.send_result_of(|| self.call(request, running)))
+    }
+}
+
 /// A request, until it is dropped.
 #[derive(Debug)]
-pub struct Running(Seat);
+pub struct Running {
+    seat: Seat,
+    has_begun: bool,
+}
 
 impl Running {
     /// A piece of the response is on its way: how long that takes is not the application's affair.
     pub fn sending(&self) {
-        self.0.0.entry.sending();
+        self.seat.0.entry.sending();
     }
 
     /// The application is at work again, and late after another timeout.
     pub fn resume(&self) {
-        let Inner { duty, entry, .. } = &*self.0.0;
+        let Inner { duty, entry, .. } = &*self.seat.0;
         entry.resume(duty.deadline());
+    }
+
+    /// It could not be taken.
+    fn take_back(mut self) {
+        self.has_begun = false;
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.0.entry.end();
-        self.0.0.duty.count();
+        let Inner { duty, entry, .. } = &*self.seat.0;
+        if !self.has_begun {
+            return entry.ready();
+        }
+        entry.end();
+        duty.count();
     }
 }
 
@@ -202,12 +239,17 @@ mod tests {
             _ => Response::text("ok"),
         };
         let watched = Watched::new(&app, Seat::new(duty, table.place(0, 0).entry(0)));
-        watched.call(Request::new("GET", "/"));
-        assert_eq!(look(&table), (State::Idle, 1));
-        let Body::Stream(mut pieces) = watched.call(Request::new("GET", "/stream")).into_body()
-        else {
-            panic!("a stream")
+        let call = |path| {
+            let request = Request::new("GET", path);
+            let running = watched.seat.begin(&request);
+            assert_eq!(look(&table).0, State::Busy);
+            watched.call(request, running)
         };
+        watched.seat.begin(&Request::new("GET", "/")).take_back();
+        assert_eq!(look(&table), (State::Idle, 0));
+        call("/");
+        assert_eq!(look(&table), (State::Idle, 1));
+        let Body::Stream(mut pieces) = call("/stream").into_body() else { panic!("a stream") };
         assert_eq!(look(&table), (State::Sending, 1));
         assert!(pieces.next().is_some());
         assert_eq!(look(&table), (State::Sending, 1));
@@ -217,8 +259,8 @@ mod tests {
         said.read_exact(&mut word).unwrap();
         let spent = (std::process::id().cast_signed(), Word::Spent);
         assert_eq!(Words::understand(word), Some(spent));
-        let call = std::panic::AssertUnwindSafe(|| watched.call(Request::new("GET", "/panic")));
-        assert!(std::panic::catch_unwind(call).is_err());
+        let panics = std::panic::AssertUnwindSafe(|| call("/panic"));
+        assert!(std::panic::catch_unwind(panics).is_err());
         assert_eq!(look(&table), (State::Idle, 3));
     }
 }

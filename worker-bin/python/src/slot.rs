@@ -67,9 +67,8 @@ impl Service for Slot<'_> {
     fn answer(&self, arrival: Arrival<'_>) -> Result<Answered, Gone> {
         Python::attach(|py| {
             let environ = self.environ.borrow_mut().build(py, arrival.request());
-            // From here to the call there is nothing but this.
-            let (request, responder) = arrival.take()?;
-            let running = self.seat.begin(&request);
+            // Between the last byte taken and the call there is nothing.
+            let (request, responder, running) = self.seat.take(arrival)?;
             let answered = match environ {
                 Ok(environ) => {
                     let application = self.application.bind(py);

@@ -19,7 +19,6 @@ use receive::{Incoming, Interruption, Receiver, Reception};
 use responder::{Reply, Sender};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 /// Answers the requests of a thread: every [`App`] does, and so may whoever wants to make
@@ -37,8 +36,7 @@ impl<A: App + ?Sized> Service for A {
     fn answer(&self, arrival: Arrival<'_>) -> Result<Answered, Gone> {
         let (request, responder) = arrival.take()?;
         // Between the last byte taken and the call there is nothing.
-        let call = AssertUnwindSafe(|| self.call(request));
-        Ok(responder.send(catch_unwind(call).unwrap_or_else(|_| server_error())))
+        Ok(responder.send_result_of(|| self.call(request)))
     }
 }
 

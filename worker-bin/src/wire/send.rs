@@ -13,6 +13,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 type Pieces = Box<dyn Iterator<Item = io::Result<Bytes>> + Send>;
 
 impl Responder<'_> {
+    /// Sends what `call` returns; if it panics, 500.
+    pub(crate) fn send_result_of(self, call: impl FnOnce() -> Response) -> Answered {
+        self.send(catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| server_error()))
+    }
+
     /// Sends all of a response.
     pub fn send(mut self, response: Response) -> Answered {
         if let Err(why) = self.head_of(&response) {
