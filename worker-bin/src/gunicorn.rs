@@ -55,7 +55,13 @@ impl Args for Ignored {
                 Kind::Switch | Kind::RefusedSwitch => ArgAction::SetTrue,
                 _ => ArgAction::Append,
             };
-            let argument = Arg::new(flag.name).long(flag.name).hide(true).action(action);
+            let mut argument = Arg::new(flag.name).long(flag.name).hide(true).action(action);
+            match flag.name {
+                "paste" => argument = argument.alias("paster"),
+                // It was a switch once.
+                "proxy-protocol" => argument = argument.num_args(0..=1).default_missing_value("on"),
+                _ => {}
+            }
             command.arg(flag.short.map_or(argument.clone(), |short| argument.short(short)))
         })
     }
@@ -128,19 +134,44 @@ const fn short(flag: Flag, short: char) -> Flag {
     Flag { short: Some(short), ..flag }
 }
 
+const fn refused_unless(
+    name: &'static str,
+    fitting: &'static [&'static str],
+    why: &'static str,
+) -> Flag {
+    Flag { name, short: None, kind: Kind::RefusedUnless(fitting), why }
+}
+
 const EDGES: &str = "it is a limit of the edge, or of the front server";
 const OURS: &str = "the log has its own form";
 const NO_TLS: &str = "workers speak no TLS: the edge, or another front server, does";
 const NO_EVENTS: &str = "a worker has no event loop: --threads N runs N requests at the same time";
+const NO_SYSLOG: &str = "nothing goes to syslog: run it under a supervisor that takes its output";
+const NO_STATSD: &str = "`worker-bin status` and `proxy-bin status` tell what is counted";
+const NO_PASTE: &str = "name the application as module:attribute, in a module that loads the file";
+const NO_PROXY: &str = "the edge tells workers who the client is";
+const NO_HTTP2: &str = "workers speak HTTP/1.1: leave the rest to a front server";
+const NO_ASGI: &str = "applications are those of WSGI";
+const NO_DIRTY: &str = "start what runs long under a supervisor of its own, with --bind unix:PATH";
+const STRICT: &str = "who sends what is no HTTP/1.1 to the letter is answered 400: mend the client";
+
+/// The classes of `--worker-class` whose applications run here.
+const CLASSES: &[&str] = &[
+    "sync",
+    "gthread",
+    "egg:gunicorn#sync",
+    "egg:gunicorn#gthread",
+    "gunicorn.workers.sync.SyncWorker",
+    "gunicorn.workers.gthread.ThreadWorker",
+];
 
 static FLAGS: &[Flag] = &[
     short(
-        Flag {
-            name: "worker-class",
-            short: None,
-            kind: Kind::RefusedUnless(&["sync", "gthread"]),
-            why: "a worker runs as many requests at the same time as it has --threads",
-        },
+        refused_unless(
+            "worker-class",
+            CLASSES,
+            "a worker runs as many requests at the same time as it has --threads",
+        ),
         'k',
     ),
     switch("preload", "applications are imported before the fork, unless --no-preload is given"),
@@ -153,7 +184,7 @@ static FLAGS: &[Flag] = &[
     value("limit-request-field_size", EDGES),
     switch("no-sendfile", "files go from the kernel to the client, by whoever can do it best"),
     switch("reuse-port", "workers share one listener, so that no connection waits for a busy one"),
-    switch("no-control-socket", "there is none unless --control is given"),
+    switch("initgroups", "--user comes with all groups of the user"),
     short(switch("enable-stdio-inheritance", "standard output is always inherited"), 'R'),
     switch("capture-output", "with --log-file, all that goes to standard error is in the file"),
     value("access-logformat", "it is the combined format"),
@@ -161,15 +192,60 @@ static FLAGS: &[Flag] = &[
     value("log-config", OURS),
     value("log-config-json", OURS),
     value("reload-engine", "files are looked at each second"),
-    switch("disable-redirect-access-to-syslog", "nothing goes to syslog"),
-    refused_switch("log-syslog", "run it under a supervisor that takes standard error"),
+    value("reload-extra-file", "--reload looks at sources of Python: send HUP after other changes"),
+    refused_switch("spew", "a test of the application in `python -m trace` shows its lines"),
+    refused_switch("check-config", "--print-config reads the settings, and starts nothing"),
     short(refused_switch("daemon", "run it under a supervisor, or from proxy-bin"), 'D'),
-    refused("statsd-host", "`worker-bin status` and `proxy-bin status` tell what is counted"),
-    refused("paste", "name the application as module:attribute"),
+    switch("disable-redirect-access-to-syslog", NO_SYSLOG),
+    refused_switch("log-syslog", NO_SYSLOG),
+    value("log-syslog-to", NO_SYSLOG),
+    value("log-syslog-prefix", NO_SYSLOG),
+    value("log-syslog-facility", NO_SYSLOG),
+    refused("statsd-host", NO_STATSD),
+    value("statsd-prefix", NO_STATSD),
+    value("dogstatsd-tags", NO_STATSD),
+    switch("enable-backlog-metric", NO_STATSD),
+    refused("paste", NO_PASTE),
+    refused("paste-global", NO_PASTE),
+    refused_unless("proxy-protocol", &["off"], NO_PROXY),
+    value("proxy-allow-from", NO_PROXY),
+    refused_unless("protocol", &["http"], "workers speak HTTP/1.1: `proxy_pass` to them"),
+    value("uwsgi-allow-from", "nobody speaks uWSGI's protocol here"),
     refused("certfile", NO_TLS),
     refused("keyfile", NO_TLS),
     refused("ca-certs", NO_TLS),
-    refused_switch("proxy-protocol", "the edge tells workers who the client is"),
+    value("ssl-version", NO_TLS),
+    value("cert-reqs", NO_TLS),
+    value("ciphers", NO_TLS),
+    switch("suppress-ragged-eofs", NO_TLS),
+    switch("do-handshake-on-connect", NO_TLS),
+    refused_unless("http-protocols", &["h1"], NO_HTTP2),
+    refused_unless("http2-cleartext", &["off"], NO_HTTP2),
+    value("http2-max-concurrent-streams", NO_HTTP2),
+    value("http2-initial-window-size", NO_HTTP2),
+    value("http2-max-frame-size", NO_HTTP2),
+    value("http2-max-header-list-size", NO_HTTP2),
+    value("http-parser", "there is one parser"),
+    refused_switch("permit-obsolete-folding", STRICT),
+    refused_switch("strip-header-spaces", STRICT),
+    refused_switch("permit-unconventional-http-version", STRICT),
+    refused_switch("casefold-http-method", STRICT),
+    switch("permit-unconventional-http-method", "methods of all letters are passed on"),
+    value("forwarder-headers", "SCRIPT_NAME is a variable of the environment, and no field"),
+    refused_unless("header-map", &["drop"], "fields with `_` in their name are dropped"),
+    value("asgi-loop", NO_ASGI),
+    value("asgi-lifespan", NO_ASGI),
+    value("asgi-disconnect-grace-period", NO_ASGI),
+    value("websocket-max-message-size", NO_ASGI),
+    value("root-path", "SCRIPT_NAME in the environment says where the application is"),
+    refused("dirty-app", NO_DIRTY),
+    value("dirty-workers", NO_DIRTY),
+    value("dirty-timeout", NO_DIRTY),
+    value("dirty-threads", NO_DIRTY),
+    value("dirty-graceful-timeout", NO_DIRTY),
+    refused("control-socket", "give --control unix:PATH, and ask it by `worker-bin status`"),
+    value("control-socket-mode", "the socket of --control is its user's alone"),
+    switch("no-control-socket", "there is none unless --control is given"),
 ];
 
 #[cfg(test)]

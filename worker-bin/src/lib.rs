@@ -76,6 +76,7 @@ const ABOUT: &str = "Serves an application with worker processes";
 pub fn main(app: impl App + 'static) -> ExitCode {
     #[derive(clap::Parser)]
     #[command(about = ABOUT, args_conflicts_with_subcommands = true, after_help = AFTER_HELP)]
+    #[command(args_override_self = true)]
     struct CommandLine {
         #[command(subcommand)]
         command: Option<Command>,

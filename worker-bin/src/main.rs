@@ -16,8 +16,10 @@ Examples:
 /// Pre-fork application server: an arbiter keeps worker processes alive, each of their threads
 /// answers one request at a time
 #[derive(clap::Parser)]
-#[command(version, after_help = format!("{}\n\n{AFTER_HELP}\n\n{EXAMPLES}", apps::HELP))]
+#[command(version, disable_version_flag = true)]
+#[command(after_help = format!("{}\n\n{AFTER_HELP}\n\n{EXAMPLES}", apps::HELP))]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(args_override_self = true)]
 struct CommandLine {
     #[command(subcommand)]
     command: Option<Command>,
@@ -25,13 +27,17 @@ struct CommandLine {
     #[command(flatten)]
     options: Options,
 
+    /// Print version
+    #[arg(short = 'V', short_alias = 'v', long, action = clap::ArgAction::Version)]
+    version: (),
+
     /// The application: of Python as module:attribute; or hello, echo, probe
-    #[arg(required_unless_present = "print_config")]
+    #[arg(required_unless_present_any = ["print_config", "paste", "proxy-protocol"])]
     app: Option<String>,
 }
 
 fn main() -> ExitCode {
-    let CommandLine { command, mut options, app } = match parse_arguments() {
+    let CommandLine { command, mut options, app, .. } = match parse_arguments() {
         Ok(arguments) => arguments,
         Err(code) => return code,
     };

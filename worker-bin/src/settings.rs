@@ -36,6 +36,11 @@ pub(crate) enum SettingsError {
     Unreadable(PathBuf, std::io::Error),
     #[error("{0}: {1}")]
     NotToml(PathBuf, String),
+    #[error(
+        "{0} is Python, and settings are TOML here: write them as flags, or to another file as \
+         workers = 4, for example"
+    )]
+    Python(PathBuf),
     #[error("{0}: there is no setting `{1}`{2}; --help lists the flags that are settings")]
     Unknown(PathBuf, String, String),
     #[error("{0}: {1}")]
@@ -112,7 +117,8 @@ fn arguments(variable: impl Fn(&str) -> Option<String>) -> Result<Options, Setti
 }
 
 fn options_of(words: Vec<String>) -> Result<Options, clap::Error> {
-    let command = Options::augment_args(clap::Command::new("settings").no_binary_name(true));
+    let command = clap::Command::new("settings").no_binary_name(true).args_override_self(true);
+    let command = Options::augment_args(command);
     let matches = command.try_get_matches_from(words)?;
     Options::from_arg_matches(&matches)
 }
@@ -162,6 +168,9 @@ impl Layers {
 }
 
 fn read_file(path: &Path) -> Result<toml::Table, SettingsError> {
+    if is_python(path) {
+        return Err(SettingsError::Python(path.into()));
+    }
     let text = std::fs::read_to_string(path)
         .map_err(|error| SettingsError::Unreadable(path.into(), error))?;
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
@@ -185,6 +194,13 @@ fn read_file(path: &Path) -> Result<toml::Table, SettingsError> {
         settings.extend(parse(name, &texts.ok_or_else(wrong)?, &source)?);
     }
     Ok(settings)
+}
+
+/// As gunicorn takes it: a file, or the name of a module.
+fn is_python(path: &Path) -> bool {
+    let is_module = |name: &str| name.starts_with("python:");
+    path.extension().is_some_and(|extension| extension == "py")
+        || path.file_name().and_then(|name| name.to_str()).is_some_and(is_module)
 }
 
 fn text_of(value: &toml::Value) -> Option<String> {
@@ -358,5 +374,10 @@ mod tests {
         let missing = Options { config: Some("/nowhere.toml".into()), ..Options::default() };
         let missing = Effective::new(&missing, |_| None).unwrap_err().to_string();
         assert!(missing.contains("cannot read /nowhere.toml"));
+        for name in ["/a/gunicorn.conf.py", "/a/python:site.settings"] {
+            let python = Options { config: Some(name.into()), ..Options::default() };
+            let error = Effective::new(&python, |_| None).unwrap_err().to_string();
+            assert!(error.contains("is Python, and settings are TOML here"), "{error}");
+        }
     }
 }

@@ -113,6 +113,58 @@ fn what_has_no_meaning_is_named_once_and_what_is_unknown_is_refused() {
     assert!(code == Some(2) && log.contains("GUNICORN_CMD_ARGS: a quotation mark"), "{log}");
 }
 
+/// All of gunicorn 23 and 27, each with a value if it takes one.
+const FLAGS: &str = "--help -h --version -v --config=a.py -c a.py --bind=[::1]:80 -b [::1]:80
+    --backlog=64 --workers=2 -w 2 --worker-class=sync -k gthread --threads=2
+    --worker-connections=9 --max-requests=9 --max-requests-jitter=9 --timeout=9 -t 9
+    --graceful-timeout=9 --keep-alive=9 --limit-request-line=9 --limit-request-fields=9
+    --limit-request-field_size=9 --reload --reload-engine=poll --reload-extra-file=a --spew
+    --check-config --print-config --preload --no-sendfile --reuse-port --chdir=/ --daemon -D
+    --env=A=1 -e A=1 --pid=a -p a --worker-tmp-dir=/tmp --user=root -u 0 --group=0 -g 0
+    --umask=022 -m 0o22 --initgroups --forwarded-allow-ips=* --access-logfile=-
+    --disable-redirect-access-to-syslog --access-logformat=%(h)s --error-logfile=- --log-file=-
+    --log-level=debug --capture-output --logger-class=a.B --log-config=a --log-config-json=a
+    --log-syslog-to=udp://a --log-syslog --log-syslog-prefix=a --log-syslog-facility=user
+    --enable-stdio-inheritance -R --statsd-host=a:1 --dogstatsd-tags=a --statsd-prefix=a
+    --enable-backlog-metric --name=a -n a --pythonpath=a --paste=a --paster=a --proxy-protocol
+    --proxy-protocol=v1 --proxy-allow-from=* --protocol=uwsgi --uwsgi-allow-from=* --keyfile=a
+    --certfile=a --ssl-version=2 --cert-reqs=0 --ca-certs=a --suppress-ragged-eofs
+    --do-handshake-on-connect --ciphers=a --http-protocols=h1,h2 --http2-cleartext=upgrade
+    --http2-max-concurrent-streams=9 --http2-initial-window-size=9 --http2-max-frame-size=9
+    --http2-max-header-list-size=9 --paste-global=a=b --permit-obsolete-folding
+    --strip-header-spaces --permit-unconventional-http-method
+    --permit-unconventional-http-version --casefold-http-method --forwarder-headers=A
+    --header-map=dangerous --asgi-loop=auto --asgi-lifespan=auto
+    --asgi-disconnect-grace-period=9 --websocket-max-message-size=9 --http-parser=auto
+    --root-path=/a --dirty-app=a:b --dirty-workers=9 --dirty-timeout=9 --dirty-threads=9
+    --dirty-graceful-timeout=9 --control-socket=a --control-socket-mode=384 --no-control-socket";
+
+#[test]
+fn no_flag_of_gunicorn_is_unknown() {
+    let mut words = FLAGS.split_whitespace().peekable();
+    while let Some(flag) = words.next() {
+        let value = words.next_if(|word| !word.starts_with('-'));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_worker-bin"));
+        command.arg(flag).args(value).args(["--print-config", "probe"]);
+        let output = command.output().unwrap();
+        let (code, error) = (output.status.code(), String::from_utf8_lossy(&output.stderr));
+        let reason = ["is not possible here: ", "is Python, and settings are TOML here: "];
+        let is_refused = code == Some(2) && reason.iter().any(|reason| error.contains(reason));
+        assert!(code == Some(0) || is_refused, "{flag}: {code:?}: {error}");
+    }
+}
+
+#[test]
+fn of_a_flag_that_is_given_twice_the_last_one_counts() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_worker-bin"));
+    command.args(["-w", "2", "-b", ":1", "-b", ":2", "--workers=3", "--print-config", "probe"]);
+    let output = command.env("GUNICORN_CMD_ARGS", "-t 4 -t 5").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    for line in ["workers = 3  # flag", "timeout = 5  #", "bind = [\":1\", \":2\"]  # flag"] {
+        assert!(text.contains(line), "{line} in {text}{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
 #[test]
 fn the_log_has_a_level() {
     let edge = Edge::new();
