@@ -7,7 +7,7 @@ use crate::exchange::Exchange;
 use crate::server::Server;
 use crate::slow::Slow;
 use crate::transfer::Transfer;
-use crate::{Failure, proxied, slow, statics, transfer, wsgi};
+use crate::{Failure, idle, proxied, slow, statics, transfer, wsgi};
 
 /// Something that every server does in turn.
 #[derive(Debug)]
@@ -45,6 +45,8 @@ pub(crate) enum Doing {
     /// [`Exchange`] beside clients of files that are not in memory.
     Cold(Exchange),
     Slow(Slow),
+    /// A load beside connections that wait for their next request.
+    Idle,
     Transfer(Transfer),
 }
 
@@ -62,9 +64,17 @@ pub(crate) enum Counted {
 
 impl Case {
     pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
-        [statics::CASES, cold::CASES, proxied::CASES, wsgi::CASES, slow::CASES, transfer::CASES]
-            .into_iter()
-            .flatten()
+        [
+            statics::CASES,
+            cold::CASES,
+            proxied::CASES,
+            wsgi::CASES,
+            slow::CASES,
+            idle::CASES,
+            transfer::CASES,
+        ]
+        .into_iter()
+        .flatten()
     }
 
     /// Those of these names, or else whose names begin so; all of no name.

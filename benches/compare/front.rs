@@ -130,7 +130,7 @@ fn nginx(place: &Place<'_>, sending: &str) -> Result<String, Failure> {
     Ok(format!(
         "daemon off; worker_processes 1; {user} pid {dir}/nginx.pid;
 error_log {dir}/errors.log crit;
-events {{ worker_connections 4096; multi_accept on; }}
+events {{ worker_connections 12000; multi_accept on; }}
 http {{
     access_log off;
     types {{ text/plain txt; }}
@@ -162,7 +162,8 @@ fn h2o(place: &Place<'_>) -> Result<String, Failure> {
     Ok(format!(
         "{user}
 num-threads: 1
-max-connections: 4096
+max-connections: 12000
+http1-request-timeout: 75
 http1-upgrade-to-http2: OFF
 pid-file: {dir}/h2o.pid
 error-log: {dir}/errors.log
@@ -183,7 +184,7 @@ fn haproxy(place: &Place<'_>) -> String {
     format!(
         "global
   nbthread 1
-  maxconn 4096
+  maxconn 12000
   no strict-limits
   tune.maxaccept 256
 defaults
@@ -226,8 +227,8 @@ fn lighttpd(place: &Place<'_>) -> String {
 server.bind = \"127.0.0.1\"
 server.event-handler = \"linux-sysepoll\"
 server.network-backend = \"sendfile\"
-server.max-fds = 8192
-server.max-connections = 4096
+server.max-fds = 12000
+server.max-connections = 6000
 server.max-keep-alive-requests = 65535
 server.max-keep-alive-idle = 75
 server.listen-backlog = 4096

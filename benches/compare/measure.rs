@@ -41,13 +41,24 @@ pub(crate) fn take_client_core() -> Result<(), Failure> {
 /// Seconds of user and system time of a process group and all descendants of its leader, those
 /// that have ended included. The kernel's io_uring workers are threads of their process.
 fn cpu_seconds(leader: u32) -> f64 {
-    let processes: Vec<Process> = fs::read_dir("/proc")
+    let processes = processes();
+    let tree = tree_of(leader, &processes);
+    let ticks: u64 = processes.iter().filter(|p| tree.contains(&p.id)).map(|p| p.ticks).sum();
+    ticks as f64 / USER_HZ
+}
+
+/// The processes of a group and all descendants of its leader.
+pub(crate) fn tree(leader: u32) -> HashSet<u32> {
+    tree_of(leader, &processes())
+}
+
+fn processes() -> Vec<Process> {
+    fs::read_dir("/proc")
         .into_iter()
         .flatten()
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter_map(|id| parse(id, &fs::read_to_string(format!("/proc/{id}/stat")).ok()?))
-        .collect();
-    of_tree(leader, &processes) as f64 / USER_HZ
+        .collect()
 }
 
 /// CPU seconds between two moments, or since whenever.
@@ -107,7 +118,7 @@ fn parse(id: u32, stat: &str) -> Option<Process> {
     Some(Process { id, parent, group, ticks })
 }
 
-fn of_tree(leader: u32, processes: &[Process]) -> u64 {
+fn tree_of(leader: u32, processes: &[Process]) -> HashSet<u32> {
     let mut tree = HashSet::from([leader]);
     loop {
         let before = tree.len();
@@ -115,10 +126,9 @@ fn of_tree(leader: u32, processes: &[Process]) -> u64 {
         let members: Vec<u32> = processes.iter().filter(belongs).map(|p| p.id).collect();
         tree.extend(members);
         if tree.len() == before {
-            break;
+            return tree;
         }
     }
-    processes.iter().filter(|p| tree.contains(&p.id)).map(|p| p.ticks).sum()
 }
 
 /// proc_stat(5): user nice system idle iowait irq softirq steal.
@@ -147,7 +157,8 @@ mod tests {
             parse(id, &line).unwrap()
         };
         let processes = [stat(7, 5, 7), stat(8, 7, 8), stat(9, 8, 9), stat(6, 1, 7), stat(5, 1, 5)];
-        assert_eq!(of_tree(7, &processes), 4 * 10);
+        assert_eq!(tree_of(7, &processes), HashSet::from([7, 8, 9, 6]));
+        assert_eq!(processes[0].ticks, 10);
     }
 
     #[test]

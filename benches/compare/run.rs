@@ -8,7 +8,7 @@ use crate::measure::{CLIENT_CORE, SERVER_CORE, Used};
 use crate::process::Component;
 use crate::report::Sample;
 use crate::server::{Place, Server};
-use crate::{Failure, cold, fetch, statics};
+use crate::{Failure, cold, fetch, idle, statics};
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
@@ -90,6 +90,17 @@ pub(crate) fn once(
             let (beside, closed) = slow.measure(&stack, &place, time)?;
             beside.sample(case).with("slow clients lost", closed as f64)
         }
+        Doing::Idle => {
+            let (beside, each) = idle::measure(&stack, &place, time)?;
+            beside
+                .sample(case)
+                .with("idle", each.count as f64)
+                .with("bytes of processes", each.processes)
+                .with("bytes of the kernel", each.kernel)
+                .with("both", each.processes + each.kernel)
+                .with("bytes of the sockets", each.sockets)
+                .with("idle clients lost", each.lost as f64)
+        }
     };
     stack.check()?;
     Ok(sample)
@@ -136,6 +147,11 @@ impl Stack {
         let application =
             self.application.as_ref().filter(|_| matches!(self.site, Site::Whole { .. }));
         Used::so_far([&self.front].into_iter().chain(application).map(Component::id))
+    }
+
+    /// The process that clients talk to, which leads all that the front has.
+    pub(crate) fn front(&self) -> u32 {
+        self.front.id()
     }
 
     /// # Errors
