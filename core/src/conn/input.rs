@@ -117,7 +117,7 @@ impl Client {
     /// Receives while that is wanted, and as long as it may.
     pub(super) fn settle_input(&mut self, w: &mut World) {
         match self.receiving {
-            Receiving::No if self.wants_input() => self.receive(self.requests > 0, w),
+            Receiving::No if self.wants_input() => self.receive(false, w),
             Receiving::Repeatedly if !self.has_input_room() || self.wants_buffer() => {
                 self.receiving = Receiving::NoMore;
                 w.submit(self.token, Op::EndRecv { target: self.token });
@@ -150,18 +150,20 @@ impl Client {
         matches!(&self.state, State::Content(content) if content.wants_buffer())
     }
 
-    fn receive(&mut self, poll_first: bool, w: &mut World) {
+    /// `starved`: there was no transit buffer.
+    fn receive(&mut self, starved: bool, w: &mut World) {
         let buffer = match &mut self.state {
             State::Content(content) => content.take_buffer(&mut w.buffers),
             _ => None,
         };
-        let repeat = self.requests > 0 && buffer.is_none();
-        self.watched |= repeat;
+        let watched = self.requests > 0 && buffer.is_none();
+        self.watched |= watched;
+        let repeat = watched && !starved;
         self.receiving = if repeat { Receiving::Repeatedly } else { Receiving::Once };
         let op = match buffer {
             Some(buf) => Op::Fill { fd: self.fd, buf, poll_first: false },
-            // After an answer the socket is surely empty.
-            None => Op::Recv { fd: self.fd, poll_first, repeat },
+            // Without a buffer, the first try fails although there is nothing to receive.
+            None => Op::Recv { fd: self.fd, poll_first: starved, repeat },
         };
         w.submit(self.token, op);
     }

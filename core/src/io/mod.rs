@@ -225,7 +225,9 @@ pub(crate) enum Op {
     /// Receive into a transit buffer. `poll_first` skips the first try, for a socket that is
     /// surely empty. Answers `ENOBUFS` when the pool is empty: try again after a recycle.
     /// `repeat`: one [`Done::Recv`] for each piece, until the end of the input, a failure, an
-    /// [`Op::EndRecv`] or whenever the kernel likes (multishot).
+    /// [`Op::EndRecv`] or whenever the kernel likes (multishot). Never both: if a piece and the
+    /// reset behind it are there already, a multishot that polls first misses the reset (Linux
+    /// 6.18), and waits for ever.
     Recv { fd: Fd, poll_first: bool, repeat: bool },
     /// Receive once into the spare capacity of `buf`, which must not be zero. `poll_first` as for
     /// `Recv`.

@@ -171,7 +171,12 @@ impl Kernel {
     /// Piece by piece, until nothing is there.
     fn receive_all(&mut self, ring: usize, index: usize, pool: &mut TransitPool) {
         loop {
-            let Some(Done::Recv { result, .. }) = self.perform(ring, index, pool) else {
+            let done = self.perform(ring, index, pool);
+            // After its first try it chooses a buffer only where there is something to receive.
+            if let Op::Recv { poll_first, .. } = &mut self.rings[ring].operations[index].op {
+                *poll_first = true;
+            }
+            let Some(Done::Recv { result, .. }) = done else {
                 return self.wait_for_event(ring, index);
             };
             let goes_on = matches!(result, Ok(Some(_)));

@@ -45,6 +45,8 @@ impl SimBackend {
 
 impl Backend for SimBackend {
     fn submit(&mut self, token: Token, op: Op) {
+        let misses_resets = matches!(op, Op::Recv { poll_first: true, repeat: true, .. });
+        assert!(!misses_resets, "{op:?}");
         self.kernel.kernel_mut().submit(self.id.0, token, op);
     }
 
@@ -248,7 +250,7 @@ mod tests {
         let kernel = kernel();
         let mut backend = kernel.backend_with(TransitSize { buffers: 2, bytes: 4 });
         let (fd, peer) = connected(&kernel, &mut backend, StreamKind::Tcp);
-        let repeated = || Op::Recv { fd, poll_first: true, repeat: true };
+        let repeated = || Op::Recv { fd, poll_first: false, repeat: true };
         let shots = |backend: &mut SimBackend| {
             let done = turn(backend);
             done.into_iter().map(|done| shot(backend, done)).collect::<Vec<_>>()

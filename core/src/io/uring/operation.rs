@@ -19,6 +19,7 @@ pub(super) fn entry(op: &mut Op, message: &mut Message, transit_size: u32) -> sq
             .flags(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)
             .build(),
         Op::Recv { fd, poll_first, repeat } => {
+            debug_assert!(!(*poll_first && *repeat), "resets would be missed");
             // A length would bound all pieces together.
             let len = if *repeat { 0 } else { transit_size };
             opcode::Recv::new(types::Fd(*fd), std::ptr::null_mut(), len)

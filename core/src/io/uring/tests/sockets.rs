@@ -268,7 +268,7 @@ fn a_repeated_receive_gets_piece_after_piece_and_the_end() {
     let mut bench = Bench::new();
     let (server, mut client) = tcp_pair();
     let fd = server.as_raw_fd();
-    bench.submit(1, Op::Recv { fd, poll_first: true, repeat: true });
+    bench.submit(1, Op::Recv { fd, poll_first: false, repeat: true });
     for round in 0..1_000_u32 {
         client.write_all(&round.to_le_bytes()).unwrap();
         assert_eq!(piece(&mut bench, 1), Ok((round.to_le_bytes().to_vec(), true)));
@@ -285,7 +285,7 @@ fn a_repeated_receive_gets_piece_after_piece_and_the_end() {
 fn a_repeated_receive_reports_a_reset() {
     let mut bench = Bench::new();
     let (server, client) = tcp_pair();
-    bench.submit(1, Op::Recv { fd: server.as_raw_fd(), poll_first: true, repeat: true });
+    bench.submit(1, Op::Recv { fd: server.as_raw_fd(), poll_first: false, repeat: true });
     bench.poll();
     // With unread input of ours, closing resets.
     (&server).write_all(b"unread").unwrap();
@@ -296,11 +296,36 @@ fn a_repeated_receive_reports_a_reset() {
 }
 
 #[test]
+fn a_repeated_receive_reports_a_reset_right_behind_its_piece() {
+    for is_before in [false, true] {
+        let mut bench = Bench::new();
+        let (server, mut client) = tcp_pair();
+        let receive = Op::Recv { fd: server.as_raw_fd(), poll_first: false, repeat: true };
+        let reset = move || {
+            client.write_all(b"last").unwrap();
+            socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+            drop(client);
+        };
+        if is_before {
+            reset();
+            bench.submit(1, receive);
+        } else {
+            bench.submit(1, receive);
+            bench.poll();
+            reset();
+        }
+        assert_eq!(piece(&mut bench, 1), Ok((b"last".to_vec(), true)));
+        assert_eq!(piece(&mut bench, 1), Err(Errno(libc::ECONNRESET)));
+        assert_eq!(bench.uring.in_flight(), 0);
+    }
+}
+
+#[test]
 fn ending_a_repeated_receive_ends_nothing_else() {
     let mut bench = Bench::new();
     let (server, mut client) = tcp_pair();
     let fd = server.as_raw_fd();
-    bench.submit(1, Op::Recv { fd, poll_first: true, repeat: true });
+    bench.submit(1, Op::Recv { fd, poll_first: false, repeat: true });
     bench.submit(1, Op::Poll { fd });
     client.write_all(b"first").unwrap();
     assert_eq!(piece(&mut bench, 1), Ok((b"first".to_vec(), true)));
@@ -319,7 +344,7 @@ fn a_repeated_receive_ends_when_buffers_run_out() {
     let mut bench = Bench::with(options);
     let (server, mut client) = tcp_pair();
     client.write_all(b"0123456789").unwrap();
-    bench.submit(1, Op::Recv { fd: server.as_raw_fd(), poll_first: true, repeat: true });
+    bench.submit(1, Op::Recv { fd: server.as_raw_fd(), poll_first: false, repeat: true });
     let held: Vec<Done> = (0..2).map(|_| bench.answer(1)).collect();
     assert!(held.iter().all(|done| matches!(done, Done::Recv { armed: true, .. })));
     assert_eq!(piece(&mut bench, 1), Err(Errno(libc::ENOBUFS)));
