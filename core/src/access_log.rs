@@ -5,7 +5,8 @@
 //!
 //! A line is the combined format and times in seconds: `rt` from the head to the last byte sent,
 //! `qt` from the head until a worker gets the request, `ut` from then to the head of its response
-//! (`-` where there was no worker). Here it is broken in two:
+//! (`-` where there was no worker). A client that did not wait for its answer has 499 there; if
+//! the answer was under way, its status and the bytes that were sent. Here it is broken in two:
 //!
 //! ```text
 //! 127.0.0.1 - - [24/Nov/2026:09:36:24 +0000] "GET / HTTP/1.1" 200 13 "-" "curl/8"
@@ -278,6 +279,14 @@ impl Record {
     pub(crate) fn answered(&mut self, status: u16, content: u64) {
         self.status = status;
         self.content = content;
+    }
+
+    /// So many bytes of this answer and of what came after it were not sent. How many of them are
+    /// content of this one.
+    pub(crate) fn lose(&mut self, most: u64) -> u64 {
+        let lost = self.content.min(most);
+        self.content -= lost;
+        lost
     }
 
     /// Writes its line as sent at `now`. `date`: the same moment as in the `Date` field.

@@ -1,6 +1,6 @@
 //! Each request is one line in combined format plus times, when its answer has been sent.
 
-use forebay_tests::{PATIENCE, Site, wait_until};
+use forebay_tests::{PATIENCE, Site, SiteBuilder, wait_until};
 use std::{fs, io};
 
 #[test]
@@ -60,13 +60,40 @@ fn a_file_gets_all_lines_before_the_end() {
     }
 }
 
+#[test]
+fn who_does_not_wait_for_the_answer_is_logged_too() {
+    let big = 64 << 20;
+    let site = builder("-").control().start();
+    fs::File::create(site.path("static/big")).unwrap().set_len(big).unwrap();
+    let mut unheard = site.client();
+    assert_eq!(unheard.get("/hello").status, 200);
+    unheard.send("GET /sleep/200 HTTP/1.1\r\nHost: test\r\n\r\n");
+    wait_until("a worker has it", PATIENCE, || site.status()["pools"][0]["busy"] == 1);
+    unheard.reset();
+    wait_until("two lines", PATIENCE, || logged(&site.stdout()).len() == 2);
+    let mut partly = site.client();
+    partly.send("GET /static/big HTTP/1.1\r\nHost: test\r\n\r\n");
+    assert_eq!(partly.read_head().unwrap().status, 200);
+    partly.reset();
+    wait_until("three lines", PATIENCE, || logged(&site.stdout()).len() == 3);
+
+    let lines = &logged(&site.stdout())[1..];
+    assert_eq!((lines[0].status, lines[0].bytes), (499, 0));
+    assert_eq!(lines[0].request, "GET /sleep/200 HTTP/1.1");
+    assert_eq!(lines[1].status, 200);
+    assert!((1..big).contains(&lines[1].bytes), "{} bytes were sent", lines[1].bytes);
+}
+
 fn site(access_log: &str) -> Site {
+    builder(access_log).start()
+}
+
+fn builder(access_log: &str) -> SiteBuilder {
     Site::builder()
         .server(&format!("access_log = \"{access_log}\""))
         .files("/static/", "static")
         .file("static/a.txt", "a file")
         .app("probe", 1)
-        .start()
 }
 
 struct Line {

@@ -287,6 +287,8 @@ impl Client {
 
     /// Ends the connection at once.
     pub(crate) fn stop(&mut self, w: &mut World) {
+        // It is not the client that has gone.
+        self.record = None;
         self.abort(w);
         self.settle(w);
     }
@@ -320,7 +322,10 @@ impl Client {
             w.submit(self.token, Op::Shutdown { fd: self.fd, direction: Direction::Both });
         }
         self.output.abandon(&mut w.buffers);
-        self.record = None;
+        if let Some(mut record) = self.record.take() {
+            record.answered(super::request::CLIENT_CLOSED_REQUEST, 0);
+            self.unsent_records.push(record);
+        }
         self.state = State::Closing;
         self.linger = false;
         self.receive_deadline = None;
@@ -408,9 +413,7 @@ impl Client {
         self.look_at = None;
         self.would_seem_whole &= matches!(self.state, State::HandedOver(_) | State::BreakingOff);
         self.delivery.is_through();
-        for record in self.unsent_records.drain(..) {
-            w.log(record);
-        }
+        self.log_answers(w);
         if self.requests > 0 && matches!(self.state, State::Head | State::Ending) {
             self.permit = None;
         }

@@ -17,6 +17,8 @@ pub(crate) struct Output {
     sending: bool,
     /// Nothing is sent any more.
     abandoned: bool,
+    /// Bytes that were to be sent when it was abandoned.
+    lost: u64,
 }
 
 enum Segment {
@@ -117,6 +119,7 @@ impl Output {
         if out.remaining() > 0 && !self.abandoned {
             self.queue.push_front(Segment::Bytes(out));
         } else {
+            self.lost += out.remaining() as u64;
             buffers.give_outgoing(out);
         }
     }
@@ -126,6 +129,7 @@ impl Output {
         debug_assert!(self.sending);
         self.sending = false;
         if self.abandoned {
+            self.lost = self.lost.saturating_sub(count);
             return true;
         }
         let Some(Segment::File { offset, left, .. }) = self.queue.front_mut() else {
@@ -149,10 +153,19 @@ impl Output {
     pub(crate) fn abandon(&mut self, buffers: &mut Buffers) {
         self.abandoned = true;
         for segment in self.queue.drain(..) {
-            if let Segment::Bytes(out) = segment {
-                buffers.give_outgoing(out);
+            match segment {
+                Segment::Bytes(out) => {
+                    self.lost += out.remaining() as u64;
+                    buffers.give_outgoing(out);
+                }
+                Segment::File { left, .. } => self.lost += left,
             }
         }
+    }
+
+    /// How many bytes were forgotten, once nothing is in flight.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost
     }
 }
 

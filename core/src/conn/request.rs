@@ -59,6 +59,17 @@ impl Client {
         }
     }
 
+    /// Of an answer that was broken off only what was sent, as far as that can be known.
+    pub(super) fn log_answers(&mut self, w: &mut World) {
+        let mut lost = self.output.lost();
+        for record in self.unsent_records.iter_mut().rev() {
+            lost -= record.lose(lost);
+        }
+        for record in self.unsent_records.drain(..) {
+            w.log(record);
+        }
+    }
+
     fn on_head(&mut self, head: &RequestHead<'_, '_>, bytes: &[u8], w: &mut World) {
         self.requests += 1;
         self.permit = None;
@@ -427,3 +438,7 @@ impl Client {
 }
 
 const _: () = assert!(COPY_MOST <= super::buffers::Buffers::SMALL);
+
+/// What the log says about a request whose client did not wait for the answer, or not send all of
+/// the request, as nginx does.
+pub(super) const CLIENT_CLOSED_REQUEST: u16 = 499;
