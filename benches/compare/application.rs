@@ -20,7 +20,7 @@ pub(crate) enum Application {
     Epoll,
     /// Of class sync.
     Gunicorn,
-    /// Of class gthread, four threads.
+    /// Of class gthread, four threads a process: where others have four processes, it has one.
     GunicornThreads,
     Uwsgi,
     Granian,
@@ -105,7 +105,8 @@ impl Application {
             }
             Application::GunicornThreads => {
                 let class = ["-k", "gthread", "--threads", "4", "--keep-alive", "75", app];
-                gunicorn(command, &bind, workers).args(class);
+                let processes = workers.parse().unwrap_or(1_u32).div_ceil(4).to_string();
+                gunicorn(command, &bind, &processes).args(class);
             }
             Application::Uwsgi => {
                 command.args(["--master", "--die-on-term", "--need-app", "--disable-logging"]);
@@ -115,6 +116,10 @@ impl Application {
             Application::Granian => {
                 command.args(["--interface", "wsgi", "--no-ws", "--log-level", "error"]);
                 command.args(["--workers", workers, "--backlog", "1024"]);
+                if place.case.doing.has_schedule() {
+                    // As many requests at a time as the others run.
+                    command.args(["--blocking-threads", "1"]);
+                }
                 if is_alone {
                     command.args(["--host", "127.0.0.1", "--port", &port]);
                 } else {

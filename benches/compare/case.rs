@@ -2,12 +2,13 @@
 //!
 //! Owns the list of cases. Must not know how servers are configured, nor how a load is made.
 
+use crate::arrivals::Arrivals;
 use crate::cold;
 use crate::exchange::Exchange;
 use crate::server::Server;
 use crate::slow::Slow;
 use crate::transfer::Transfer;
-use crate::{Failure, idle, proxied, slow, statics, transfer, wsgi};
+use crate::{Failure, idle, mixed, overload, proxied, reload, slow, statics, transfer, wsgi};
 
 /// Something that every server does in turn.
 #[derive(Debug)]
@@ -48,6 +49,19 @@ pub(crate) enum Doing {
     /// A load beside connections that wait for their next request.
     Idle,
     Transfer(Transfer),
+    /// More than the application can answer.
+    Overload(Arrivals),
+    /// Some take far longer than others.
+    Mixed(Arrivals),
+    /// While the server is told to reload.
+    Reload(Arrivals),
+}
+
+impl Doing {
+    /// Requests come whether or not the server has room for them.
+    pub(crate) fn has_schedule(&self) -> bool {
+        matches!(self, Doing::Overload(_) | Doing::Mixed(_) | Doing::Reload(_))
+    }
 }
 
 /// The figure that counts.
@@ -60,6 +74,8 @@ pub(crate) enum Counted {
     BothCores,
     /// At a low pace cores are hardly busy, and most of that with something else.
     Processes,
+    /// Not CPU time, but what the case says.
+    Figure { name: &'static str, is_better: &'static str },
 }
 
 impl Case {
@@ -72,6 +88,9 @@ impl Case {
             slow::CASES,
             idle::CASES,
             transfer::CASES,
+            overload::CASES,
+            mixed::CASES,
+            reload::CASES,
         ]
         .into_iter()
         .flatten()
@@ -107,6 +126,14 @@ impl Case {
         match self.doing {
             Doing::Transfer(transfer) => ("GB", transfer.bytes() as f64 / 1e9),
             _ => ("100k requests", 1e-5),
+        }
+    }
+
+    /// The name of the figure that counts.
+    pub(crate) fn figure(&self) -> String {
+        match self.counted {
+            Counted::Figure { name, .. } => name.to_owned(),
+            _ => format!("CPU s per {}", self.unit().0),
         }
     }
 }

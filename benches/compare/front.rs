@@ -5,7 +5,7 @@
 
 use crate::Failure;
 use crate::application::Application;
-use crate::case::Site;
+use crate::case::{Doing, Site};
 use crate::server::{Place, Program};
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
@@ -20,6 +20,8 @@ pub(crate) enum Front {
     Bare,
     Nginx,
     NginxNoSendfile,
+    /// Refuses when 40 requests are with the application, or wait there.
+    NginxLimited,
     H2o,
     Haproxy,
     Lighttpd,
@@ -31,7 +33,9 @@ impl Front {
     pub(crate) fn program(self) -> Option<Program> {
         let (name, remedy, version) = match self {
             Front::None | Front::Forebay | Front::Bare => return None,
-            Front::Nginx | Front::NginxNoSendfile => ("nginx", "apt-get install nginx", "-v"),
+            Front::Nginx | Front::NginxNoSendfile | Front::NginxLimited => {
+                ("nginx", "apt-get install nginx", "-v")
+            }
             Front::H2o => ("h2o", "apt-get install h2o", "-v"),
             Front::Haproxy => ("haproxy", "apt-get install haproxy", "-v"),
             Front::Lighttpd => ("lighttpd", "apt-get install lighttpd", "-v"),
@@ -40,16 +44,24 @@ impl Front {
         Some(Program { name, remedy, version })
     }
 
+    /// What makes it take its configuration anew.
+    pub(crate) fn reload_signal(self) -> i32 {
+        if self == Front::Haproxy { libc::SIGUSR2 } else { libc::SIGHUP }
+    }
+
     /// Writes the configuration; the command that starts it in the foreground.
     pub(crate) fn command(self, place: &Place<'_>) -> Result<Command, Failure> {
         let (text, arguments) = match self {
             Front::Forebay => (forebay(place), "run --config"),
             Front::Bare => return bare(place),
             Front::None => return place.server.application.command(place),
-            Front::Nginx => (nginx(place, "sendfile on; tcp_nopush on;")?, "-c"),
+            Front::Nginx | Front::NginxLimited => {
+                (nginx(place, "sendfile on; tcp_nopush on;")?, "-c")
+            }
             Front::NginxNoSendfile => (nginx(place, "sendfile off; output_buffers 2 128k;")?, "-c"),
             Front::H2o => (h2o(place)?, "-c"),
-            Front::Haproxy => (haproxy(place), "-db -f"),
+            // With a master, who reloads.
+            Front::Haproxy => (haproxy(place), "-W -db -f"),
             Front::Lighttpd => (lighttpd(place), "-D -f"),
             Front::Caddy => (caddy(place), "run --adapter caddyfile --config"),
         };
@@ -61,7 +73,7 @@ impl Front {
         };
         command.args(arguments.split(' ')).arg(configuration);
         match self {
-            Front::Nginx | Front::NginxNoSendfile => {
+            Front::Nginx | Front::NginxNoSendfile | Front::NginxLimited => {
                 command.arg("-p").arg(place.dir).arg("-e").arg(place.dir.join("errors.log"));
             }
             // One thread that serves, as the others have.
@@ -121,6 +133,9 @@ fn nginx(place: &Place<'_>, sending: &str) -> Result<String, Failure> {
             uwsgi_buffer_size 16k;"
                 .to_owned(),
         ),
+        _ if place.server.front == Front::NginxLimited => {
+            (format!("server unix:{socket} max_conns=40;"), PROXY.to_owned())
+        }
         _ => (format!("server unix:{socket};"), PROXY.to_owned()),
     };
     let upstream = match place.case.site {
@@ -181,6 +196,13 @@ hosts:
 
 fn haproxy(place: &Place<'_>) -> String {
     let Place { port, socket, .. } = place;
+    // A request for each worker; the others wait here, and are refused before their clients leave.
+    let is_overload = matches!(place.case.doing, Doing::Overload(_));
+    let patience = if is_overload { "500ms" } else { "10s" };
+    let queue = match place.case.site {
+        Site::Whole { workers, .. } => format!(" maxconn {workers}"),
+        Site::Files | Site::Proxied => String::new(),
+    };
     format!(
         "global
   nbthread 1
@@ -194,12 +216,13 @@ defaults
   timeout client 75s
   timeout server 75s
   timeout connect 5s
+  timeout queue {patience}
   timeout http-keep-alive 75s
   timeout http-request 30s
 listen all
   bind 127.0.0.1:{port} backlog 4096
   http-request set-header X-Forwarded-Proto http
-  server app unix@{socket}
+  server app unix@{socket}{queue}
 ",
         socket = socket.display()
     )

@@ -5,6 +5,7 @@
 
 mod connection;
 mod histogram;
+pub(crate) mod open;
 
 use crate::Failure;
 use connection::Reading;

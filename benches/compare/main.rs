@@ -3,6 +3,7 @@
 //! Owns the command line and the order of runs. Must not know how any server is configured.
 
 mod application;
+mod arrivals;
 mod backend;
 mod bare;
 mod beside;
@@ -16,9 +17,12 @@ mod idle;
 mod load;
 mod measure;
 mod memory;
+mod mixed;
+mod overload;
 mod plot;
 mod process;
 mod proxied;
+mod reload;
 mod report;
 mod run;
 mod server;
@@ -164,12 +168,12 @@ fn measure_all(
             .map_err(|error| format!("{}, {}: {error}", case.name, server.name))?;
         let left = began.elapsed() / (turn + 1) * (count - turn - 1);
         eprintln!(
-            "{} {}/{count} {:<18} {:.3} CPU s per {}, {:.1} requests/s; {} s left",
+            "{} {}/{count} {:<18} {:.3} {}, {:.1} requests/s; {} s left",
             case.name,
             turn + 1,
             server.name,
-            sample.cpu,
-            case.unit().0,
+            sample.figure,
+            case.figure(),
             sample.requests_per_second,
             left.as_secs(),
         );

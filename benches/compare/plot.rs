@@ -13,8 +13,9 @@ pub(crate) struct Bar<'a> {
     pub(crate) is_ours: bool,
 }
 
-/// Shorter is better. It needs no other file, and is readable on light and dark pages.
-pub(crate) fn svg(title: &str, unit: &str, bars: &[Bar<'_>]) -> String {
+/// The figure's name is below the title. It needs no other file, and is readable on light and dark
+/// pages.
+pub(crate) fn svg(title: &str, figure: &str, bars: &[Bar<'_>]) -> String {
     let longest = bars.iter().map(|bar| bar.most).fold(f64::MIN_POSITIVE, f64::max);
     let height = TOP + STEP * bars.len();
     let mut svg = format!(
@@ -22,9 +23,9 @@ pub(crate) fn svg(title: &str, unit: &str, bars: &[Bar<'_>]) -> String {
          font-family=\"sans-serif\" font-size=\"13\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n\
          <text x=\"10\" y=\"20\" font-weight=\"bold\">{}</text>\n\
-         <text x=\"10\" y=\"38\" fill=\"#666\">{}; shorter is better</text>\n",
+         <text x=\"10\" y=\"38\" fill=\"#666\">{}</text>\n",
         escaped(title),
-        escaped(unit)
+        escaped(figure)
     );
     for (index, bar) in bars.iter().enumerate() {
         // Writing to a string cannot fail.

@@ -81,6 +81,20 @@ impl Component {
         format!("{} ended ({status}): {}", self.name, last.join(" | ")).into()
     }
 
+    /// Tells the leader of the group.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub(crate) fn ask_to_reload(&self, signal: i32) -> Result<(), Failure> {
+        let leader = i32::try_from(self.child.id()).expect("process ids are small");
+        // SAFETY: kill(2) takes two numbers; the process is a child that was not waited for, or
+        // there is none.
+        match unsafe { libc::kill(leader, signal) } {
+            0 => Ok(()),
+            _ => Err(format!("{}: {}", self.name, io::Error::last_os_error()).into()),
+        }
+    }
+
     fn signal(&self, signal: i32) -> bool {
         let group = -i32::try_from(self.child.id()).expect("process ids are small");
         // SAFETY: kill(2) takes two numbers; the group is one that we have made.

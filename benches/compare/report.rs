@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Sample {
     /// The figure that counts: see [`Counted`].
-    pub(crate) cpu: f64,
+    pub(crate) figure: f64,
     /// Seconds per unit that the server's processes were charged for.
     pub(crate) process_cpu: f64,
     /// Seconds per unit for which its core was busy.
@@ -39,10 +39,10 @@ impl Sample {
         let core_busy = per_unit(used.server_core);
         let both_cores = per_unit(used.server_core + used.client_core);
         Sample {
-            cpu: match case.counted {
+            figure: match case.counted {
                 Counted::Larger => process_cpu.max(core_busy),
                 Counted::BothCores => both_cores,
-                Counted::Processes => process_cpu,
+                Counted::Processes | Counted::Figure { .. } => process_cpu,
             },
             process_cpu,
             core_busy,
@@ -53,6 +53,12 @@ impl Sample {
             errors: load.errors,
             more: Vec::new(),
         }
+    }
+
+    /// This is the figure that counts.
+    pub(crate) fn counting(mut self, figure: f64) -> Sample {
+        self.figure = figure;
+        self
     }
 
     pub(crate) fn with(mut self, name: &'static str, figure: f64) -> Sample {
@@ -67,6 +73,7 @@ pub(crate) struct Report {
     #[serde(skip)]
     of: &'static Case,
     case: &'static str,
+    figure: String,
     unit: &'static str,
     seconds: f64,
     unix_seconds: u64,
@@ -98,6 +105,7 @@ impl Report {
         Report {
             of: case,
             case: case.name,
+            figure: case.figure(),
             unit: case.unit().0,
             seconds: time.as_secs_f64(),
             unix_seconds: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
@@ -121,6 +129,7 @@ impl Report {
             Counted::Larger => "the larger of processes and core 0",
             Counted::BothCores => "both cores",
             Counted::Processes => "processes",
+            Counted::Figure { .. } => "the first figure; CPU s per 100k requests in the others",
         };
         let more =
             self.servers.first().and_then(|s| s.samples.first()).map_or(&[][..], |s| &s.more);
@@ -128,11 +137,11 @@ impl Report {
         let mut text = format!(
             "### {}: {}\n\n{rounds} rounds of {} s; {processor}, Linux {kernel}, \
              {congestion_control}; what counts: {counted}\n\n\
-             | server | CPU s per {} {HEADER}{columns}\n|{}\n",
+             | server | {} {HEADER}{columns}\n|{}\n",
             self.case,
             self.of.what,
             self.seconds,
-            self.unit,
+            self.figure,
             "---|".repeat(10 + more.len())
         );
         let ours = self.servers.iter().find(|samples| samples.server == OURS);
@@ -143,7 +152,8 @@ impl Report {
         let mut versions: Vec<&str> = self.servers.iter().map(|s| s.version.as_str()).collect();
         versions.dedup();
         let _ = writeln!(text, "\n{}", versions.join("; "));
-        let mut noisy = self.servers.iter().filter(|_| self.of.counted != Counted::Processes);
+        let counts_core = matches!(self.of.counted, Counted::Larger | Counted::BothCores);
+        let mut noisy = self.servers.iter().filter(|_| counts_core);
         if let Some(noisy) = noisy.find(|server| server.is_noisy()) {
             let _ = writeln!(text, "\n{NOISY} ({})", noisy.server);
         }
@@ -165,13 +175,17 @@ impl Report {
     fn svg(&self) -> String {
         let bar = |samples: &Samples| {
             let Spread { median, least, most } =
-                Spread::of(samples.samples.iter().map(|sample| sample.cpu));
+                Spread::of(samples.samples.iter().map(|sample| sample.figure));
             let name = samples.server;
             Bar { name, median, least, most, is_ours: name == OURS }
         };
         let bars: Vec<Bar<'_>> = self.servers.iter().map(bar).collect();
         let title = format!("{}: {}", self.case, self.of.what);
-        plot::svg(&title, &format!("CPU s per {}", self.unit), &bars)
+        let better = match self.of.counted {
+            Counted::Figure { is_better, .. } => is_better,
+            _ => "shorter",
+        };
+        plot::svg(&title, &format!("{}; {better} is better", self.figure), &bars)
     }
 }
 
@@ -184,20 +198,20 @@ impl Samples {
 
     fn row(&self, ours: Option<&Samples>) -> String {
         let of = |figure: fn(&Sample) -> f64| Spread::of(self.samples.iter().map(figure));
-        let cpu = of(|s| s.cpu);
+        let figure = of(|s| s.figure);
         // Round by round: what disturbs the machine for a while disturbs both.
         let ratio = ours.map_or("–".into(), |ours| {
             let pairs = ours.samples.iter().zip(&self.samples);
-            let ratio = Spread::of(pairs.map(|(ours, theirs)| ours.cpu / theirs.cpu));
+            let ratio = Spread::of(pairs.map(|(ours, theirs)| ours.figure / theirs.figure));
             format!("{:.2} ({:.2}–{:.2})", ratio.median, ratio.least, ratio.most)
         });
         let mut row = format!(
             "| {} | {:.3} ({:.3}–{:.3}) | {ratio} | {:.3} | {:.3} | {:.3} | {:.0} | {:.2} | {:.2} \
              | {} |",
             self.server,
-            cpu.median,
-            cpu.least,
-            cpu.most,
+            figure.median,
+            figure.least,
+            figure.most,
             of(|s| s.process_cpu).median,
             of(|s| s.core_busy).median,
             of(|s| s.both_cores).median,
@@ -285,11 +299,11 @@ mod tests {
 
     #[test]
     fn what_counts_depends_on_the_case() {
-        assert_eq!(sample(case("static-1k"), 1.0, 2.0, 4.0).cpu, 2.0);
-        assert_eq!(sample(case("static-1k"), 2.0, 1.0, 4.0).cpu, 2.0);
-        assert_eq!(sample(case("static-10m"), 2.0, 1.0, 4.0).cpu, 5.0);
+        assert_eq!(sample(case("static-1k"), 1.0, 2.0, 4.0).figure, 2.0);
+        assert_eq!(sample(case("static-1k"), 2.0, 1.0, 4.0).figure, 2.0);
+        assert_eq!(sample(case("static-10m"), 2.0, 1.0, 4.0).figure, 5.0);
         let gigabytes = 100_000.0 * 0.1;
-        assert_eq!(sample(case("download"), 2.0, 3.0, 4.0).cpu, 2.0 / gigabytes);
+        assert_eq!(sample(case("download"), 2.0, 3.0, 4.0).figure, 2.0 / gigabytes);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::measure::{CLIENT_CORE, SERVER_CORE, Used};
 use crate::process::Component;
 use crate::report::Sample;
 use crate::server::{Place, Server};
-use crate::{Failure, cold, fetch, idle, statics};
+use crate::{Failure, cold, fetch, idle, mixed, overload, reload, statics};
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
@@ -101,6 +101,9 @@ pub(crate) fn once(
                 .with("bytes of the sockets", each.sockets)
                 .with("idle clients lost", each.lost as f64)
         }
+        Doing::Overload(arrivals) => overload::measure(arrivals, &stack, &place, time)?,
+        Doing::Mixed(arrivals) => mixed::measure(arrivals, &stack, &place, time)?,
+        Doing::Reload(arrivals) => reload::measure(arrivals, &stack, &place, time)?,
     };
     stack.check()?;
     Ok(sample)
@@ -152,6 +155,19 @@ impl Stack {
     /// The process that clients talk to, which leads all that the front has.
     pub(crate) fn front(&self) -> u32 {
         self.front.id()
+    }
+
+    /// # Errors
+    /// It cannot be signalled.
+    pub(crate) fn reload_front(&self, server: Server) -> Result<(), Failure> {
+        self.front.ask_to_reload(server.front.reload_signal())
+    }
+
+    /// # Errors
+    /// There is none, or it cannot be signalled.
+    pub(crate) fn reload_application(&self) -> Result<(), Failure> {
+        let application = self.application.as_ref().ok_or("there is no application")?;
+        application.ask_to_reload(libc::SIGHUP)
     }
 
     /// # Errors

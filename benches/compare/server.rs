@@ -31,6 +31,11 @@ pub(crate) const LIGHTTPD: Server = of("lighttpd", Front::Lighttpd, Application:
 pub(crate) const CADDY: Server = of("caddy", Front::Caddy, Application::Epoll);
 pub(crate) const FOREBAY_WSGI: Server = of("forebay", Front::Forebay, Application::Worker);
 pub(crate) const NGINX_GUNICORN: Server = of("nginx+gunicorn", Front::Nginx, Application::Gunicorn);
+/// With as many connections to its application as may wait for a while, so that it refuses.
+pub(crate) const NGINX_LIMITED_GUNICORN: Server =
+    of("nginx:40+gunicorn", Front::NginxLimited, Application::Gunicorn);
+pub(crate) const HAPROXY_GUNICORN: Server =
+    of("haproxy+gunicorn", Front::Haproxy, Application::Gunicorn);
 pub(crate) const GUNICORN: Server = of("gunicorn", Front::None, Application::Gunicorn);
 pub(crate) const NGINX_GTHREAD: Server =
     of("nginx+gthread", Front::Nginx, Application::GunicornThreads);

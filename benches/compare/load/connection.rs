@@ -11,6 +11,14 @@ pub(super) struct Reading {
     /// Of a head that came in pieces.
     head: Vec<u8>,
     content_left: usize,
+    last: Head,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Head {
+    status: u16,
+    length: usize,
+    closes: bool,
 }
 
 /// What some bytes held.
@@ -20,6 +28,10 @@ pub(super) struct Found {
     pub(super) answers: usize,
     /// Of which with another status or length than expected.
     pub(super) wrong: usize,
+    /// Of the last answer.
+    pub(super) status: u16,
+    /// The last answer announces the end of its connection.
+    pub(super) closes: bool,
 }
 
 /// What follows cannot be told apart any more.
@@ -37,19 +49,22 @@ impl Reading {
             if self.content_left == 0 {
                 let Some((head, rest)) = self.take_head(bytes)? else { return Ok(found) };
                 bytes = rest;
-                found.wrong += usize::from(head != *expected);
+                found.wrong +=
+                    usize::from((head.status, head.length) != (expected.status, expected.length));
                 self.content_left = head.length;
+                self.last = head;
             }
             let here = self.content_left.min(bytes.len());
             bytes = &bytes[here..];
             self.content_left -= here;
             found.answers += usize::from(self.content_left == 0);
         }
+        (found.status, found.closes) = (self.last.status, self.last.closes);
         Ok(found)
     }
 
     /// None while it is incomplete.
-    fn take_head<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<(Expected, &'a [u8])>, Nonsense> {
+    fn take_head<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<(Head, &'a [u8])>, Nonsense> {
         if self.head.is_empty() {
             if let Some((head, length)) = parse(bytes)? {
                 return Ok(Some((head, &bytes[length..])));
@@ -65,9 +80,9 @@ impl Reading {
     }
 }
 
-/// Status and length of an answer, and how long its head is.
-fn parse(bytes: &[u8]) -> Result<Option<(Expected, usize)>, Nonsense> {
-    let (mut at, mut status, mut length) = (0, None, None);
+/// What matters of an answer's head, and how long it is.
+fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, Nonsense> {
+    let (mut at, mut status, mut length, mut closes) = (0, None, None, false);
     while let Some(end) = memchr(b'\n', &bytes[at..]) {
         let line = bytes[at..at + end].trim_ascii_end();
         at += end + 1;
@@ -76,9 +91,12 @@ fn parse(bytes: &[u8]) -> Result<Option<(Expected, usize)>, Nonsense> {
             (Some(status), []) => {
                 let length = if status == 304 { Some(0) } else { length };
                 let length = length.ok_or(Nonsense)?;
-                return Ok(Some((Expected { status, length }, at)));
+                return Ok(Some((Head { status, length, closes }, at)));
             }
-            (Some(_), line) => length = length.or_else(|| length_of(line)),
+            (Some(_), line) => {
+                length = length.or_else(|| length_of(line));
+                closes |= line.eq_ignore_ascii_case(b"connection: close");
+            }
         }
     }
     if at == 0 && bytes.len() > LONGEST { Err(Nonsense) } else { Ok(None) }
@@ -124,7 +142,15 @@ mod tests {
         let answer = b"HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\nContent-Length: 9\r\n\r\n";
         let expected = Expected { status: 304, length: 0 };
         let found = Reading::default().feed(&answer.repeat(2), &expected);
-        assert_eq!(found, Ok(Found { answers: 2, wrong: 0 }));
+        assert_eq!(found, Ok(Found { answers: 2, wrong: 0, status: 304, closes: false }));
+    }
+
+    #[test]
+    fn an_end_is_announced() {
+        let answer = b"HTTP/1.1 503 Busy\r\nconnection: Close\r\nContent-Length: 1\r\n\r\nx";
+        let expected = Expected { status: 200, length: 1 };
+        let found = Reading::default().feed(answer, &expected);
+        assert_eq!(found, Ok(Found { answers: 1, wrong: 1, status: 503, closes: true }));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 """The application behind gunicorn: what the paths of our probe do, in the same pieces."""
 
+import time
+
 PIECE = 65536
 ALPHABET = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"
 PATTERN = ALPHABET * (PIECE // len(ALPHABET))
@@ -12,7 +14,10 @@ def application(environ, start_response):
         start_response("200 OK", [("Content-Type", "application/octet-stream"),
                                   ("Content-Length", str(size))])
         return (PATTERN[:min(PIECE, size - at)] for at in range(0, size, PIECE))
-    content = b"Hello, world!" if path == "/hello" else str(length(environ)).encode()
+    if path.startswith("/sleep/"):
+        time.sleep(int(path.split("/")[2]) / 1000)
+    is_counted = path == "/length"
+    content = str(length(environ)).encode() if is_counted else b"Hello, world!"
     start_response("200 OK", [("Content-Type", "text/plain"),
                               ("Content-Length", str(len(content)))])
     return [content]
