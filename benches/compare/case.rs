@@ -8,7 +8,9 @@ use crate::exchange::Exchange;
 use crate::server::Server;
 use crate::slow::Slow;
 use crate::transfer::Transfer;
-use crate::{Failure, idle, mixed, overload, proxied, reload, slow, statics, transfer, wsgi};
+use crate::{
+    Failure, idle, mixed, overload, proxied, reload, scaling, slow, statics, transfer, wsgi,
+};
 
 /// Something that every server does in turn.
 #[derive(Debug)]
@@ -55,12 +57,28 @@ pub(crate) enum Doing {
     Mixed(Arrivals),
     /// While the server is told to reload.
     Reload(Arrivals),
+    /// [`Exchange`], and what its connections cost in memory.
+    Scaling(Exchange),
 }
 
 impl Doing {
     /// Requests come whether or not the server has room for them.
     pub(crate) fn has_schedule(&self) -> bool {
         matches!(self, Doing::Overload(_) | Doing::Mixed(_) | Doing::Reload(_))
+    }
+
+    /// That this program and a server need each, if those are many.
+    pub(crate) fn descriptors(&self) -> usize {
+        match self {
+            Doing::Idle => 12_000,
+            Doing::Scaling(exchange) => exchange.connections + 1_000,
+            _ => 0,
+        }
+    }
+
+    /// More than there will be.
+    pub(crate) fn most_connections(&self) -> usize {
+        self.descriptors().max(12_000)
     }
 }
 
@@ -91,6 +109,7 @@ impl Case {
             overload::CASES,
             mixed::CASES,
             reload::CASES,
+            scaling::CASES,
         ]
         .into_iter()
         .flatten()

@@ -108,9 +108,18 @@ fn forebay(place: &Place<'_>) -> String {
             format!("[[route]]\npath = \"/\"\npool = \"app\"\n[pool.app]\nsocket = \"{socket}\"\n")
         }
     };
+    let threads = place.server.threads;
+    // All come from one address, and at once.
+    let limits = match place.case.doing {
+        Doing::Scaling(_) => {
+            let most = place.case.doing.most_connections();
+            format!("connections = {most}\nconnections_per_address = {most}\n")
+        }
+        _ => String::new(),
+    };
     format!(
-        "[server]\nlisten = [\"127.0.0.1:{port}\"]\nreactors = 1\naccess_log = \"off\"\n\
-        spool_dir = \"{dir}\"\n[limits]\nkeepalive_requests = 1_000_000_000\n{route}"
+        "[server]\nlisten = [\"127.0.0.1:{port}\"]\nreactors = {threads}\naccess_log = \"off\"\n\
+        spool_dir = \"{dir}\"\n[limits]\nkeepalive_requests = 1_000_000_000\n{limits}{route}"
     )
 }
 
@@ -142,10 +151,12 @@ fn nginx(place: &Place<'_>, sending: &str) -> Result<String, Failure> {
         Site::Files => upstream,
         _ => format!("upstream app {{ {upstream} }}"),
     };
+    let (threads, connections) = (place.server.threads, place.case.doing.most_connections());
+    let listen = if threads > 1 { "reuseport" } else { "" };
     Ok(format!(
-        "daemon off; worker_processes 1; {user} pid {dir}/nginx.pid;
+        "daemon off; worker_processes {threads}; {user} pid {dir}/nginx.pid;
 error_log {dir}/errors.log crit;
-events {{ worker_connections 12000; multi_accept on; }}
+events {{ worker_connections {connections}; multi_accept on; }}
 http {{
     access_log off;
     types {{ text/plain txt; }}
@@ -156,7 +167,7 @@ http {{
     client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy; fastcgi_temp_path {dir}/fastcgi;
     uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {dir}/scgi;
     {upstream}
-    server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ {location} }} }}
+    server {{ listen 127.0.0.1:{port} backlog=4096 {listen}; location / {{ {location} }} }}
 }}
 "
     ))
@@ -174,10 +185,11 @@ fn h2o(place: &Place<'_>) -> Result<String, Failure> {
             proxy.preserve-host: ON\n        proxy.timeout.keepalive: 60000"
         ),
     };
+    let (threads, connections) = (place.server.threads, place.case.doing.most_connections());
     Ok(format!(
         "{user}
-num-threads: 1
-max-connections: 12000
+num-threads: {threads}
+max-connections: {connections}
 http1-request-timeout: 75
 http1-upgrade-to-http2: OFF
 pid-file: {dir}/h2o.pid

@@ -13,7 +13,6 @@ use crate::memory::{self, Memory};
 use crate::run::Stack;
 use crate::server::{CADDY, FOREBAY, H2O, HAPROXY, LIGHTTPD, NGINX, Place};
 use rustix::net::sockopt;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::thread::sleep;
@@ -46,13 +45,12 @@ pub(crate) struct Each {
 /// First without idle clients, then with them.
 ///
 /// # Errors
-/// A wrong answer, or fewer descriptors than clients.
+/// A wrong answer.
 pub(crate) fn measure(
     stack: &Stack,
     place: &Place<'_>,
     time: Duration,
 ) -> Result<(Beside, Each), Failure> {
-    raise_descriptor_limit()?;
     let sockets = memory_of_sockets()?;
     let count = count(place.server.front);
     let exchange = Exchange { connections: 8, ..Exchange::of("/hello") };
@@ -126,17 +124,6 @@ fn memory_of_sockets() -> Result<f64, Failure> {
     Ok(grown / PAIRS as f64)
 }
 
-/// For this process, and for servers that are started from now on.
-fn raise_descriptor_limit() -> Result<(), Failure> {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    if maximum.is_some_and(|maximum| maximum < DESCRIPTORS) {
-        return Err(
-            format!("{DESCRIPTORS} descriptors are needed: ulimit -Hn {DESCRIPTORS}").into()
-        );
-    }
-    Ok(setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?)
-}
-
 fn count(front: Front) -> usize {
     match front {
         // It takes half as many connections as it may have descriptors.
@@ -146,7 +133,6 @@ fn count(front: Front) -> usize {
 }
 
 const COUNT: usize = 10_000;
-const DESCRIPTORS: u64 = 12_000;
 /// Two descriptors each.
 const PAIRS: usize = 4_000;
 /// For whatever a server or the kernel does a moment later.

@@ -14,6 +14,7 @@ mod exchange;
 mod fetch;
 mod front;
 mod idle;
+mod lines;
 mod load;
 mod measure;
 mod memory;
@@ -25,6 +26,7 @@ mod proxied;
 mod reload;
 mod report;
 mod run;
+mod scaling;
 mod server;
 mod slow;
 mod statics;
@@ -141,11 +143,16 @@ fn compare(options: &Options) -> Result<(), Failure> {
     };
     measure::take_client_core()?;
     files.age();
+    let mut reports = Vec::new();
     for case in cases {
         let servers = available(case, &options.servers);
         let report = measure_all(case, &servers, (rounds, time), &files, &binaries)?;
         println!("{}", report.markdown());
         eprintln!("all samples and a plot: {}", report.write(&output)?.display());
+        reports.push(report);
+    }
+    if let Some(picture) = scaling::draw(&reports, &output)? {
+        eprintln!("a plot of how it scales: {}", picture.display());
     }
     Ok(())
 }

@@ -7,8 +7,13 @@ use std::collections::HashSet;
 use std::fs;
 use std::ops::Sub;
 
-pub(crate) const SERVER_CORE: usize = 0;
-pub(crate) const CLIENT_CORE: usize = 1;
+const SERVER_CORE: usize = 0;
+const CLIENT_CORE: usize = 1;
+/// The same as taskset(1) lists them.
+pub(crate) const SERVER_CORES: &str = "0";
+pub(crate) const CLIENT_CORES: &str = "1";
+/// Of servers with two threads: the load shares the second.
+pub(crate) const ALL_CORES: &str = "0,1";
 
 /// /proc counts in units of 1/USER_HZ s; 100 on every architecture that has io_uring users.
 const USER_HZ: f64 = 100.0;

@@ -6,6 +6,7 @@
 
 use crate::Failure;
 use crate::server::find_program;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs::File;
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -29,18 +30,30 @@ pub(crate) fn check_tools() -> Result<(), Failure> {
     }
 }
 
+/// For this program, and for those that it starts from now on: all that they may have.
+///
+/// # Errors
+/// That is less than needed.
+pub(crate) fn raise_descriptor_limit(needed: usize) -> Result<(), Failure> {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if maximum.is_some_and(|maximum| maximum < needed as u64) {
+        return Err(format!("{needed} descriptors are needed: ulimit -Hn {needed}").into());
+    }
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?)
+}
+
 impl Component {
-    /// Starts `command` on one core; what it prints goes to `log`.
+    /// Starts `command` on some cores, as taskset(1) lists them; what it prints goes to `log`.
     pub(crate) fn start(
         name: &'static str,
-        core: usize,
+        cores: &str,
         command: &Command,
         log: PathBuf,
     ) -> Result<Component, Failure> {
         let output = File::create(&log)?;
         let mut pinned = Command::new("taskset");
         pinned
-            .args(["-c", &core.to_string()])
+            .args(["-c", cores])
             .arg(command.get_program())
             .args(command.get_args())
             .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))))

@@ -65,6 +65,11 @@ impl Sample {
         self.more.push((name, figure));
         self
     }
+
+    /// What only this case has, or no number.
+    pub(crate) fn more(&self, name: &str) -> f64 {
+        self.more.iter().find(|(other, _)| *other == name).map_or(f64::NAN, |(_, figure)| *figure)
+    }
 }
 
 /// All samples of a case.
@@ -112,6 +117,16 @@ impl Report {
             machine: Machine::this(),
             servers: servers.iter().map(samples).collect(),
         }
+    }
+
+    pub(crate) fn case(&self) -> &'static Case {
+        self.of
+    }
+
+    /// Of each server, by its name.
+    pub(crate) fn medians(&self, figure: fn(&Sample) -> f64) -> Vec<(&'static str, f64)> {
+        let median = |s: &Samples| (s.server, Spread::of(s.samples.iter().map(figure)).median);
+        self.servers.iter().map(median).collect()
     }
 
     pub(crate) fn add(&mut self, server: Server, sample: Sample) {

@@ -4,11 +4,11 @@
 
 use crate::case::{Case, Doing, Site};
 use crate::front::Front;
-use crate::measure::{CLIENT_CORE, SERVER_CORE, Used};
-use crate::process::Component;
+use crate::measure::{ALL_CORES, CLIENT_CORES, SERVER_CORES, Used};
+use crate::process::{Component, raise_descriptor_limit};
 use crate::report::Sample;
 use crate::server::{Place, Server};
-use crate::{Failure, cold, fetch, idle, mixed, overload, reload, statics};
+use crate::{Failure, cold, fetch, idle, mixed, overload, reload, scaling, statics};
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
@@ -56,6 +56,7 @@ pub(crate) fn once(
     files: &Files,
     binaries: &Path,
 ) -> Result<Sample, Failure> {
+    raise_descriptor_limit(case.doing.descriptors())?;
     let dir = scratch()?;
     let socket = dir.path().join("app.sock");
     let root = files.dir.path();
@@ -104,6 +105,7 @@ pub(crate) fn once(
         Doing::Overload(arrivals) => overload::measure(arrivals, &stack, &place, time)?,
         Doing::Mixed(arrivals) => mixed::measure(arrivals, &stack, &place, time)?,
         Doing::Reload(arrivals) => reload::measure(arrivals, &stack, &place, time)?,
+        Doing::Scaling(exchange) => scaling::measure(exchange, &stack, &place, time)?,
     };
     stack.check()?;
     Ok(sample)
@@ -122,14 +124,15 @@ impl Stack {
         let (site, server) = (place.case.site, place.server);
         let front = || {
             let log = place.dir.join("server.log");
-            Component::start(server.name, SERVER_CORE, &server.front.command(place)?, log)
+            let cores = if server.threads == 1 { SERVER_CORES } else { ALL_CORES };
+            Component::start(server.name, cores, &server.front.command(place)?, log)
         };
         let application = || {
             let log = place.dir.join("application.log");
             let is_counted = matches!(site, Site::Whole { .. });
-            let core = if is_counted { SERVER_CORE } else { CLIENT_CORE };
+            let cores = if is_counted { SERVER_CORES } else { CLIENT_CORES };
             let command = server.application.command(place)?;
-            Component::start("the application", core, &command, log)
+            Component::start("the application", cores, &command, log)
         };
         if site == Site::Files || server.front == Front::None {
             return Ok(Stack { front: front()?, application: None, site });

@@ -16,6 +16,8 @@ pub(crate) struct Server {
     pub(crate) front: Front,
     /// Of cases with an application.
     pub(crate) application: Application,
+    /// Or processes, of the front: one on the server's core, or one on each core.
+    pub(crate) threads: u8,
 }
 
 pub(crate) const FOREBAY: Server = of("forebay", Front::Forebay, Application::Native);
@@ -29,6 +31,9 @@ pub(crate) const H2O: Server = of("h2o", Front::H2o, Application::Epoll);
 pub(crate) const HAPROXY: Server = of("haproxy", Front::Haproxy, Application::Epoll);
 pub(crate) const LIGHTTPD: Server = of("lighttpd", Front::Lighttpd, Application::Epoll);
 pub(crate) const CADDY: Server = of("caddy", Front::Caddy, Application::Epoll);
+pub(crate) const FOREBAY_2: Server = twice("forebay-2", FOREBAY);
+pub(crate) const NGINX_2: Server = twice("nginx-2", NGINX);
+pub(crate) const H2O_2: Server = twice("h2o-2", H2O);
 pub(crate) const FOREBAY_WSGI: Server = of("forebay", Front::Forebay, Application::Worker);
 pub(crate) const NGINX_GUNICORN: Server = of("nginx+gunicorn", Front::Nginx, Application::Gunicorn);
 /// With as many connections to its application as may wait for a while, so that it refuses.
@@ -45,7 +50,11 @@ pub(crate) const GRANIAN: Server = of("granian", Front::None, Application::Grani
 pub(crate) const BJOERN: Server = of("bjoern", Front::None, Application::Bjoern);
 
 const fn of(name: &'static str, front: Front, application: Application) -> Server {
-    Server { name, front, application }
+    Server { name, front, application, threads: 1 }
+}
+
+const fn twice(name: &'static str, server: Server) -> Server {
+    Server { name, threads: 2, ..server }
 }
 
 /// Where one run of a server happens.
