@@ -26,7 +26,7 @@ fn pass_on(head: &[u8], out: &mut Vec<u8>) {
     let parsed = parsed.expect("it is a good head").expect("it is whole");
     let Framing::Length(length) = parsed.framing else { panic!("it has a length") };
     out.clear();
-    write_response(out, &parsed, Framing::Length(length), Version::Http11, true, DATE);
+    write_response(out, &parsed, Framing::Length(length), Version::Http11, true, DATE.as_bytes());
     assert!(out.starts_with(b"HTTP/1.1 200 OK\r\n") && out.ends_with(b"\r\n\r\n"));
 }
 

@@ -132,7 +132,7 @@ impl Conversation {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let (mut dates, mut out) = (DateCache::default(), Vec::new());
         let fields = [("Content-Type", "text/plain; charset=utf-8")];
-        let (version, date) = (request.version, dates.at(now.as_secs()));
+        let (version, date) = (request.version, dates.at(now.as_secs()).as_bytes());
         let length = Some(content.len() as u64);
         let keep_alive = request.keep_alive;
         http::write_own_response(&mut out, status, &fields, length, version, keep_alive, date);

@@ -34,12 +34,12 @@ pub fn head(data: &[u8]) {
 fn rewritten(head: &RequestHead<'_, '_>) {
     let Ok(target) = clean_target(head.target) else { return };
     let facts = Forwarded {
-        peer_ip: "192.0.2.1",
+        peer_ip: b"192.0.2.1",
         peer_port: 1,
-        local: "192.0.2.2:80",
+        local: b"192.0.2.2:80",
         scheme: "http",
         host: None,
-        request_id: "id",
+        request_id: b"id",
     };
     let mut written = Vec::new();
     write_request(&mut written, head, &target, &facts);
@@ -51,10 +51,10 @@ fn rewritten(head: &RequestHead<'_, '_>) {
     assert_eq!(again.len, written.len());
     assert_eq!((again.method, again.target), (head.method, &*target));
     assert_eq!((again.version, again.framing), (Version::Http11, Framing::Length(7)));
-    let host = if head.host.is_empty() { facts.local } else { head.host };
-    assert_eq!(again.host, host);
+    let host = if head.host.is_empty() { facts.local } else { head.host.as_bytes() };
+    assert_eq!(again.host.as_bytes(), host);
     assert!(again.keep_alive && !again.expects_continue);
-    assert_eq!(again.field("x-forwarded-for"), Some(facts.peer_ip.as_bytes()));
+    assert_eq!(again.field("x-forwarded-for"), Some(facts.peer_ip));
 }
 
 /// A target: in normal form it stays as it is, and no name of a file leaves its root.
@@ -203,7 +203,7 @@ fn written(head: &ResponseHead<'_, '_>, to_head: bool) {
             framing,
             Version::Http11,
             true,
-            "Thu, 01 Jan 1970 00:00:00 GMT",
+            b"Thu, 01 Jan 1970 00:00:00 GMT",
         );
         let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
         let limits = HeadLimits { bytes: 1 << 20, fields: SLOTS, target_bytes: 0 };

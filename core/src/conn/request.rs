@@ -8,7 +8,7 @@ use super::relay::{End, Failure, Relay};
 use super::request_id::RequestId;
 use super::response::{self, COPY_MOST, Own};
 use super::text::Text;
-use super::world::{Meta, Notice, Whole, World, ascii};
+use super::world::{Meta, Notice, Whole, World};
 use crate::access_log::Record;
 use crate::files::{Ask, AskFields, FileContent, FileReply, Step};
 use crate::handler::Response;
@@ -31,12 +31,7 @@ impl Client {
             target_bytes: w.limits.target_bytes,
         };
         let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
-        let parsed = match self.search.is_complete(bytes, &limits) {
-            Ok(false) => Ok(None),
-            Ok(true) => http::parse_request(bytes, &mut slots, &limits),
-            Err(reject) => Err(reject),
-        };
-        match parsed {
+        match http::parse_arriving_request(&mut self.search, bytes, &mut slots, &limits) {
             Ok(None) => 0,
             Ok(Some(head)) => {
                 self.search = HeadSearch::default();
@@ -234,12 +229,12 @@ impl Client {
         ip.push_ip(origin.client.ip());
         local.push_address(self.local);
         let facts = Forwarded {
-            peer_ip: ip.as_str(),
+            peer_ip: ip.as_bytes(),
             peer_port: origin.client.port(),
-            local: local.as_str(),
+            local: local.as_bytes(),
             scheme: origin.scheme,
             host: origin.host,
-            request_id: self.meta.id.as_str(),
+            request_id: self.meta.id.as_bytes(),
         };
         let mut canonical = w.buffers.small();
         let dropped = http::write_request(&mut canonical, head, target, &facts);
@@ -368,7 +363,7 @@ impl Client {
     fn answer_file(&mut self, reply: FileReply, w: &mut World) {
         let Meta { version, keep_alive, to_head, .. } = self.meta;
         let head = self.output.head(&mut w.buffers);
-        reply.write_head(head, version, keep_alive, ascii(&w.date));
+        reply.write_head(head, version, keep_alive, &w.date);
         let length = if to_head { 0 } else { reply.content_length() };
         if !to_head {
             self.queue_file_content(reply.content, w);

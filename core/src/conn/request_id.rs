@@ -28,7 +28,11 @@ impl RequestId {
     }
 
     pub(crate) fn as_str(&self) -> &str {
-        ascii(&self.bytes[..usize::from(self.len)])
+        ascii(self.as_bytes())
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
     }
 }
 

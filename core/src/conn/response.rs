@@ -3,7 +3,7 @@
 //! Owns their form. Must not know when they are sent.
 
 use super::output::Output;
-use super::world::{Meta, World, ascii};
+use super::world::{Meta, World};
 use crate::handler::Response;
 use crate::http;
 use bytes::Bytes;
@@ -32,7 +32,7 @@ pub(crate) fn write(output: &mut Output, answer: &Own<'_>, meta: &Meta, w: &mut 
         length,
         meta.version,
         meta.keep_alive,
-        ascii(&w.date),
+        &w.date,
     );
     if length.is_none() || meta.to_head {
         return 0;

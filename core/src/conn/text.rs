@@ -3,7 +3,6 @@
 //!
 //! Owns a short text on the stack.
 
-use super::world::ascii;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -40,8 +39,8 @@ impl Text {
         }
     }
 
-    pub(super) fn as_str(&self) -> &str {
-        ascii(&self.bytes[..self.len])
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
     }
 
     fn push_v4(&mut self, ip: Ipv4Addr) {
@@ -54,10 +53,11 @@ impl Text {
     }
 
     fn push_decimal(&mut self, number: u16) {
-        if number >= 10 {
-            self.push_decimal(number / 10);
+        for power in [10_000, 1_000, 100, 10, 1] {
+            if number >= power || power == 1 {
+                self.push(b'0' + (number / power % 10) as u8);
+            }
         }
-        self.push(b'0' + (number % 10) as u8);
     }
 
     fn push_formatted(&mut self, text: std::fmt::Arguments<'_>) {
@@ -87,12 +87,12 @@ mod tests {
             let (mut whole, mut ip) = (Text::default(), Text::default());
             whole.push_address(address);
             ip.push_ip(address.ip());
-            assert_eq!(whole.as_str(), text);
-            assert_eq!(ip.as_str(), address.ip().to_string());
+            assert_eq!(whole.as_bytes(), text.as_bytes());
+            assert_eq!(ip.as_bytes(), address.ip().to_string().as_bytes());
         }
         let mut mapped = Text::default();
         mapped.push_address("[::ffff:192.0.2.7]:80".parse().unwrap());
-        assert_eq!(mapped.as_str(), "192.0.2.7:80");
+        assert_eq!(mapped.as_bytes(), b"192.0.2.7:80");
     }
 
     #[test]
@@ -100,6 +100,6 @@ mod tests {
         let longest = "[ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255%4294967295]:65535";
         let mut text = Text::default();
         text.push_formatted(format_args!("{longest}"));
-        assert_eq!(text.as_str().len(), longest.len().min(64));
+        assert_eq!(text.as_bytes().len(), longest.len().min(64));
     }
 }

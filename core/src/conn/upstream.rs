@@ -7,9 +7,9 @@ use super::attached::{Attached, FilePart};
 use super::buffers::Buffers;
 use super::relay::Relay;
 use super::response::COPY_MOST;
-use super::world::{Meta, World, ascii};
+use super::world::{Meta, World};
 use crate::http::{
-    self, BadResponse, ChunkedDecoder, Framing, HeadLimits, HeadSearch, Reject, SLOTS, Version,
+    self, BadResponse, ChunkedDecoder, Framing, HeadLimits, HeadSearch, SLOTS, Version,
 };
 use crate::io::{Body, Outgoing, Passed};
 use crate::pool::{Goodbye, begins_like_goodbye};
@@ -226,16 +226,16 @@ impl Upstream {
         if buf[..begun] != VERSION[..begun] {
             return Err(BadResponse::StatusLine.reason());
         }
-        match self.search.is_complete(buf, &limits) {
-            Ok(true) => {}
-            Ok(false) => return Ok(Parsed::Incomplete),
-            Err(Reject::BareLineFeed) => return Err(BadResponse::LineEnd.reason()),
-            Err(_) => return Err("the head is larger than response_head_bytes"),
-        }
         let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
-        let parsed = http::parse_response(buf, &mut slots, &limits, self.meta.to_head);
-        let Some(head) = parsed.map_err(|bad| bad.reason())? else {
-            return Ok(Parsed::Incomplete);
+        let (search, to_head) = (&mut self.search, self.meta.to_head);
+        let parsed = http::parse_arriving_response(search, buf, &mut slots, &limits, to_head);
+        let head = match parsed {
+            Ok(Some(head)) => head,
+            Ok(None) => return Ok(Parsed::Incomplete),
+            Err(BadResponse::HeadTooLarge) => {
+                return Err("the head is larger than response_head_bytes");
+            }
+            Err(bad) => return Err(bad.reason()),
         };
         match head.status {
             101 => return Err("101 without an upgrade"),
@@ -266,7 +266,7 @@ impl Upstream {
         let Meta { version, keep_alive, .. } = self.meta;
         let keep_alive = keep_alive && relay.keep_alive && !w.draining;
         relay.keep_alive = keep_alive;
-        http::write_response(out, &head, self.client_framing, version, keep_alive, ascii(&w.date));
+        http::write_response(out, &head, self.client_framing, version, keep_alive, &w.date);
         Ok(Parsed::Final(head.len))
     }
 

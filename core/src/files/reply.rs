@@ -184,7 +184,7 @@ impl FileReply {
         out: &mut Vec<u8>,
         version: Version,
         keep_alive: bool,
-        date: &str,
+        date: &[u8],
     ) {
         match &self.head {
             ReplyHead::Representation(of) if self.status == 304 => {
@@ -209,7 +209,7 @@ impl FileReply {
             ReplyHead::Text(fields) => self.write_text_head(out, fields),
         }
         out.extend_from_slice(b"Date: ");
-        out.extend_from_slice(date.as_bytes());
+        out.extend_from_slice(date);
         out.extend_from_slice(match (version, keep_alive) {
             (Version::Http11, false) => b"\r\nConnection: close\r\n\r\n",
             (Version::Http10, true) => b"\r\nConnection: keep-alive\r\n\r\n",

@@ -19,7 +19,7 @@ fn small_files_are_kept_in_memory_and_answered_without_allocating() {
     let ask = get_with(&[("If-None-Match", "\"other\", \"another\"")]);
     let before = allocations();
     let Step::Reply(reply) = site.begin("small.txt", ask) else { panic!("not cached") };
-    reply.write_head(&mut out, Version::Http11, true, "now");
+    reply.write_head(&mut out, Version::Http11, true, b"now");
     assert!(matches!(&reply.content, FileContent::Memory(content) if content == "hello"));
     drop(reply);
     assert_eq!(allocations() - before, 0);
@@ -155,7 +155,7 @@ fn directories_answer_with_their_index_or_redirect_to_themselves() {
     for operations in [1, 0] {
         let (reply, performed) = site.ask("sub", ask.clone());
         let mut head = Vec::new();
-        reply.write_head(&mut head, Version::Http11, true, "");
+        reply.write_head(&mut head, Version::Http11, true, b"");
         let head = String::from_utf8(head).unwrap();
         assert!(head.contains("\r\nLocation: /r/sub/?a=1\r\n"), "{head}");
         assert_eq!((reply.status, performed), (301, operations));
@@ -198,7 +198,7 @@ fn conditions_hold_from_memory_and_from_disk() {
     for name in ["small.txt", "large.bin"] {
         let (reply, _) = site.ask(name, GET);
         let mut head = Vec::new();
-        reply.write_head(&mut head, Version::Http11, true, "");
+        reply.write_head(&mut head, Version::Http11, true, b"");
         let head = String::from_utf8(head).unwrap();
         let value = |field| head.split_once(field).unwrap().1.split_once("\r\n").unwrap().0;
         let (etag, date) = (value("ETag: "), value("Last-Modified: "));
@@ -337,6 +337,6 @@ fn fail(op: Op, errno: Errno) -> Done {
 
 fn head_of(reply: &FileReply) -> String {
     let mut head = Vec::new();
-    reply.write_head(&mut head, Version::Http11, true, "now");
+    reply.write_head(&mut head, Version::Http11, true, b"now");
     String::from_utf8(head).unwrap()
 }

@@ -23,7 +23,7 @@ pub fn write_response(
     framing: Framing,
     version: Version,
     keep_alive: bool,
-    date: &str,
+    date: &[u8],
 ) {
     debug_assert!(
         framing != Framing::Chunked || version == Version::Http11,
@@ -35,7 +35,7 @@ pub fn write_response(
     let has_date = write_passing_fields(out, head);
     if head.status >= 200 {
         if !has_date {
-            push_field(out, "Date", date.as_bytes());
+            push_field(out, "Date", date);
         }
         write_framing(out, head, framing);
         let until_close = !head.without_content && framing == Framing::UntilClose;
@@ -56,14 +56,14 @@ pub fn write_own_response(
     content_length: Option<u64>,
     version: Version,
     keep_alive: bool,
-    date: &str,
+    date: &[u8],
 ) {
     write_status_line(out, status, reason_phrase(status));
     for (name, value) in fields {
         push_field(out, name, value.as_bytes());
     }
     if status >= 200 {
-        push_field(out, "Date", date.as_bytes());
+        push_field(out, "Date", date);
         if let Some(length) = content_length.filter(|_| may_have_length(status)) {
             push_number_field(out, "Content-Length", length);
         }
@@ -146,13 +146,21 @@ mod tests {
         let head = parse_response(head.as_bytes(), &mut slots, &LIMITS, to.head).unwrap().unwrap();
         let mut out = Vec::new();
         let framing = framing.unwrap_or(head.framing);
-        write_response(&mut out, &head, framing, to.version, to.keep_alive, DATE);
+        write_response(&mut out, &head, framing, to.version, to.keep_alive, DATE.as_bytes());
         String::from_utf8(out).unwrap()
     }
 
     fn own(status: u16, fields: &[(&str, &str)], length: Option<u64>, to: To) -> String {
         let mut out = Vec::new();
-        write_own_response(&mut out, status, fields, length, to.version, to.keep_alive, DATE);
+        write_own_response(
+            &mut out,
+            status,
+            fields,
+            length,
+            to.version,
+            to.keep_alive,
+            DATE.as_bytes(),
+        );
         String::from_utf8(out).unwrap()
     }
 

@@ -10,17 +10,17 @@ use super::syntax::{push_decimal, push_field, push_number_field};
 #[derive(Clone, Copy, Debug)]
 pub struct Forwarded<'a> {
     /// The client's IP address, as text.
-    pub peer_ip: &'a str,
+    pub peer_ip: &'a [u8],
     /// The client's port.
     pub peer_port: u16,
     /// The local address and port that the client connected to, as text.
-    pub local: &'a str,
+    pub local: &'a [u8],
     /// `http` or `https`: how the client sent the request.
     pub scheme: &'a str,
     /// The host that the client asked for, if that is not the request's.
     pub host: Option<&'a str>,
     /// The request's id.
-    pub request_id: &'a str,
+    pub request_id: &'a [u8],
 }
 
 /// Appends the canonical form of a request's head, without its end: request line, `Host` first,
@@ -44,10 +44,10 @@ pub fn write_request(
     out.push(b' ');
     out.extend_from_slice(clean_target.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    let host = if head.host.is_empty() { facts.local } else { head.host };
-    push_field(out, "Host", host.as_bytes());
+    let host = if head.host.is_empty() { facts.local } else { head.host.as_bytes() };
+    push_field(out, "Host", host);
     let ambiguous = write_passing_fields(out, head);
-    write_facts(out, facts, facts.host.unwrap_or(host));
+    write_facts(out, facts, facts.host.map_or(host, str::as_bytes));
     ambiguous
 }
 
@@ -81,32 +81,32 @@ fn write_passing_fields(out: &mut Vec<u8>, head: &RequestHead<'_, '_>) -> usize 
     ambiguous
 }
 
-fn write_facts(out: &mut Vec<u8>, facts: &Forwarded<'_>, host: &str) {
-    push_field(out, "X-Forwarded-For", facts.peer_ip.as_bytes());
+fn write_facts(out: &mut Vec<u8>, facts: &Forwarded<'_>, host: &[u8]) {
+    push_field(out, "X-Forwarded-For", facts.peer_ip);
     push_field(out, "X-Forwarded-Proto", facts.scheme.as_bytes());
-    push_field(out, "X-Forwarded-Host", host.as_bytes());
+    push_field(out, "X-Forwarded-Host", host);
     write_forwarded(out, facts, host);
-    push_field(out, "X-Real-IP", facts.peer_ip.as_bytes());
-    push_field(out, "X-Request-Id", facts.request_id.as_bytes());
+    push_field(out, "X-Real-IP", facts.peer_ip);
+    push_field(out, "X-Request-Id", facts.request_id);
     out.extend_from_slice(b"Forebay-Peer: ");
     write_address(out, facts.peer_ip, facts.peer_port);
     out.extend_from_slice(b"\r\n");
-    push_field(out, "Forebay-Local", facts.local.as_bytes());
+    push_field(out, "Forebay-Local", facts.local);
     push_field(out, "Forebay-Scheme", facts.scheme.as_bytes());
-    push_field(out, "Forebay-Request-Id", facts.request_id.as_bytes());
+    push_field(out, "Forebay-Request-Id", facts.request_id);
 }
 
 /// One element of RFC 7239 §4. IPv6 addresses and ports are in quotes (§6).
-fn write_forwarded(out: &mut Vec<u8>, facts: &Forwarded<'_>, host: &str) {
-    let is_v6 = facts.peer_ip.contains(':');
+fn write_forwarded(out: &mut Vec<u8>, facts: &Forwarded<'_>, host: &[u8]) {
+    let is_v6 = facts.peer_ip.contains(&b':');
     let (before, behind): (&[u8], &[u8]) = if is_v6 { (b"\"[", b"]\"") } else { (b"", b"") };
     let parts: [&[u8]; 9] = [
         b"Forwarded: for=",
         before,
-        facts.peer_ip.as_bytes(),
+        facts.peer_ip,
         behind,
         b";host=\"",
-        host.as_bytes(),
+        host,
         b"\";proto=",
         facts.scheme.as_bytes(),
         b"\r\n",
@@ -115,12 +115,12 @@ fn write_forwarded(out: &mut Vec<u8>, facts: &Forwarded<'_>, host: &str) {
 }
 
 /// `IP:PORT`, IPv6 in brackets.
-fn write_address(out: &mut Vec<u8>, ip: &str, port: u16) {
-    let is_v6 = ip.contains(':');
+fn write_address(out: &mut Vec<u8>, ip: &[u8], port: u16) {
+    let is_v6 = ip.contains(&b':');
     if is_v6 {
         out.push(b'[');
     }
-    out.extend_from_slice(ip.as_bytes());
+    out.extend_from_slice(ip);
     if is_v6 {
         out.push(b']');
     }
@@ -139,12 +139,12 @@ mod tests {
 
     const LIMITS: HeadLimits = HeadLimits { bytes: 4096, fields: 64, target_bytes: 1024 };
     const FACTS: Forwarded<'_> = Forwarded {
-        peer_ip: "192.0.2.1",
+        peer_ip: b"192.0.2.1",
         peer_port: 4711,
-        local: "127.0.0.1:8080",
+        local: b"127.0.0.1:8080",
         scheme: "http",
         host: None,
-        request_id: "r1",
+        request_id: b"r1",
     };
     const ADDED: &str = "X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\n\
         X-Forwarded-Host: x\r\nForwarded: for=192.0.2.1;host=\"x\";proto=http\r\n\
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn ipv6_peers_are_in_brackets_with_their_port() {
-        let facts = Forwarded { peer_ip: "2001:db8::1", local: "[::1]:80", ..FACTS };
+        let facts = Forwarded { peer_ip: b"2001:db8::1", local: b"[::1]:80", ..FACTS };
         let (out, _) = forwarded("GET / HTTP/1.1\r\nHost: x\r\n\r\n", &facts);
         assert!(out.contains("X-Forwarded-For: 2001:db8::1\r\n"));
         assert!(out.contains("Forebay-Peer: [2001:db8::1]:4711\r\n"));

@@ -79,7 +79,21 @@ pub fn parse_request<'s, 'b>(
     slots: &'s mut Slots<'b>,
     limits: &HeadLimits,
 ) -> Result<Option<RequestHead<'s, 'b>>, Reject> {
-    let Some(len) = HeadSearch::default().find(bytes, limits)? else { return Ok(None) };
+    parse_arriving_request(&mut HeadSearch::default(), bytes, slots, limits)
+}
+
+/// As [`parse_request`], of all that has arrived so far; `search` looks only at what is new. The
+/// next head needs another one.
+///
+/// # Errors
+/// As [`parse_request`].
+pub fn parse_arriving_request<'s, 'b>(
+    search: &mut HeadSearch,
+    bytes: &'b [u8],
+    slots: &'s mut Slots<'b>,
+    limits: &HeadLimits,
+) -> Result<Option<RequestHead<'s, 'b>>, Reject> {
+    let Some(len) = search.find(bytes, limits)? else { return Ok(None) };
     let start = if bytes.starts_with(b"\r\n") { 2 } else { 0 };
     let bytes = &bytes[start..len];
     if bytes.starts_with(b"\r") {

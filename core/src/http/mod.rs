@@ -29,11 +29,13 @@ pub use date::DateCache;
 pub use fields::is_hop_by_hop;
 pub use forward::{Forwarded, announce_file, finish_request, write_request};
 pub use framing::Framing;
-pub use head::{RequestHead, SLOTS, Slots, Version, is_idempotent, parse_request};
+pub use head::{
+    RequestHead, SLOTS, Slots, Version, is_idempotent, parse_arriving_request, parse_request,
+};
 pub(crate) use origin::{Origin, REQUEST_ID_BYTES};
 pub use path::{NotAFile, clean_target, decode_path_for_files};
 pub use reject::Reject;
-pub use response::{BadResponse, ResponseHead, parse_response};
+pub use response::{BadResponse, ResponseHead, parse_arriving_response, parse_response};
 pub use search::{HeadLimits, HeadSearch};
 pub use status::reason_phrase;
 pub use syntax::{is_field_value, is_token};

@@ -111,7 +111,8 @@ fn push_normal(out: &mut String, byte: u8) {
 }
 
 fn has_dot_segment(path: &str) -> bool {
-    path.split('/').any(|segment| segment == "." || segment == "..")
+    // Most paths have no dot.
+    path.as_bytes().contains(&b'.') && path.split('/').any(|segment| matches!(segment, "." | ".."))
 }
 
 /// RFC 3986 §5.2.4, but `..` above the root is an error and not ignored.

@@ -2,9 +2,10 @@
 //!
 //! Owns the parsed form of a response. Must not know clients, nor what becomes of it.
 
+use super::Reject;
 use super::framing::{Fault, Framing, FramingFields};
 use super::head::{SLOTS, Slots, Version};
-use super::search::{HeadLimits, LineEnding, line_end, line_ending};
+use super::search::{HeadLimits, HeadSearch};
 use super::status::is_without_content;
 use std::fmt;
 
@@ -112,7 +113,30 @@ pub fn parse_response<'s, 'b>(
     limits: &HeadLimits,
     to_head: bool,
 ) -> Result<Option<ResponseHead<'s, 'b>>, BadResponse> {
-    let Some(len) = find_end(bytes, limits.bytes)? else { return Ok(None) };
+    parse_arriving_response(&mut HeadSearch::default(), bytes, slots, limits, to_head)
+}
+
+/// As [`parse_response`], of all that has arrived so far; `search` looks only at what is new. The
+/// next head needs another one.
+///
+/// # Errors
+/// As [`parse_response`].
+pub fn parse_arriving_response<'s, 'b>(
+    search: &mut HeadSearch,
+    bytes: &'b [u8],
+    slots: &'s mut Slots<'b>,
+    limits: &HeadLimits,
+    to_head: bool,
+) -> Result<Option<ResponseHead<'s, 'b>>, BadResponse> {
+    if bytes.first().is_some_and(|&b| b != b'H') {
+        return Err(BadResponse::StatusLine);
+    }
+    let without_target = HeadLimits { target_bytes: usize::MAX, ..*limits };
+    let found = search.find(bytes, &without_target).map_err(|reject| match reject {
+        Reject::BareLineFeed => BadResponse::LineEnd,
+        _ => BadResponse::HeadTooLarge,
+    });
+    let Some(len) = found? else { return Ok(None) };
     let mut response = httparse::Response::new(&mut []);
     let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
         &mut response,
@@ -149,27 +173,6 @@ pub fn parse_response<'s, 'b>(
         without_content,
         keep_alive: said.keeps_alive(version) && framing != Framing::UntilClose,
     }))
-}
-
-fn find_end(bytes: &[u8], most: usize) -> Result<Option<usize>, BadResponse> {
-    if bytes.first().is_some_and(|&b| b != b'H') {
-        return Err(BadResponse::StatusLine);
-    }
-    let mut searched = 0;
-    while let Some(end) = line_end(bytes, searched) {
-        if end > most {
-            return Err(BadResponse::HeadTooLarge);
-        }
-        match line_ending(&bytes[..end]) {
-            LineEnding::Bare => return Err(BadResponse::LineEnd),
-            LineEnding::OfHead => return Ok(Some(end)),
-            LineEnding::OfLine => searched = end,
-        }
-    }
-    if bytes.len() > most {
-        return Err(BadResponse::HeadTooLarge);
-    }
-    Ok(None)
 }
 
 #[cold]

@@ -10,7 +10,7 @@ const DATE: &str = "Thu, 01 Jan 1970 00:01:00 GMT";
 
 fn head(reply: &FileReply, version: Version, keep_alive: bool) -> String {
     let mut out = Vec::new();
-    reply.write_head(&mut out, version, keep_alive, DATE);
+    reply.write_head(&mut out, version, keep_alive, DATE.as_bytes());
     String::from_utf8(out).unwrap()
 }
 
