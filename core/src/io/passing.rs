@@ -43,8 +43,12 @@ pub(super) fn receive(socket: Fd, buf: &mut Vec<u8>) -> Result<(usize, Passed), 
     let mut control = Control([0; 256]);
     let mut header = header(&mut parts, &mut control);
     let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+    // Not by recvmsg(3), which is a cancellation point: in a process of several threads that costs
+    // two locked instructions.
     // SAFETY: the header describes `control` and the spare capacity, which the call may write.
-    let count = sys::retried(|| unsafe { libc::recvmsg(socket, &mut header, flags) as i64 })?;
+    let count = sys::retried(|| unsafe {
+        libc::syscall(libc::SYS_recvmsg, socket, &raw mut header, flags)
+    })?;
     // SAFETY: the kernel has written `count` bytes at the start of the spare capacity.
     unsafe { buf.set_len(buf.len() + count as usize) };
     Ok((count as usize, passed(&header)))

@@ -224,9 +224,8 @@ impl<B: Backend> Reactor<B> {
 
     fn on_relay(&mut self, token: Token) {
         let Some(client) = self.clients.get_mut(token).and_then(Connection::awake) else { return };
-        if let Some(exchange) = client.exchange()
-            && let Some(other) = self.exchanges.get_mut(exchange)
-        {
+        let Some(exchange) = client.exchange() else { return };
+        if let Some(other) = self.exchanges.get_mut(exchange) {
             client.on_relay(&mut other.relay, exchange, &mut self.world);
             other.on_drained(&mut self.world);
             self.settle_exchange(exchange);

@@ -6,6 +6,7 @@
 use crate::io::{Fd, Op, Token};
 use crate::slack;
 use slab::Slab;
+use std::mem;
 use std::ops::{Deref, DerefMut};
 
 /// Operations in flight, by key and by token.
@@ -68,19 +69,19 @@ impl InFlight {
     }
 
     pub(super) fn insert(&mut self, token: Token, op: Op) -> u32 {
-        let next = *self.head(token);
         let kept = match op {
             Op::Recv { fd, poll_first, repeat } => Kept::Recv { fd, poll_first, repeat },
             Op::Poll { fd } => Kept::Poll { fd },
             op => Kept::At(self.owning.insert(op) as u32),
         };
-        let entry = Entry { token, kept, cancelled: false, is_cold: false, next, previous: NONE };
         slack::make_room(&mut self.entries);
-        let key = self.entries.insert(entry) as u32;
+        let key = self.entries.vacant_key() as u32;
+        let next = mem::replace(self.head(token), key);
         if next != NONE {
             self.entries[next as usize].previous = key;
         }
-        *self.head(token) = key;
+        let entry = Entry { token, kept, cancelled: false, is_cold: false, next, previous: NONE };
+        self.entries.insert(entry);
         key
     }
 

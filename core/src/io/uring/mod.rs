@@ -208,7 +208,9 @@ impl Uring {
     fn reap(&mut self, limit: usize, done: &mut Vec<Completion>) -> Result<(), Errno> {
         while done.len() < limit {
             let Some(completion) = self.ring.next() else { break };
-            done.extend(self.completed(&completion)?);
+            if let Some(completion) = self.completed(&completion)? {
+                done.push(completion);
+            }
         }
         Ok(())
     }
