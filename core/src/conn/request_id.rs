@@ -54,8 +54,22 @@ impl RequestIds {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^= mixed >> 31;
-        std::array::from_fn(|at| b"0123456789abcdef"[(mixed >> (60 - 4 * at)) as usize & 15])
+        let mut digits = [0; 16];
+        digits[..8].copy_from_slice(&hexadecimal((mixed >> 32) as u32));
+        digits[8..].copy_from_slice(&hexadecimal(mixed as u32));
+        digits
     }
+}
+
+/// All eight digits at once: each four bits get a byte, then what makes it a digit or a letter.
+fn hexadecimal(number: u32) -> [u8; 8] {
+    let mut bytes = u64::from(number);
+    bytes = (bytes | bytes << 16) & 0x0000_ffff_0000_ffff;
+    bytes = (bytes | bytes << 8) & 0x00ff_00ff_00ff_00ff;
+    bytes = (bytes | bytes << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+    let letters = ((bytes + 0x0606_0606_0606_0606) >> 4) & 0x0101_0101_0101_0101;
+    let (zeros, from_nine_to_a) = (0x3030_3030_3030_3030, u64::from(b'a' - b'9' - 1));
+    (bytes + zeros + letters * from_nine_to_a).to_be_bytes()
 }
 
 #[cfg(test)]
@@ -68,6 +82,13 @@ mod tests {
         let (one, two) = (ids.next(), ids.next());
         assert_ne!(one.as_str(), two.as_str());
         assert!(one.as_str().len() == 16 && one.as_str().bytes().all(|b| b.is_ascii_hexdigit()));
+    }
+
+    #[test]
+    fn digits_are_those_of_the_standard_library() {
+        for number in [0, 0x0123_4567, 0x89ab_cdef, 0x9a9a_a9a9, u32::MAX] {
+            assert_eq!(hexadecimal(number), *format!("{number:08x}").as_bytes());
+        }
     }
 
     #[test]

@@ -48,16 +48,16 @@ struct Entry {
 /// Every idle connection has an operation in flight: those that can last are kept small.
 #[derive(Clone, Copy, Debug)]
 enum Kept {
-    Recv {
-        fd: Fd,
-        poll_first: bool,
-        repeat: bool,
-    },
-    Poll {
-        fd: Fd,
-    },
+    Plain(Plain),
     /// Where it is in `owning`.
     At(u32),
+}
+
+/// An operation that owns nothing.
+#[derive(Clone, Copy, Debug)]
+enum Plain {
+    Recv { fd: Fd, poll_first: bool, repeat: bool },
+    Poll { fd: Fd },
 }
 
 impl InFlight {
@@ -70,8 +70,10 @@ impl InFlight {
 
     pub(super) fn insert(&mut self, token: Token, op: Op) -> u32 {
         let kept = match op {
-            Op::Recv { fd, poll_first, repeat } => Kept::Recv { fd, poll_first, repeat },
-            Op::Poll { fd } => Kept::Poll { fd },
+            Op::Recv { fd, poll_first, repeat } => {
+                Kept::Plain(Plain::Recv { fd, poll_first, repeat })
+            }
+            Op::Poll { fd } => Kept::Plain(Plain::Poll { fd }),
             op => Kept::At(self.owning.insert(op) as u32),
         };
         slack::make_room(&mut self.entries);
@@ -87,9 +89,9 @@ impl InFlight {
 
     pub(super) fn get_mut(&mut self, key: u32) -> Option<InFlightOp<'_>> {
         let Entry { token, kept, cancelled, is_cold, .. } = self.entries.get_mut(key as usize)?;
-        let op = match kept.plain() {
-            Ok(op) => Looked::Plain(op),
-            Err(place) => Looked::There(&mut self.owning[place]),
+        let op = match *kept {
+            Kept::Plain(plain) => Looked::Plain(plain.into()),
+            Kept::At(place) => Looked::There(&mut self.owning[place as usize]),
         };
         Some(InFlightOp { token: *token, op, cancelled: *cancelled, is_cold })
     }
@@ -103,7 +105,11 @@ impl InFlight {
         if next != NONE {
             self.entries[next as usize].previous = previous;
         }
-        (token, kept.plain().unwrap_or_else(|place| self.owning.remove(place)))
+        let op = match kept {
+            Kept::Plain(plain) => plain.into(),
+            Kept::At(place) => self.owning.remove(place as usize),
+        };
+        (token, op)
     }
 
     /// The key of one operation of `target` that is meant and not cancelled yet; it is from now on.
@@ -111,9 +117,9 @@ impl InFlight {
         let mut key = *self.head(target);
         while key != NONE {
             let entry = &mut self.entries[key as usize];
-            let is_meant = || match entry.kept.plain() {
-                Ok(op) => is_meant(&op),
-                Err(place) => is_meant(&self.owning[place]),
+            let is_meant = || match entry.kept {
+                Kept::Plain(plain) => is_meant(&plain.into()),
+                Kept::At(place) => is_meant(&self.owning[place as usize]),
             };
             if entry.token == target && !entry.cancelled && is_meant() {
                 entry.cancelled = true;
@@ -142,13 +148,11 @@ impl InFlight {
     }
 }
 
-impl Kept {
-    /// The operation, or where it is.
-    fn plain(self) -> Result<Op, usize> {
-        match self {
-            Kept::Recv { fd, poll_first, repeat } => Ok(Op::Recv { fd, poll_first, repeat }),
-            Kept::Poll { fd } => Ok(Op::Poll { fd }),
-            Kept::At(place) => Err(place as usize),
+impl From<Plain> for Op {
+    fn from(plain: Plain) -> Op {
+        match plain {
+            Plain::Recv { fd, poll_first, repeat } => Op::Recv { fd, poll_first, repeat },
+            Plain::Poll { fd } => Op::Poll { fd },
         }
     }
 }
