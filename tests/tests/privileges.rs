@@ -5,7 +5,7 @@ use forebay_tests::{
 };
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -97,6 +97,64 @@ fn privileges_are_given_up_after_binding() {
     let said = site.reload().unwrap_err();
     assert!(said.contains("`user` in [server] has changed: that needs a restart"), "{said}");
     assert_eq!(site.stop().code(), Some(0));
+}
+
+/// `worker-bin` that becomes `nobody`, with these flags.
+fn worker(flags: &[&str]) -> Process {
+    let mut command = Command::new(worker_bin());
+    let own = ["--bind", "127.0.0.1:0", "--user", "nobody"];
+    Process::start(command.args(own).args(flags).arg("hello").current_dir("/"))
+}
+
+#[test]
+fn what_a_worker_makes_as_root_belongs_to_its_user() {
+    if !is_root() || !is_open_to_all(worker_bin()) {
+        return skip("only root can become another user, and others must reach the executables");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (log, access, control) = (path("log"), path("access"), path("control"));
+    let address = format!("unix:{control}");
+    let flags = ["--log-file", &log, "--access-logfile", &access, "--control", &address];
+    let mut process = worker(&flags);
+    process.listening(1, PATIENCE);
+    for (name, mode) in [(&log, 0o644), (&access, 0o644), (&control, 0o600)] {
+        let found = fs::metadata(name).unwrap();
+        let (owner, permissions) = (found.uid(), found.permissions().mode() & 0o777);
+        assert_eq!((owner, permissions), (NOBODY, mode), "{name}");
+    }
+    let status = as_user(NOBODY, || UnixStream::connect(&control).is_ok());
+    assert!(status, "its user may ask");
+}
+
+#[test]
+fn root_follows_no_link_to_a_log_for_another_user() {
+    if !is_root() || !is_open_to_all(worker_bin()) {
+        return skip("only root can become another user, and others must reach the executables");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let precious = path("precious");
+    fs::write(&precious, "precious").unwrap();
+    fs::create_dir(path("private")).unwrap();
+    symlink(&precious, path("link")).unwrap();
+    symlink(path("private"), path("folder")).unwrap();
+    fs::hard_link(&precious, path("name")).unwrap();
+    for name in ["link", "folder/log", "name"] {
+        for flag in ["--log-file", "--access-logfile"] {
+            let mut process = worker(&[flag, path(name).to_str().unwrap()]);
+            assert_eq!(process.wait_exit(PATIENCE).code(), Some(3), "{flag} {name}");
+            let said = process.whole_stderr();
+            assert!(said.contains("cannot open the log ") && said.contains("--user"), "{said}");
+        }
+    }
+    assert_eq!(fs::read(&precious).unwrap(), b"precious");
+    assert_eq!(fs::metadata(&precious).unwrap().uid(), 0);
+    assert!(!path("private/log").exists());
+    std::os::unix::fs::chown(&precious, Some(NOBODY), None).unwrap();
+    worker(&["--log-file", path("link").to_str().unwrap()]).listening(1, PATIENCE);
 }
 
 #[test]

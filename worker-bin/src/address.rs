@@ -2,13 +2,14 @@
 //!
 //! Owns their reading, and binding with errors that say what to do. Must not know what is served.
 
+use crate::identity::Identity;
 use crate::socket::{Socket, set_backlog};
-use rustix::fs::{Mode, fchmod};
+use rustix::fs::{Mode, OFlags, fchmod};
 use socket2::{Domain, SockAddr, Type};
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -95,20 +96,24 @@ impl Listener {
     /// A front server is mostly another user. As with a port on 127.0.0.1, whoever should not
     /// connect to a path is kept away otherwise: by the directory.
     pub(crate) fn bind(address: &Address) -> Result<Listener, AddressError> {
-        Listener::bind_for(address, EVERYBODY)
+        Listener::bind_for(address, EVERYBODY, |_| Ok(()))
     }
 
-    /// Likewise, but only this user and root may connect to a path.
-    pub(crate) fn bind_own(address: &Address) -> Result<Listener, AddressError> {
-        Listener::bind_for(address, OWNER)
+    /// Likewise, but only `owner`, which is this user otherwise, and root may connect to a path.
+    pub(crate) fn bind_own(address: &Address, owner: &Identity) -> Result<Listener, AddressError> {
+        Listener::bind_for(address, OWNER, |path| owner.own(path))
     }
 
-    fn bind_for(address: &Address, mode: u32) -> Result<Listener, AddressError> {
+    fn bind_for(
+        address: &Address,
+        mode: u32,
+        give: impl Fn(BorrowedFd<'_>) -> io::Result<()>,
+    ) -> Result<Listener, AddressError> {
         let listener = match address {
             Address::Tcp(text) => TcpListener::bind(text.as_str()).map(Listener::Tcp),
             Address::Unix(path) => {
                 remove_stale(address, path)?;
-                bind_unix(path, mode)
+                bind_unix(path, mode, give)
             }
         };
         let prepare = |listener: Listener| {
@@ -184,13 +189,25 @@ impl AsFd for Listener {
     }
 }
 
-fn bind_unix(path: &Path, mode: u32) -> io::Result<Listener> {
+fn bind_unix(
+    path: &Path,
+    mode: u32,
+    give: impl Fn(BorrowedFd<'_>) -> io::Result<()>,
+) -> io::Result<Listener> {
     let socket = make_path(path, mode)?;
-    socket.listen(BACKLOG)?;
+    // Whoever may write in the directory may put something else there: this is looked at once.
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let made = fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let found = made.metadata()?;
+    if !found.file_type().is_socket() {
+        return Err(io::Error::other("something else has taken its place"));
+    }
     // What the umask has taken.
-    fs::set_permissions(path, Permissions::from_mode(mode))?;
-    let inode = fs::symlink_metadata(path)?.ino();
-    Ok(Listener::Unix(OwnedFd::from(socket).into(), path.into(), inode))
+    let name = format!("/proc/self/fd/{}", made.as_raw_fd());
+    fs::set_permissions(name, Permissions::from_mode(mode))?;
+    give(made.as_fd())?;
+    socket.listen(BACKLOG)?;
+    Ok(Listener::Unix(OwnedFd::from(socket).into(), path.into(), found.ino()))
 }
 
 /// At no moment the path has more permissions than `mode`: Linux creates it with those of the
@@ -280,11 +297,14 @@ mod tests {
         let path = directory.path().join("new");
         make_path(&path, OWNER).unwrap();
         assert_eq!(mode(&path), 0o600, "from the first moment");
-        for (bind, expected) in [
-            (Listener::bind as fn(&Address) -> _, 0o666),
-            (Listener::bind_own as fn(&Address) -> _, 0o600),
-        ] {
-            let listener: Result<Listener, AddressError> = bind(&Address::Unix(path.clone()));
+        let address = Address::Unix(path.clone());
+        let nobody = Identity::find(None, None).unwrap();
+        let listeners: [(&dyn Fn() -> _, u32); 2] = [
+            (&|| Listener::bind(&address), 0o666),
+            (&|| Listener::bind_own(&address, &nobody), 0o600),
+        ];
+        for (bind, expected) in listeners {
+            let listener: Result<Listener, AddressError> = bind();
             assert_eq!(mode(&path), expected);
             listener.unwrap().remove_path();
         }

@@ -4,6 +4,7 @@
 
 use crate::address::{Address, AddressError, Listener};
 use crate::arbiter::Status;
+use crate::identity::Identity;
 use crate::log;
 use std::cell::Cell;
 use std::io::{self, Read, Write};
@@ -12,7 +13,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// The arbiter's end. Only its user and root may connect.
+/// The arbiter's end. Only its user and root may connect to it.
 #[derive(Debug)]
 pub(crate) struct Control {
     listener: Listener,
@@ -20,9 +21,10 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    pub(crate) fn bind(path: &Path) -> Result<Control, AddressError> {
+    /// The arbiter will be `owner`.
+    pub(crate) fn bind(path: &Path, owner: &Identity) -> Result<Control, AddressError> {
         let address = Address::Unix(std::path::absolute(path).unwrap_or_else(|_| path.into()));
-        let listener = Listener::bind_own(&address)?;
+        let listener = Listener::bind_own(&address, owner)?;
         Ok(Control { listener, rests_until: Cell::new(None) })
     }
 

@@ -3,9 +3,10 @@
 //! Owns giving up privileges for good. Must not know what was done with them before.
 #![allow(unsafe_code)]
 
+use rustix::fs::{AtFlags, Gid, Uid, chownat};
 use std::ffi::{CStr, CString};
 use std::io;
-use std::path::Path;
+use std::os::fd::BorrowedFd;
 
 /// A user and a group to become.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,14 +64,20 @@ impl Identity {
         Ok(())
     }
 
-    /// Gives them a file.
-    pub(crate) fn own(&self, path: &Path) -> io::Result<()> {
-        let user = self.user.as_ref().map(|user| user.id);
-        let group = self.group.or(self.user.as_ref().map(|user| user.group));
+    /// Gives them what is open, whatever its path means by now. A descriptor that was opened for
+    /// its path alone is enough.
+    pub(crate) fn own(&self, file: BorrowedFd<'_>) -> io::Result<()> {
+        let user = self.user.as_ref().map(|user| Uid::from_raw(user.id));
+        let group = self.group.or(self.user.as_ref().map(|user| user.group)).map(Gid::from_raw);
         match (user, group) {
             (None, None) => Ok(()),
-            _ => std::os::unix::fs::chown(path, user, group),
+            _ => Ok(chownat(file, c"", user, group, AtFlags::EMPTY_PATH)?),
         }
+    }
+
+    /// Whether there is anybody to become.
+    pub(crate) fn is_given(&self) -> bool {
+        self.user.is_some() || self.group.is_some()
     }
 
     /// Whoever is them already, and not root, need not and cannot set groups.

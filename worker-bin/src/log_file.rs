@@ -3,15 +3,40 @@
 //! Owns their descriptors. Must not know what is written to them.
 #![allow(unsafe_code)]
 
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 use std::ffi::{CString, c_char};
+use std::fs::File;
 use std::io;
+use std::os::fd::{IntoRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 
 /// From now on standard error is this file, appended to. Children inherit it.
 pub(crate) fn use_file(path: &Path) -> io::Result<()> {
-    ERRORS.use_file(path)
+    use_open_file(path, None)
+}
+
+/// The same of one that may be open already.
+pub(crate) fn use_open_file(path: &Path, open: Option<File>) -> io::Result<()> {
+    ERRORS.use_file(path, open)
+}
+
+/// The file, made if it is not there. None: the path leads over symbolic links, the file has other
+/// names, or it is a device or a pipe; whoever gives it away would not know what it gives.
+pub(crate) fn make(path: &Path) -> io::Result<Option<File>> {
+    let append = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE;
+    let flags = append | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+    let (mode, resolve) = (Mode::from_raw_mode(MODE), ResolveFlags::NO_SYMLINKS);
+    let file = match rustix::fs::openat2(CWD, path, flags, mode, resolve) {
+        Ok(file) => File::from(file),
+        Err(Errno::LOOP | Errno::NXIO) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let found = file.metadata()?;
+    Ok((found.is_file() && found.nlink() == 1).then_some(file))
 }
 
 /// From now on [`write_access`] appends to this file; `-` is standard output.
@@ -20,7 +45,7 @@ pub(crate) fn use_access_file(path: &Path) -> io::Result<()> {
         ACCESS.descriptor.store(libc::STDOUT_FILENO, Ordering::Release);
         return Ok(());
     }
-    ACCESS.use_file(path)
+    ACCESS.use_file(path, None)
 }
 
 /// Appends to the access log in one system call, so that lines of several processes do not mix.
@@ -48,12 +73,15 @@ impl LogFile {
         LogFile { path, descriptor: AtomicI32::new(descriptor) }
     }
 
-    fn use_file(&self, path: &Path) -> io::Result<()> {
+    fn use_file(&self, path: &Path, open: Option<File>) -> io::Result<()> {
         let path = std::path::absolute(path)?;
         let path = CString::new(path.as_os_str().as_bytes())?;
         // Signal handlers may read it at any time: it is never freed.
         self.path.store(path.into_raw(), Ordering::Release);
-        self.reopen()
+        match open {
+            Some(file) => self.put(file.into_raw_fd()),
+            None => self.reopen(),
+        }
     }
 
     fn reopen(&self) -> io::Result<()> {
@@ -63,29 +91,33 @@ impl LogFile {
         }
         let flags =
             libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | libc::O_CLOEXEC | libc::O_NOCTTY;
+        // SAFETY: async-signal-safe, and `path` is a C string that is never freed.
+        match unsafe { libc::open(path, flags, MODE) } {
+            fd if fd < 0 => Err(io::Error::last_os_error()),
+            fd => self.put(fd),
+        }
+    }
+
+    /// `fd` is the file from now on.
+    fn put(&self, fd: RawFd) -> io::Result<()> {
         let old = self.descriptor.load(Ordering::Acquire);
+        if old < 0 {
+            self.descriptor.store(fd, Ordering::Release);
+            return Ok(());
+        }
         // Standard error is for programs that the application starts, too.
         let cloexec = if old == libc::STDERR_FILENO { 0 } else { libc::O_CLOEXEC };
-        // SAFETY: async-signal-safe calls; `path` is a C string that is never freed, and `fd` is
-        // ours alone. dup3(2) replaces the old file in one step.
-        unsafe {
-            let fd = libc::open(path, flags, 0o644);
-            if fd < 0 {
-                return Err(io::Error::last_os_error());
-            }
-            if old < 0 {
-                self.descriptor.store(fd, Ordering::Release);
-                return Ok(());
-            }
+        // SAFETY: async-signal-safe; `fd` is ours alone. dup3(2) replaces the old file in one step.
+        let result = unsafe {
             let result = libc::dup3(fd, old, cloexec);
             libc::close(fd);
-            if result < 0 {
-                return Err(io::Error::last_os_error());
-            }
-        }
-        Ok(())
+            result
+        };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 }
+
+const MODE: u32 = 0o644;
 
 static ERRORS: LogFile = LogFile::new(libc::STDERR_FILENO);
 static ACCESS: LogFile = LogFile::new(-1);

@@ -6,6 +6,7 @@ use crate::address::{Address, AddressError, Listener};
 use crate::app::App;
 use crate::arbiter::{self, Handover, Host, Program, Recipe, Settings, Signals, Station};
 use crate::control::Control;
+use crate::identity::Identity;
 use crate::options::Options;
 use crate::pid_file::PidFile;
 use crate::plan::{Place, Plan, ProcessSettings};
@@ -14,8 +15,10 @@ use crate::worker::{self, Source};
 use crate::{fail, identity, log, log_file, python};
 use std::cell::RefCell;
 use std::fmt::Display;
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -108,22 +111,22 @@ impl<'a> Server<'a> {
             Place::Edge(path) => Source::Edge(path.clone()),
             Place::Bind(addresses) => Source::Clients(bind(addresses).map_err(text)?),
         };
-        let control = control.as_deref().map(Control::bind).transpose().map_err(text)?;
-        if let Some(path) = log_file {
-            let name = path.display();
-            let cannot = |error| format!("cannot open the log file {name}: {error}");
-            log_file::use_file(path).map_err(cannot)?;
-            identity.own(path).map_err(cannot)?;
-        }
-        if let (Place::Bind(_), Some(path)) = (&plan.place, &plan.worker.access_log) {
-            let name = path.display();
-            let cannot = |error| format!("cannot open the access log {name}: {error}");
-            log_file::use_access_file(path).map_err(cannot)?;
-            if path.as_os_str() != "-" {
-                identity.own(path).map_err(cannot)?;
-            }
-        }
+        let control = control.as_deref().map(|path| Control::bind(path, identity));
+        let control = control.transpose().map_err(text)?;
+        let access_log = match plan.place {
+            Place::Bind(_) => plan.worker.access_log.as_deref(),
+            Place::Edge(_) => None,
+        };
+        let give = |path: &Path| give_log(path, identity).map_err(|error| cannot_log(path, error));
+        let given = log_file.as_deref().map(give).transpose()?.flatten();
+        access_log.map(give).transpose()?;
         identity.assume().map_err(text)?;
+        if let Some(path) = log_file {
+            log_file::use_open_file(path, given).map_err(|error| cannot_log(path, error))?;
+        }
+        if let Some(path) = access_log {
+            log_file::use_access_file(path).map_err(|error| cannot_log(path, error))?;
+        }
         let options = RefCell::new(plan.options.clone());
         let environment = RefCell::new(plan.process.environment.clone());
         let _pid_file = pid_file;
@@ -195,6 +198,24 @@ fn bind(addresses: &[Address]) -> Result<Vec<Listener>, AddressError> {
         bound.push(listener.inspect_err(|_| bound.iter().for_each(Listener::remove_path))?);
     }
     Ok(bound)
+}
+
+/// A log where only root may write is made, and given to whom this will be. Where somebody else may
+/// have put a link, they have to be able to open it themselves: None.
+fn give_log(path: &Path, identity: &Identity) -> io::Result<Option<File>> {
+    if !identity.is_given() || path.as_os_str() == "-" {
+        return Ok(None);
+    }
+    let made = log_file::make(path)?;
+    made.map(|file| identity.own(file.as_fd()).map(|()| file)).transpose()
+}
+
+fn cannot_log(path: &Path, error: io::Error) -> String {
+    let hint = match error.kind() {
+        io::ErrorKind::PermissionDenied => " (over symbolic links this takes --user's own rights)",
+        _ => "",
+    };
+    format!("cannot open the log {}: {error}{hint}", path.display())
 }
 
 fn enter_directory(settings: &ProcessSettings) -> Result<(), String> {
