@@ -196,6 +196,24 @@ fn a_python_without_the_package_is_told_how_to_get_it() {
 }
 
 #[test]
+fn a_package_of_other_sources_says_so_before_anything_else() {
+    let Some(python) = python() else { return };
+    let interpreter = python.interpreter();
+    for task in [
+        r#"{"version":"0.0.1"}"#,
+        r#"{"version":"0.1.0","options":[]}"#,
+        r#"{"version":"0.1.0+00000000","arbiter":"of other sources","options":[]}"#,
+    ] {
+        let mut mold = Command::new(&interpreter);
+        let output = mold.args(["-m", "forebay.mold"]).env("FOREBAY_MOLD", task).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), said.lines().count()), (Some(4), 1), "{said}");
+        let pip = format!("{} -m pip install --force-reinstall", interpreter.display());
+        assert!(said.contains("but worker-bin is 0.") && said.contains(&pip), "{said}");
+    }
+}
+
+#[test]
 fn a_mold_that_ends_is_replaced_when_it_is_needed() {
     let changing = Changing::new(&answering("one"));
     let Some(mut arbiter) = changing.start(&["-w", "1", "site_app:application"]) else { return };

@@ -39,12 +39,13 @@ pub struct Order {
 }
 
 impl Mold {
-    /// Takes over what the arbiter has left in the environment variable `FOREBAY_MOLD`.
+    /// Takes over what the arbiter has left in the environment variable `FOREBAY_MOLD`. This
+    /// process runs in `python`.
     ///
     /// # Errors
     /// Why it cannot be a mold, in one line.
-    pub fn new(task: &str) -> Result<Mold, String> {
-        let task = Task::parse(task)?;
+    pub fn new(task: &str, python: &str) -> Result<Mold, String> {
+        let task = Task::parse(task, python)?;
         let plan = Plan::of(&task.options).map_err(text)?;
         let orders = Socket::new(process::inherited(task.orders).map_err(text)?);
         let words = process::inherited(task.words).map_err(text)?;

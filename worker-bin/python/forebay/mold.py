@@ -29,7 +29,7 @@ def main():
         print("forebay.mold is started by worker-bin, not by hand", file=sys.stderr)
         return 2
     try:
-        mold = _forebay.Mold(task)
+        mold = _forebay.Mold(task, sys.executable)
     except ValueError as error:
         print(f"forebay: {error}", file=sys.stderr)
         return CANNOT_LOAD

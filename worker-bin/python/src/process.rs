@@ -25,8 +25,8 @@ pub(crate) struct Order(Option<host::Order>);
 #[pymethods]
 impl Mold {
     #[new]
-    fn new(task: &str) -> PyResult<Mold> {
-        let mold = host::Mold::new(task).map_err(PyValueError::new_err)?;
+    fn new(task: &str, python: &str) -> PyResult<Mold> {
+        let mold = host::Mold::new(task, python).map_err(PyValueError::new_err)?;
         Ok(Mold { mold, threads: Arc::default() })
     }
 

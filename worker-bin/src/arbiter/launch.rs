@@ -224,7 +224,7 @@ impl Task {
         orders: BorrowedFd<'_>,
     ) -> Task {
         Task {
-            version: env!("CARGO_PKG_VERSION").into(),
+            version: version(),
             arbiter,
             generation,
             slots: table.slots(),
@@ -237,19 +237,19 @@ impl Task {
         }
     }
 
-    /// What [`to_text`](Task::to_text) has given.
-    pub(crate) fn parse(text: &str) -> Result<Task, String> {
+    /// What [`to_text`](Task::to_text) has given to a mold that runs in `python`.
+    pub(crate) fn parse(text: &str, python: &str) -> Result<Task, String> {
         #[derive(Deserialize)]
         struct Version {
             version: String,
         }
         // Another version may have other fields.
         let Version { version } = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        let own = env!("CARGO_PKG_VERSION");
+        let own = self::version();
         if version != own {
             return Err(format!(
-                "this is forebay {own}, but worker-bin is {version}: \
-                 pip install forebay=={version}"
+                "this is the package forebay {own}, but worker-bin is {version}; where its \
+                 sources are: {python} -m pip install --force-reinstall ./worker-bin"
             ));
         }
         serde_json::from_str(text).map_err(|error| error.to_string())
@@ -265,6 +265,38 @@ impl Task {
         let listeners = self.listeners.iter().copied();
         inherited.into_iter().chain(listeners).try_for_each(process::keep_on_exec)
     }
+}
+
+/// With a sum of the sources of what a worker and its arbiter must agree on: two builds of one
+/// version may differ in it.
+fn version() -> String {
+    format!("{}+{:08x}", env!("CARGO_PKG_VERSION"), SOURCES)
+}
+
+const SOURCES: u32 = {
+    let texts: [&[u8]; 6] = [
+        include_bytes!("launch.rs"),
+        include_bytes!("words.rs"),
+        include_bytes!("../liveness.rs"),
+        include_bytes!("../mold.rs"),
+        include_bytes!("../options.rs"),
+        include_bytes!("../signals.rs"),
+    ];
+    let (mut sum, mut text) = (0x811c_9dc5, 0);
+    while text < texts.len() {
+        sum = fnv_1a(sum, texts[text]);
+        text += 1;
+    }
+    sum
+};
+
+const fn fnv_1a(mut sum: u32, bytes: &[u8]) -> u32 {
+    let mut at = 0;
+    while at < bytes.len() {
+        sum = (sum ^ bytes[at] as u32).wrapping_mul(0x0100_0193);
+        at += 1;
+    }
+    sum
 }
 
 fn numbers(descriptors: &[BorrowedFd<'_>]) -> Vec<RawFd> {
