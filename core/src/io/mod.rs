@@ -389,7 +389,9 @@ pub(crate) trait Backend {
     fn submit(&mut self, token: Token, op: Op);
 
     /// Submits everything queued, waits for at least one completion or a wake-up or the end of
-    /// `wait`, and appends at most 512 completions to `done`. Errors are fatal for the reactor.
+    /// `wait`, and appends at most 512 completions to `done`. After a turn with many completions
+    /// it may wait for more than one, and for a wake-up, a moment longer. Errors are fatal for the
+    /// reactor.
     fn turn(&mut self, wait: Wait, done: &mut Vec<Completion>) -> Result<(), Errno>;
 
     /// The address at the other end of a TCP connection.

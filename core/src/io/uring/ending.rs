@@ -3,6 +3,7 @@
 //! Owns how long that may take. Must not know what operations do.
 
 use super::Uring;
+use super::patience::Want;
 use crate::io::{Completion, sys};
 use std::mem;
 use std::time::Duration;
@@ -17,9 +18,9 @@ impl Uring {
             if self.in_flight.len() + self.internal == 0 {
                 break;
             }
-            let entered = self.ring.enter(0, None).and_then(|()| {
+            let entered = self.ring.enter(Want::NOTHING, None).and_then(|()| {
                 self.ring.cancel_all();
-                self.ring.enter(1, Some(QUIESCE_WAIT))
+                self.ring.enter(Want::ONE, Some(QUIESCE_WAIT))
             });
             if entered.and_then(|()| self.reap(usize::MAX, &mut ended)).is_err() {
                 break;

@@ -8,6 +8,7 @@
 mod ending;
 mod in_flight;
 mod operation;
+mod patience;
 mod probe;
 mod residency;
 mod ring;
@@ -23,6 +24,7 @@ use super::{
 use in_flight::{InFlight, InFlightOp};
 use io_uring::{cqueue, opcode, squeue, types};
 use operation::Tried;
+use patience::Want;
 use residency::Scratch;
 use ring::Ring;
 use std::collections::VecDeque;
@@ -82,6 +84,8 @@ pub(crate) struct Uring {
     local: VecDeque<Completion>,
     /// Entries in the ring that no operation stands for: wake-up, closes, cancellations.
     internal: usize,
+    /// What the next wait is for.
+    want: Want,
     closing: bool,
 }
 
@@ -104,6 +108,7 @@ impl Uring {
             woken: false,
             local: VecDeque::with_capacity(TURN_LIMIT),
             internal: 0,
+            want: Want::ONE,
             closing: false,
         };
         uring.arm_wake().map_err(SetupError::from_errno)?;
@@ -348,14 +353,15 @@ impl Backend for Uring {
                 && self.local.is_empty()
                 && !self.ring.has_completions();
             if waits {
-                self.ring.enter(1, timeout)?;
+                self.ring.enter(self.want, timeout)?;
             } else if self.ring.has_work() {
-                self.ring.enter(0, None)?;
+                self.ring.enter(Want::NOTHING, None)?;
             }
             // Half of the room each, so that neither side starves the other.
             self.drain_local(before + TURN_LIMIT / 2, done);
             self.reap(limit, done)?;
             self.drain_local(limit, done);
+            self.want = Want::after(done.len() - before);
             let woken = mem::take(&mut self.woken);
             if done.len() > before || woken || timeout == Some(Duration::ZERO) {
                 return Ok(());

@@ -2,6 +2,7 @@
 //!
 //! Owns the ring and the message headers of queued sends. Must not know what the entries mean.
 
+use super::patience::Want;
 use super::{SetupError, UringOptions};
 use crate::io::transit::TransitPool;
 use crate::io::{Errno, sys};
@@ -26,6 +27,8 @@ pub(super) struct Ring {
     messages: Box<[Message]>,
     pushed: usize,
     enter_flags: EnterFlags,
+    /// The kernel can wait for several completions only so long (Linux 6.12).
+    has_min_wait: bool,
     /// What the three above borrow. Dropped after them, as the last field.
     _memory: Memory,
 }
@@ -55,6 +58,7 @@ impl Ring {
         }
         let mut enter_flags = EnterFlags::GETEVENTS;
         enter_flags.set(EnterFlags::NO_IOWAIT, params.is_feature_no_iowait());
+        let has_min_wait = params.is_feature_min_timeout();
         let places = params.sq_entries() as usize;
 
         let memory = Memory(Box::into_raw(Box::new(ring)));
@@ -73,6 +77,7 @@ impl Ring {
             messages: (0..places).map(|_| Message::empty()).collect(),
             pushed: 0,
             enter_flags,
+            has_min_wait,
             _memory: memory,
         })
     }
@@ -104,7 +109,7 @@ impl Ring {
                 let place = self.pushed % self.messages.len();
                 return Ok(&mut self.messages[place]);
             }
-            self.enter(0, None)?;
+            self.enter(Want::NOTHING, None)?;
             if self.queue.is_full() {
                 // EBUSY: the kernel holds back completions for which the queue has no room.
                 self.saved.extend(&mut self.completions);
@@ -135,8 +140,9 @@ impl Ring {
         !self.saved.is_empty() || !self.completions.is_empty()
     }
 
-    /// Submits, runs deferred task work, and waits for `want` completions until `timeout`.
-    pub(super) fn enter(&mut self, want: u32, timeout: Option<Duration>) -> Result<(), Errno> {
+    /// Submits, runs deferred task work, and waits for what is wanted until `timeout`.
+    pub(super) fn enter(&mut self, want: Want, timeout: Option<Duration>) -> Result<(), Errno> {
+        let want = if self.has_min_wait { want } else { want.at_once() };
         self.queue.sync();
         self.completions.sync();
         let count = self.queue.len() as u32;
@@ -146,13 +152,14 @@ impl Ring {
             match timeout {
                 Some(timeout) => {
                     let timeout = Timespec::from(timeout);
-                    let arguments = SubmitArgs::new().timespec(&timeout);
+                    let arguments =
+                        SubmitArgs::new().timespec(&timeout).min_wait_usec(want.microseconds);
                     let flags = self.enter_flags | EnterFlags::EXT_ARG;
-                    self.submitter.enter(count, want, flags.bits(), Some(&arguments))
+                    self.submitter.enter(count, want.count, flags.bits(), Some(&arguments))
                 }
                 None => {
                     let flags = self.enter_flags.bits();
-                    self.submitter.enter::<libc::sigset_t>(count, want, flags, None)
+                    self.submitter.enter::<libc::sigset_t>(count, want.at_once().count, flags, None)
                 }
             }
         };

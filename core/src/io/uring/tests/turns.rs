@@ -29,6 +29,26 @@ fn a_wait_ends_in_time_and_not_before() {
 }
 
 #[test]
+fn who_has_been_busy_waits_for_more_but_not_until_it_is_there() {
+    let mut bench = Bench::new();
+    let deadline = bench.uring.now().after(LIVENESS);
+    let pairs: Vec<_> = (0..20).map(|_| UnixStream::pair().unwrap()).collect();
+    for (index, (left, right)) in (0u32..).zip(&pairs) {
+        bench.submit(index, recv_later(left));
+        (&*right).write_all(b"x").unwrap();
+    }
+    while bench.done.len() < pairs.len() {
+        bench.uring.turn(Wait::Until(deadline), &mut bench.done).unwrap();
+    }
+    for index in 0..20 {
+        assert_eq!(bench.received(index), b"x");
+    }
+    let one = bench.perform(20, send(&pairs[0].0, b"y", Body::None));
+    assert!(matches!(one, Done::Send { result: Ok(1), .. }));
+    assert!(bench.uring.now() < deadline);
+}
+
+#[test]
 fn small_queues_lose_nothing() {
     let options =
         UringOptions { submissions: 4, completions: 8, transit_count: 16, ..Default::default() };
