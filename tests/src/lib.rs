@@ -13,13 +13,14 @@
 //! | `embedding` | the `forebay` crate serves from inside another program |
 //! | `examples` | every example runs and does what it says |
 //! | `examples_in_browser` | the examples in Python work in a browser, and their files come from the edge |
-//! | `exhaustion` | without descriptors only what needs one fails, and until there are some |
+//! | `exhaustion` | without descriptors only what needs one fails, until there are some; who idles makes room |
 //! | `expect_continue` | the edge answers `100 (Continue)` when, and only when, it should |
 //! | `file_routes` | which file answers, and with which fields, is as the route says |
 //! | `files` | files are served with validators, beneath their root, as they are now |
 //! | `forked_child` | an application's own child keeps nothing of its dead parent open |
 //! | `forwarding` | applications see canonical requests and only trustworthy facts |
 //! | `httplint` | a linter for HTTP finds nothing bad in what files are answered with |
+//! | `idle_memory` | connections that wait for their next request need little memory |
 //! | `kill_storm` | nothing is lost and nothing runs twice, whatever happens to workers under load |
 //! | `limits` | what is too large is refused, and the client can read why |
 //! | `manual` | help, manual pages and completions are whole, and terminals get a banner |

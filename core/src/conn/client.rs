@@ -56,7 +56,7 @@ pub(crate) struct Client {
     /// It has said that its current request is its last.
     pub(super) has_said_close: bool,
     /// It is counted among those that wait for their next request.
-    parked: bool,
+    pub(super) parked: bool,
     pub(super) requests: u64,
     pub(super) meta: Meta,
     /// Among those of the same address: as a connection without a complete head, then as a request.
@@ -80,6 +80,10 @@ pub(super) enum Receiving {
     Repeatedly,
     /// It has been asked to end.
     NoMore,
+    /// Likewise, because the client has been silent for a while.
+    Resting,
+    /// Only told when there is something to receive.
+    Awaiting,
 }
 
 /// Where a connection is.
@@ -165,13 +169,14 @@ impl Client {
     }
 
     /// What is left of a connection that only waits for its next request.
-    pub(super) fn parked(&self) -> Option<Parked> {
+    pub(super) fn parked(&self, now: Time) -> Option<Parked> {
         let until = self.receive_deadline.filter(|_| self.parked && !self.file_op)?;
         debug_assert!(self.look_at.is_none() && self.permit.is_none() && self.record.is_none());
         debug_assert!(!self.stalled && !self.input_ended && !self.linger);
         Some(Parked {
             token: self.token,
             until,
+            rests_before: Parked::rests_before(until, now),
             accepted: self.delivery.bytes_accepted(),
             fd: self.fd,
             requests: u32::try_from(self.requests).unwrap_or(u32::MAX),

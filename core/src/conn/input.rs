@@ -19,12 +19,28 @@ impl Client {
         }
         match result {
             Err(Errno(libc::ECANCELED)) if was == Receiving::NoMore => {}
+            Err(Errno(libc::ECANCELED)) if was == Receiving::Resting => {
+                if self.parked {
+                    self.receiving = Receiving::Awaiting;
+                    w.submit(self.token, Op::PollIn { fd: self.fd });
+                }
+            }
             Err(_) => self.abort(w),
             Ok([]) => self.on_input_end(w),
             Ok(bytes) => {
                 w.counters.bytes_in.add(bytes.len() as u64);
                 self.on_bytes(bytes, w);
             }
+        }
+        self.settle(w);
+    }
+
+    /// There is something to receive.
+    pub(crate) fn on_input(&mut self, w: &mut World) {
+        debug_assert!(self.receiving == Receiving::Awaiting);
+        self.receiving = Receiving::No;
+        if self.wants_input() {
+            self.receive(false, w);
         }
         self.settle(w);
     }

@@ -60,6 +60,11 @@ impl Time {
         Time(self.0.saturating_add(after.as_nanos().min(u128::from(u64::MAX)) as u64))
     }
 
+    /// The moment `before` this one; saturates.
+    pub(crate) fn before(self, before: Duration) -> Time {
+        Time(self.0.saturating_sub(before.as_nanos().min(u128::from(u64::MAX)) as u64))
+    }
+
     /// Time passed since `earlier`; zero if that is in the future.
     pub(crate) fn since(self, earlier: Time) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
@@ -247,6 +252,9 @@ pub(crate) enum Op {
     /// Wait until the peer hangs up or the socket is shut down (`POLLRDHUP`, `POLLHUP`,
     /// `POLLERR`). Never for input, so nothing is stolen from a receive elsewhere.
     Poll { fd: Fd },
+    /// Wait for something to receive, the end of the input included. Answers [`Done::Poll`]. Needs
+    /// less of the kernel's memory than a receive that waits.
+    PollIn { fd: Fd },
     /// Wait for the end of the process that connected a Unix socket. Answers an error at once
     /// where the kernel does not tell.
     PeerEnd(PeerEnd),

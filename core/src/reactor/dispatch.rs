@@ -50,6 +50,7 @@ impl<B: Backend> Reactor<B> {
             Done::Recv { result, armed } => {
                 client.on_received(result.map(|_| &[][..]), armed, world)
             }
+            Done::Poll => client.on_input(world),
             Done::Fill { buf, result } => client.on_filled(buf, result, world),
             Done::Send { out, result } => client.on_sent(out, result, world),
             Done::SendFile { result, .. } => client.on_file_sent(result, world),

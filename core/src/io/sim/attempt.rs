@@ -248,6 +248,10 @@ impl Kernel {
                 let stream = &streams[stream_index(descriptors, *fd)];
                 stream.hung_up().then_some(Done::Poll)?
             }
+            Op::PollIn { fd } => {
+                let stream = &streams[stream_index(descriptors, *fd)];
+                stream.readable().then_some(Done::Poll)?
+            }
             Op::PeerEnd(end) => {
                 let stream = &streams[stream_index(descriptors, end.socket)];
                 Done::PeerEnd { result: Ok(stream.death()?) }

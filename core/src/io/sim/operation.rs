@@ -57,6 +57,7 @@ pub(super) fn name(op: &Op) -> &'static str {
         Op::SendIfSilent { .. } => "SendIfSilent",
         Op::SendFile { .. } => "SendFile",
         Op::Poll { .. } => "Poll",
+        Op::PollIn { .. } => "PollIn",
         Op::PeerEnd(_) => "PeerEnd",
         Op::OpenFile { .. } => "OpenFile",
         Op::StatFile { .. } => "StatFile",
@@ -79,7 +80,8 @@ pub(super) fn descriptors(op: &Op) -> [Option<Fd>; 2] {
         Op::Recv { fd, .. }
         | Op::Fill { fd, .. }
         | Op::FillWithFile { fd, .. }
-        | Op::Poll { fd, .. } => [Some(*fd), None],
+        | Op::Poll { fd }
+        | Op::PollIn { fd } => [Some(*fd), None],
         Op::PeerEnd(end) => [Some(end.socket), None],
         Op::Send { fd, out, .. } | Op::SendIfSilent { fd, out } => {
             [Some(*fd), out.file_due().map(|file| file.fd())]
@@ -123,6 +125,7 @@ pub(super) fn expected(op: &Op) -> [Option<DescriptorKind>; 2] {
         | Op::StatOpen { .. } => [Some(File), None],
         Op::CreateFile { .. } | Op::OpenDirectory { .. } => [None, None],
         Op::Poll { .. }
+        | Op::PollIn { .. }
         | Op::Shutdown { .. }
         | Op::Close { .. }
         | Op::Cancel { .. }
@@ -146,7 +149,7 @@ pub(super) fn failure(op: &mut Op, errno: Errno) -> Done {
             Done::Send { out: mem::take(out), result: Err(errno) }
         }
         Op::SendFile { file, .. } => Done::SendFile { file: file.clone(), result: Err(errno) },
-        Op::Poll { .. } => Done::Poll,
+        Op::Poll { .. } | Op::PollIn { .. } => Done::Poll,
         Op::PeerEnd(_) => Done::PeerEnd { result: Err(errno) },
         Op::OpenFile { .. } | Op::OpenDirectory { .. } => Done::OpenFile { result: Err(errno) },
         Op::StatFile { .. } => Done::StatFile { result: Err(errno) },

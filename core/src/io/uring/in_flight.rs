@@ -58,6 +58,7 @@ enum Kept {
 enum Plain {
     Recv { fd: Fd, poll_first: bool, repeat: bool },
     Poll { fd: Fd },
+    PollIn { fd: Fd },
 }
 
 impl InFlight {
@@ -74,6 +75,7 @@ impl InFlight {
                 Kept::Plain(Plain::Recv { fd, poll_first, repeat })
             }
             Op::Poll { fd } => Kept::Plain(Plain::Poll { fd }),
+            Op::PollIn { fd } => Kept::Plain(Plain::PollIn { fd }),
             op => Kept::At(self.owning.insert(op) as u32),
         };
         slack::make_room(&mut self.entries);
@@ -153,6 +155,7 @@ impl From<Plain> for Op {
         match plain {
             Plain::Recv { fd, poll_first, repeat } => Op::Recv { fd, poll_first, repeat },
             Plain::Poll { fd } => Op::Poll { fd },
+            Plain::PollIn { fd } => Op::PollIn { fd },
         }
     }
 }

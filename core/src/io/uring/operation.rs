@@ -39,6 +39,7 @@ pub(super) fn entry(op: &mut Op, message: &mut Message, transit_size: u32) -> sq
         Op::SendFile { fd, .. } => poll(*fd, libc::POLLOUT),
         Op::FillWithFile { fd, .. } => poll(*fd, libc::POLLIN | libc::POLLRDHUP),
         Op::Poll { fd } => poll(*fd, libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR),
+        Op::PollIn { fd } => poll(*fd, libc::POLLIN | libc::POLLRDHUP),
         Op::PeerEnd(end) => {
             let (process, events) = end.event();
             poll(process, events)
@@ -89,7 +90,7 @@ pub(super) fn answer(
             Done::Send { out, result }
         }
         Op::SendFile { file, .. } => Done::SendFile { file, result },
-        Op::Poll { .. } => Done::Poll,
+        Op::Poll { .. } | Op::PollIn { .. } => Done::Poll,
         Op::PeerEnd(_) => {
             let errno = result.err().unwrap_or(Errno(libc::EAGAIN));
             Done::PeerEnd { result: Err(errno) }

@@ -249,6 +249,23 @@ fn polls_for_hangup_only() {
     assert!(matches!(bench.answer(1), Done::Poll));
 }
 
+#[test]
+fn polls_for_input_and_its_end() {
+    let mut bench = Bench::new();
+    let (mut server, mut client) = tcp_pair();
+    bench.submit(1, Op::PollIn { fd: server.as_raw_fd() });
+    bench.poll();
+    assert!(bench.done.is_empty(), "nothing has come");
+    client.write_all(b"input").unwrap();
+    assert!(matches!(bench.answer(1), Done::Poll));
+    server.read_exact(&mut [0; 5]).unwrap();
+    bench.submit(1, Op::PollIn { fd: server.as_raw_fd() });
+    bench.poll();
+    assert!(bench.done.is_empty(), "all has been taken");
+    client.shutdown(Shutdown::Write).unwrap();
+    assert!(matches!(bench.answer(1), Done::Poll));
+}
+
 /// The next answer of a repeated receive: bytes, and whether more follow.
 fn piece(bench: &mut Bench, index: u32) -> Result<(Vec<u8>, bool), Errno> {
     match bench.answer(index) {
