@@ -88,7 +88,8 @@ counters! {
     parked,
     /// Client connections closed at once because of `connections`.
     connections,
-    /// Idle client connections that ended because others came and there were `connections`.
+    /// Idle client connections that ended because others came, and there were `connections` or no
+    /// more descriptors.
     connections_evicted,
     /// Client connections closed at once because of `connections_per_address`.
     connections_per_address,

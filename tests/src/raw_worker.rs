@@ -2,8 +2,12 @@
 
 use crate::client::Client;
 use crate::site::Site;
-use std::io::{self, ErrorKind, Read, Write};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use std::fs::File;
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::Shutdown;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
 /// One slot of the pool `app` of a site made with [`SiteBuilder::raw_app`].
@@ -50,6 +54,19 @@ impl RawWorker {
     /// Sends bytes. That the edge has ended the slot meanwhile is no error.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.stream.write_all(bytes.as_ref());
+    }
+
+    /// Sends bytes with a descriptor of this file (`SCM_RIGHTS`, unix(7)).
+    ///
+    /// # Panics
+    /// When not all of them can be sent.
+    pub fn send_with_file(&mut self, bytes: impl AsRef<[u8]>, file: &File) {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut passed = SendAncillaryBuffer::new(&mut space);
+        let (files, bytes) = ([file.as_fd()], bytes.as_ref());
+        passed.push(SendAncillaryMessage::ScmRights(&files));
+        let sent = sendmsg(&self.stream, &[IoSlice::new(bytes)], &mut passed, SendFlags::NOSIGNAL);
+        assert_eq!(sent, Ok(bytes.len()));
     }
 
     /// Says that we send no more.

@@ -44,7 +44,8 @@ impl Socket {
     }
 
     /// Takes exactly this much; the bytes were peeked, so they are there. A descriptor that has
-    /// come with them is put into `passed`; a second one is an error of the kind `InvalidData`.
+    /// come with them is put into `passed`; a second one is an error of the kind `InvalidData`, and
+    /// one that finds no place because too many are open is `EMFILE`.
     pub(crate) fn take(
         &self,
         mut buffer: &mut [u8],
@@ -128,9 +129,10 @@ impl Socket {
                 }
             }
         }
-        match received.flags.contains(ReturnFlags::CTRUNC) {
-            true => Err(too_many()),
-            false => Ok(received.bytes),
+        match (received.flags.contains(ReturnFlags::CTRUNC), &passed) {
+            (true, Some(_)) => Err(too_many()),
+            (true, None) => Err(Errno::MFILE.into()),
+            (false, _) => Ok(received.bytes),
         }
     }
 

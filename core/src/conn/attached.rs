@@ -17,7 +17,8 @@ pub(crate) enum Attached {
         stat: Stat,
         readable: bool,
     },
-    TooMany,
+    /// More than one, or one that found no room among our descriptors.
+    Broken,
 }
 
 /// A part of a file that has been checked.
@@ -36,11 +37,11 @@ impl Attached {
                 let file = w.spool.adopt(passed.fd);
                 Attached::File { file, stat: passed.stat, readable: passed.readable }
             }
-            Passed::Broken => Attached::TooMany,
+            Passed::Broken => Attached::Broken,
         };
         *self = match self {
             Attached::Nothing => more,
-            _ => Attached::TooMany,
+            _ => Attached::Broken,
         };
     }
 
@@ -52,7 +53,9 @@ impl Attached {
         let mut fields = head.fields.iter().filter(|f| f.name.eq_ignore_ascii_case(BODY_FD));
         let (field, file, stat, readable) = match (fields.next(), self) {
             (None, Attached::Nothing) => return Ok(None),
-            (_, Attached::TooMany) => return Err("more than one descriptor"),
+            (_, Attached::Broken) => {
+                return Err("more than one descriptor, or none is left for it");
+            }
             (None, Attached::File { .. }) => return Err("a descriptor without Forebay-Body-Fd"),
             (Some(_), Attached::Nothing) => return Err("Forebay-Body-Fd without a descriptor"),
             (Some(field), Attached::File { file, stat, readable }) => (field, file, stat, readable),

@@ -1,4 +1,5 @@
-//! Which idle connection makes room for a new one when there are as many as may be.
+//! Which idle connection makes room for a new one when there are as many as may be, or as there are
+//! descriptors for.
 //!
 //! Owns the choice: the one of this reactor that has idled longest. Must not cost anything before:
 //! nobody keeps a list while there is room. It is made when it is needed, for many evictions at

@@ -54,6 +54,9 @@ struct Place(Option<Permit>);
 /// How long a reactor without descriptors waits before it accepts again.
 const REST: Duration = Duration::from_millis(100);
 
+/// The same if a connection is being closed to make room.
+const CLOSING: Duration = Duration::from_millis(1);
+
 /// Time for the last packet of a handshake whose first one we have answered: a slow round trip.
 const HANDSHAKE: Duration = Duration::from_millis(200);
 
@@ -98,13 +101,21 @@ impl<B: Backend> Reactor<B> {
         listener.armed = false;
         let is_exhausted = result.is_err_and(|errno| errno.is_exhaustion());
         match listener.phase {
-            Phase::Serving if is_exhausted => self.wake_after(token, REST),
+            Phase::Serving if is_exhausted => {
+                let rest = if self.makes_room(result) { CLOSING } else { REST };
+                self.wake_after(token, rest);
+            }
             Phase::Leaving if is_exhausted => {}
             Phase::Serving | Phase::Leaving => self.arm(token),
             Phase::Cancelled => self.empty(token),
             Phase::Emptying if result.is_ok() => self.empty(token),
             Phase::Emptying => self.close(token),
         }
+    }
+
+    /// Whether an idle connection's descriptor will be there soon.
+    fn makes_room(&mut self, result: Result<Fd, Errno>) -> bool {
+        matches!(result, Err(Errno(libc::EMFILE | libc::ENFILE))) && self.evict()
     }
 
     pub(super) fn on_listener_timer(&mut self, token: Token) {

@@ -162,17 +162,23 @@ impl Exchanger {
                 Outcome::Ended
             }
             Err(Interruption::Refused(reject)) => {
-                self.refuse(socket, reject, terms);
+                if terms.from_edge {
+                    let reason = reject.reason();
+                    log::error!("the edge has sent a request that is malformed: {reason}");
+                }
+                self.refuse(socket, reject.status(), reject.reason(), terms);
+                Outcome::Ended
+            }
+            Err(Interruption::Exhausted) => {
+                log::error!("too many files are open to take the content of a request: 503");
+                self.refuse(socket, 503, "No descriptor is left", terms);
                 Outcome::Ended
             }
         }
     }
 
-    fn refuse(&mut self, socket: &Socket, reject: Reject, terms: &Terms<'_>) {
-        if terms.from_edge {
-            log::error!("the edge has sent a request that is malformed: {}", reject.reason());
-        }
-        let response = Response::text(format!("{}\n", reject.reason()));
+    fn refuse(&mut self, socket: &Socket, status: u16, reason: &str, terms: &Terms<'_>) {
+        let response = Response::text(format!("{reason}\n"));
         let reply = Reply {
             to_head: false,
             version: Version::Http11,
@@ -180,7 +186,7 @@ impl Exchanger {
             from_edge: terms.from_edge,
         };
         let responder = Responder::new(socket, &mut self.sender, reply, terms);
-        responder.send(response.with_status(reject.status()));
+        responder.send(response.with_status(status));
         linger(socket, terms);
     }
 }

@@ -36,6 +36,8 @@ pub(super) enum Interruption {
     Closed,
     Stopped,
     Refused(Reject),
+    /// Too many files are open for the one that came with it.
+    Exhausted,
     /// The other end passes descriptors in a way that nobody has agreed to.
     Broken(io::Error),
 }
@@ -51,6 +53,7 @@ impl From<io::Error> for Interruption {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::InvalidData => Interruption::Broken(error),
+            _ if error.raw_os_error() == Some(libc::EMFILE) => Interruption::Exhausted,
             _ => Interruption::Closed,
         }
     }

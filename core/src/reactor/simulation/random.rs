@@ -182,7 +182,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// Clients, workers and the kernel act as `data` says, as far as it goes.
 pub fn operations(data: &[u8]) {
     let [kind, data @ ..] = data else { return };
-    let harmless = Faults { reset: 0, no_memory: 0, disk: 0, ..Faults::all() };
+    let harmless = Faults { reset: 0, no_memory: 0, disk: 0, no_descriptors: 0, ..Faults::all() };
     let (faults, calm) = match kind % 5 {
         0 => (Faults::none(), true),
         1 => (harmless, true),
@@ -214,7 +214,7 @@ fn everything_is_answered_when_all_behave() {
 
 #[test]
 fn everything_is_answered_however_slow_the_kernel() {
-    let harmless = Faults { reset: 0, no_memory: 0, disk: 0, ..Faults::all() };
+    let harmless = Faults { reset: 0, no_memory: 0, disk: 0, no_descriptors: 0, ..Faults::all() };
     seeds(100, |seed| Simulation::new(seed, harmless, true).run());
 }
 
