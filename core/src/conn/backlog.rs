@@ -7,7 +7,7 @@ use super::buffers::Buffers;
 use super::relay::Piece;
 use super::spool::SpoolFile;
 use super::world::World;
-use crate::io::{Body, Errno, Fd, Outgoing, Token};
+use crate::io::{Errno, Fd, Outgoing, Token};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -60,18 +60,13 @@ impl Backlog {
         self.tail.push_back(piece);
     }
 
-    /// Puts a few bytes behind the last piece, if its buffer has room: they are one write.
-    pub(crate) fn add_to_last(&mut self, bytes: &[u8]) -> bool {
-        match self.tail.back_mut() {
-            Some(Outgoing { head, body: Body::None, .. })
-                if head.capacity() - head.len() >= bytes.len() =>
-            {
-                head.extend_from_slice(bytes);
-                self.tail_bytes += bytes.len();
-                true
-            }
-            _ => false,
+    /// Copies bytes behind the last piece, if its buffer has room: they are one write.
+    pub(crate) fn add_to_last(&mut self, parts: [&[u8]; 3]) -> bool {
+        let is_added = self.tail.back_mut().is_some_and(|last| last.append(parts));
+        if is_added {
+            self.tail_bytes += parts.map(<[u8]>::len).iter().sum::<usize>();
         }
+        is_added
     }
 
     /// What the client gets next: from the file, or from behind it.

@@ -357,11 +357,11 @@ impl Upstream {
             head.extend_from_slice(end);
             buf.clear();
             self.keep(buf);
-            relay.put_small(head, &mut w.buffers);
+            relay.put(Outgoing::new(head, Body::None), &mut w.buffers);
         } else {
             let mut piece = Outgoing::new(head, Body::Owned(buf, data));
             piece.tail = end;
-            relay.put(piece);
+            relay.put(piece, &mut w.buffers);
         }
         if let Some(FilePart { file, offset, len }) = self.file.take() {
             relay.content_bytes += len;

@@ -56,6 +56,38 @@ impl Outgoing {
         })
     }
 
+    /// Bytes of memory that it owns.
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.head.capacity()
+            + match &self.body {
+                Body::Owned(buf, _) => buf.capacity(),
+                Body::None | Body::Shared(_) => 0,
+            }
+    }
+
+    /// Copies these bytes behind what is here, if there is room for all of them.
+    pub(crate) fn append(&mut self, parts: [&[u8]; 3]) -> bool {
+        let buf = match &mut self.body {
+            Body::None => &mut self.head,
+            Body::Owned(buf, range) => {
+                buf.truncate(range.end);
+                buf
+            }
+            Body::Shared(_) => return false,
+        };
+        let all = [self.tail].into_iter().chain(parts);
+        let fits = buf.capacity() - buf.len() >= all.clone().map(<[u8]>::len).sum();
+        if fits {
+            all.for_each(|part| buf.extend_from_slice(part));
+            self.tail = &[];
+            if let Body::Owned(buf, range) = &mut self.body {
+                range.end = buf.len();
+            }
+        }
+        fits
+    }
+
     /// Marks `count` bytes as sent.
     pub(crate) fn advance(&mut self, count: usize) {
         assert!(count <= self.remaining(), "more sent than there was");
@@ -87,5 +119,23 @@ mod tests {
         }
         assert_eq!(seen, b"hello world!!");
         assert_eq!(out.slices(), [b"", b"", b""]);
+    }
+
+    #[test]
+    fn takes_more_as_far_as_there_is_room() {
+        let mut content = Vec::with_capacity(100);
+        content.extend_from_slice(b"xone, surplus");
+        let room = content.capacity() - 1 - "one, ".len();
+        let mut out = Outgoing::new(b"5 ".to_vec(), Body::Owned(content, 1..6));
+        out.tail = b"!";
+        out.advance(4);
+        assert!(out.append([b"5 ", b"two", b"!"]));
+        assert_eq!(out.slices().concat(), b"e, !5 two!");
+        assert!(!out.append([&vec![b'x'; room - 6], b"", b""]));
+        assert!(out.append([&vec![b'x'; room - 7], b"", b""]));
+        assert_eq!((out.remaining(), out.capacity()), (room + 3, 102));
+        assert!(
+            !Outgoing::new(Vec::new(), Body::Shared("content".into())).append([b"x", b"", b""])
+        );
     }
 }
