@@ -98,6 +98,15 @@ impl Connection {
         }
     }
 
+    /// As [`Client::is_stuck`].
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) fn is_stuck(&self) -> bool {
+        match self {
+            Connection::Parked(parked) => parked.receiving == Receiving::No,
+            Connection::Awake(client) => client.is_stuck(),
+        }
+    }
+
     /// After an event: needs no machine if it only waits for its next request.
     pub(crate) fn park(&mut self, w: &mut World) {
         if let Connection::Awake(client) = self

@@ -217,6 +217,19 @@ impl HandOver {
         self.conclude(w);
     }
 
+    /// Nothing that is in flight will go on with it: that is up to its client.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) fn waits_for_client(&self) -> bool {
+        let on_slot = self.sending || self.receiving || self.inquest == Inquest::Held;
+        let in_flight = on_slot || self.relay.is_spooling();
+        !in_flight && !matches!(self.phase, Phase::Waiting(_))
+    }
+
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) fn client(&self) -> Option<Token> {
+        self.client
+    }
+
     fn dispatch(&mut self, slot: SlotId, fd: Fd, w: &mut World) {
         let patience = self.pool.core().limits().deadline;
         self.phase = Phase::OnSlot { slot, fd, ended: None };

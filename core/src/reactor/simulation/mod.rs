@@ -32,7 +32,7 @@ mod worker;
 mod workers_directed;
 
 use super::{Message, Reactor, Shared, Source};
-use crate::conn::{Spool, WorldParts};
+use crate::conn::{Connection, Spool, WorldParts};
 use crate::files::{CacheLimits, FileCache, Files, FilesRoute, Root};
 use crate::handler::{Reply, Request, Response};
 use crate::io::sim::{BackendId, DescriptorKind, Faults, Peer, SimBackend, SimKernel};
@@ -197,7 +197,9 @@ impl Edge {
             reactor.world.set_time(now, unix_seconds, &mut reactor.date);
         }
         let waited_for = reactor.timers.next();
-        if reactor.turn().expect("the simulated kernel does not fail") {
+        let goes_on = reactor.turn().expect("the simulated kernel does not fail");
+        assert_nobody_is_stuck(reactor);
+        if goes_on {
             // After a turn in which nothing happened it is as if that turn went on: messages must
             // wake it.
             let happened = has_work || reactor.timers.next() != waited_for;
@@ -351,6 +353,16 @@ impl Edge {
         let mut stats = Stats::default();
         self.counters.iter().for_each(|counters| stats.add(counters));
         stats
+    }
+}
+
+/// Whoever waits, for room above all, waits for something that is in flight and goes on with him.
+fn assert_nobody_is_stuck(reactor: &mut Reactor<SimBackend>) {
+    assert!(!reactor.clients.iter().any(Connection::is_stuck), "a client is stuck");
+    for exchange in reactor.exchanges.iter().filter(|exchange| exchange.waits_for_client()) {
+        let client = exchange.client().and_then(|client| reactor.clients.get_mut(client));
+        let client = client.and_then(Connection::awake);
+        assert!(client.is_some_and(|client| client.is_sending()), "an exchange is stuck");
     }
 }
 
