@@ -33,8 +33,11 @@ impl<F: Fn(Request) -> Response + Send + Sync> App for F {
 /// they are dropped.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Method, target and fields, one after the other: one allocation for all of them.
-    text: Vec<u8>,
+    /// Method, target, the names of fields and facts, one after the other: one allocation for all
+    /// of them.
+    text: String,
+    /// The values of fields, likewise.
+    values: Vec<u8>,
     method: Span,
     target: Span,
     version: Version,
@@ -101,7 +104,7 @@ impl Request {
 
     /// The fields in order, names as sent.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.fields.iter().map(|(name, value)| (self.str(name), &self.text[value.clone()]))
+        self.fields.iter().map(|(name, value)| (self.str(name), &self.values[value.clone()]))
     }
 
     /// The value of the first field of this name, compared without case.
@@ -164,7 +167,8 @@ impl Request {
         fields: usize,
     ) -> Request {
         let mut request = Request {
-            text: Vec::with_capacity(text.max(method.len() + target.len())),
+            text: String::with_capacity(text.max(method.len() + target.len())),
+            values: Vec::with_capacity(text),
             method: 0..0,
             target: 0..0,
             version,
@@ -177,14 +181,15 @@ impl Request {
             scheme: None,
             deadline: None,
         };
-        request.method = request.push(method.as_bytes());
-        request.target = request.push(target.as_bytes());
+        request.method = request.push(method);
+        request.target = request.push(target);
         request
     }
 
     pub(crate) fn push_field(&mut self, name: &str, value: &[u8]) {
-        let spans = (self.push(name.as_bytes()), self.push(value));
-        self.fields.push(spans);
+        let (name, start) = (self.push(name), self.values.len());
+        self.values.extend_from_slice(value);
+        self.fields.push((name, start..self.values.len()));
     }
 
     pub(crate) fn set_peer(&mut self, peer: SocketAddr) {
@@ -192,29 +197,29 @@ impl Request {
     }
 
     pub(crate) fn set_request_id(&mut self, id: &str) {
-        self.request_id = Some(self.push(id.as_bytes()));
+        self.request_id = Some(self.push(id));
     }
 
     pub(crate) fn set_local(&mut self, address: &str) {
-        self.local = Some(self.push(address.as_bytes()));
+        self.local = Some(self.push(address));
     }
 
     pub(crate) fn set_scheme(&mut self, scheme: &str) {
-        self.scheme = Some(self.push(scheme.as_bytes()));
+        self.scheme = Some(self.push(scheme));
     }
 
     pub(crate) fn set_deadline(&mut self, deadline: Instant) {
         self.deadline = Some(deadline);
     }
 
-    fn push(&mut self, bytes: &[u8]) -> Span {
+    fn push(&mut self, text: &str) -> Span {
         let start = self.text.len();
-        self.text.extend_from_slice(bytes);
+        self.text.push_str(text);
         start..self.text.len()
     }
 
     fn str(&self, span: &Span) -> &str {
-        std::str::from_utf8(&self.text[span.clone()]).expect("this span was pushed from a str")
+        &self.text[span.clone()]
     }
 }
 

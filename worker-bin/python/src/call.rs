@@ -43,7 +43,11 @@ pub(crate) fn call<'py>(
             let (responder, _) = lent.take();
             running.sending();
             let slices: Vec<_> = content.iter().map(|bytes| bytes.as_bytes()).collect();
-            py.detach(|| responder.whole(&slices))
+            match responder.takes_at_once(&slices) {
+                // Giving up the interpreter would cost more than the send.
+                true => responder.whole(&slices),
+                false => py.detach(|| responder.whole(&slices)),
+            }
         }
         Ok(Rest::File(file, offset, length)) => {
             let (responder, _) = lent.take();

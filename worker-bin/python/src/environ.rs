@@ -143,7 +143,7 @@ impl<'a> Environ<'a> {
         self.put_peer(&environ, request.peer())?;
         self.put_input(&environ, request)?;
         self.names.begin();
-        for (name, value) in request.fields().filter(|(name, _)| is_passed_on(name)) {
+        for (name, value) in request.fields() {
             self.put_field(&environ, name, value)?;
         }
         Ok(environ)
@@ -231,8 +231,10 @@ impl<'a> Environ<'a> {
     fn put_field(&mut self, environ: &Bound<'_, PyDict>, name: &str, value: &[u8]) -> PyResult<()> {
         let py = environ.py();
         match self.names.find(py, name) {
+            Some((known, _)) if !known.is_passed_on => Ok(()),
             Some((known, false)) => environ.set_item(&known.key, known.value.string(py, value)?),
             Some((known, true)) => join(environ, known.key.bind(py), known.separator, value),
+            None if !names::is_passed_on(name) => Ok(()),
             None => {
                 let key = PyString::new(py, &names::key(name));
                 match environ.contains(&key)? {
@@ -255,14 +257,6 @@ fn join(
     let before = before.map(|before| before.cast_into::<PyString>()).transpose()?;
     let before = before.as_ref().map(latin1::encode).transpose()?.unwrap_or_default();
     environ.set_item(key, latin1::decode(environ.py(), &[&before, separator, value].concat())?)
-}
-
-/// Of two names that come to the same key one could pose as the other; `Proxy` would pose as a
-/// variable of the process (httpoxy). Content has its length from us.
-fn is_passed_on(name: &str) -> bool {
-    let is = |other| name.eq_ignore_ascii_case(other);
-    let is_framing = is("content-length") || is("transfer-encoding");
-    !name.contains('_') && !is_framing && !is("proxy")
 }
 
 /// Decodes a path (RFC 3986 §2.1). What is no encoding stays.

@@ -18,6 +18,8 @@ pub(crate) struct Names {
 /// What is known of a name.
 pub(crate) struct Name {
     field: Box<str>,
+    /// Applications are told of it.
+    pub(crate) is_passed_on: bool,
     pub(crate) key: Py<PyString>,
     pub(crate) value: Memo,
     round: u64,
@@ -86,6 +88,7 @@ impl Names {
         }
         self.names.push(Name {
             field: field.into(),
+            is_passed_on: is_passed_on(field),
             key: PyString::intern(py, &key(field)).unbind(),
             value: Memo::default(),
             round: 0,
@@ -98,8 +101,16 @@ impl Names {
 
 impl Name {
     fn is(&self, field: &str) -> bool {
-        self.field.eq_ignore_ascii_case(field)
+        *self.field == *field || self.field.eq_ignore_ascii_case(field)
     }
+}
+
+/// Of two names that come to the same key one could pose as the other; `Proxy` would pose as a
+/// variable of the process (httpoxy). Content has its length from us.
+pub(crate) fn is_passed_on(name: &str) -> bool {
+    let is = |other| name.eq_ignore_ascii_case(other);
+    let is_framing = is("content-length") || is("transfer-encoding");
+    !name.contains('_') && !is_framing && !is("proxy")
 }
 
 /// The environ's name for a field.

@@ -9,7 +9,7 @@ use crate::socket::Socket;
 use crate::{log, log_file};
 use forebay::http::{self, CHUNK_END, DateCache, Framing, LAST_CHUNK, Version};
 use std::fs::File;
-use std::io::{self, IoSlice, Write};
+use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -118,8 +118,9 @@ impl<'a> Responder<'a> {
         self.head = Head { status, ..Head::default() };
         self.sender.out.clear();
         (self.sender.status, self.sender.content) = (status, 0);
-        self.sender.write(format_args!("HTTP/1.1 {status} "));
-        self.sender.extend(&[reason, b"\r\n"]);
+        self.sender.extend(&[b"HTTP/1.1 "]);
+        self.sender.number(status.into());
+        self.sender.extend(&[b" ", reason, b"\r\n"]);
         Ok(())
     }
 
@@ -153,6 +154,13 @@ impl<'a> Responder<'a> {
         if self.stage == Stage::Head && self.head.status != 304 {
             self.head.length = Some(length);
         }
+    }
+
+    /// Whether [`whole`](Responder::whole) would not have to wait: the edge has taken all of the
+    /// last response before it sends another request, so that there is room in the socket.
+    pub fn takes_at_once(&self, content: &[&[u8]]) -> bool {
+        let total: usize = content.iter().map(|part| part.len()).sum();
+        self.reply.from_edge && self.stage == Stage::Head && total <= ROOM
     }
 
     /// Sends the head and all of the content, which sets the length if nothing else has.
@@ -341,7 +349,7 @@ impl<'a> Responder<'a> {
         let keeps = self.terms.keep_alive && !must_close && !self.terms.must_yield();
         self.reply.keep_alive &= keeps;
         if let Some(offset) = passed {
-            self.sender.write(format_args!("{BODY_FD}: {offset}\r\n"));
+            self.sender.number_field(BODY_FD, offset);
         }
         if !self.reply.from_edge {
             self.write_for_client();
@@ -351,11 +359,11 @@ impl<'a> Responder<'a> {
             // What 200 would have had, if the application says so (RFC 9110 §15.4.5).
             _ if self.head.status == 304 => {
                 if let Some(length) = self.head.length {
-                    self.sender.write(format_args!("Content-Length: {length}\r\n"));
+                    self.sender.number_field("Content-Length", length);
                 }
             }
             Some(Framing::Length(length)) => {
-                self.sender.write(format_args!("Content-Length: {length}\r\n"));
+                self.sender.number_field("Content-Length", length);
             }
             Some(Framing::Chunked) => self.sender.extend(&[b"Transfer-Encoding: chunked\r\n"]),
             Some(Framing::UntilClose) | None => {}
@@ -386,8 +394,23 @@ impl Sender {
         log_file::write_access(&record.finish(status, content, &mut self.date, unix_seconds()));
     }
 
-    fn write(&mut self, text: std::fmt::Arguments<'_>) {
-        self.out.write_fmt(text).expect("writing to memory succeeds");
+    fn number_field(&mut self, name: &str, number: u64) {
+        self.extend(&[name.as_bytes(), b": "]);
+        self.number(number);
+        self.extend(&[b"\r\n"]);
+    }
+
+    fn number(&mut self, mut number: u64) {
+        let (mut digits, mut at) = ([0; DIGITS_MOST], DIGITS_MOST);
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+        }
+        self.out.extend_from_slice(&digits[at..]);
     }
 
     fn extend(&mut self, parts: &[&[u8]]) {
@@ -405,5 +428,9 @@ fn too_long() -> io::Error {
 
 /// Up to this size content is copied behind its head: a second piece costs the kernel more.
 const COPY_MOST: u64 = 4 << 10;
+/// Less than a Unix socket holds (net.core.wmem_default), as the head has to go with it.
+const ROOM: usize = 32 << 10;
+/// Of a u64.
+const DIGITS_MOST: usize = 20;
 /// In one system call; with the head less than the kernel's most (`IOV_MAX`).
 const SLICES_MOST: usize = 1000;
