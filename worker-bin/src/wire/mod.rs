@@ -14,7 +14,7 @@ use crate::log;
 use crate::response::Response;
 use crate::signals::Stop;
 use crate::socket::{Socket, wait_readable};
-use forebay::http::{HeadLimits, Reject, Version};
+use forebay::http::{HeadLimits, Version};
 use receive::{Incoming, Interruption, Receiver, Reception};
 use responder::{Reply, Sender};
 use std::net::SocketAddr;
