@@ -454,25 +454,8 @@ impl Client {
     }
 
     /// Nothing of this connection is in flight.
-    fn is_joined(&self) -> bool {
+    pub(super) fn is_joined(&self) -> bool {
         self.receiving == Receiving::No && !self.output.is_sending() && !self.file_op
-    }
-
-    /// Nothing will ever go on with it, but for the end of somebody's patience.
-    #[cfg(any(test, feature = "fuzz"))]
-    pub(crate) fn is_stuck(&self) -> bool {
-        match self.state {
-            State::Handler | State::Closed => false,
-            State::HandedOver(exchange) => exchange.is_none(),
-            State::BreakingOff | State::Lingering => self.is_joined() && self.deadline().is_none(),
-            _ => self.is_joined(),
-        }
-    }
-
-    /// It goes on when a send has ended.
-    #[cfg(any(test, feature = "fuzz"))]
-    pub(crate) fn is_sending(&self) -> bool {
-        self.output.is_sending()
     }
 
     fn close(&mut self, w: &mut World) {

@@ -2,6 +2,8 @@
 //!
 //! Owns the part of [`Client`] that receives and takes input apart. Must not know routes.
 
+#[cfg(any(test, feature = "fuzz"))]
+use super::Machine;
 use super::client::{Client, Receiving, State};
 use super::world::World;
 use crate::http::Reject;
@@ -78,6 +80,23 @@ impl Client {
     pub(crate) fn watch(&mut self, w: &mut World) {
         self.watched = true;
         self.settle(w);
+    }
+
+    /// Nothing will ever go on with it, but for the end of somebody's patience.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) fn is_stuck(&self) -> bool {
+        match self.state {
+            State::Handler | State::Closed => false,
+            State::HandedOver(exchange) => exchange.is_none(),
+            State::BreakingOff | State::Lingering => self.is_joined() && self.deadline().is_none(),
+            _ => self.is_joined(),
+        }
+    }
+
+    /// It goes on when a send has ended.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) fn is_sending(&self) -> bool {
+        self.output.is_sending()
     }
 
     /// Goes on with input that waited.
