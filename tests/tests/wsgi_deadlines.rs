@@ -80,8 +80,8 @@ fn a_thread_among_others_is_interrupted() {
         assert_eq!(Client::connect(address).get("/at-once").text(), "at once");
     }
     assert_eq!(late.read_response().status, 504);
-    let log = worker.stderr();
-    assert!(log.contains("in loop") && log.contains("interrupted"), "{log}");
+    wait_for_log(&worker, "is interrupted with");
+    wait_for_log(&worker, "in loop");
     let mut asleep = Client::connect(address);
     asleep.send("GET /sleep HTTP/1.1\r\nHost: test\r\n\r\n");
     assert!(asleep.try_response(false).is_err(), "what sleeps in C is killed");
