@@ -321,6 +321,11 @@ impl Record {
         );
     }
 
+    /// Bytes of memory.
+    pub(crate) fn capacity(&self) -> usize {
+        self.text.capacity()
+    }
+
     pub(crate) fn into_buffer(self) -> Vec<u8> {
         self.text
     }

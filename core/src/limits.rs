@@ -28,7 +28,7 @@ use std::time::Duration;
 /// | `response_head_bytes` | 64 KiB | head of an application's response; more is 502 |
 /// | `response_memory` | 256 KiB | of a response, waiting for its client; more goes to the spool |
 /// | `response_max` | 1 GiB | of a response, in the spool; beyond, the worker has to wait |
-/// | `memory_budget` | 256 MiB | content in memory, of the process; beyond, content gets 503 |
+/// | `memory_budget` | 256 MiB | what requests hold, of the process; then less is kept, more refused |
 /// | `spool_budget` | 4 GiB | spool files of the process; beyond, as if the disk were full |
 /// | `connections` | 16,384 | client connections of the process |
 /// | `connections_per_address` | 2,048 | those of one address without a complete head yet |
@@ -75,12 +75,20 @@ pub struct Limits {
     pub response_memory: usize,
     /// Bytes of one response that wait in the spool file; beyond, the worker is not read from.
     pub response_max: u64,
-    /// Bytes of the whole process for content that arrives. Each request with content has its
-    /// share from its head on. From half of it on, content of more than 4 KiB goes to the spool, in
-    /// small pieces; where nothing is left, requests with content are answered 503.
+    /// Bytes of memory of the whole process for everything that connections and requests hold:
+    /// heads, content that arrives, waits or is at a handler, what is received from workers and
+    /// waits for clients, and unused buffers. Not files kept in memory, nor handlers' responses.
+    ///
+    /// As it is used up, in this order: above half of it, 4 KiB of new content and one buffer of a
+    /// response stay in memory, the rest goes to the spool; above 10/16 connections that wait for
+    /// their next request end, the oldest first; above 12/16 silent clients have a quarter of the
+    /// usual time; above 14/16 new requests with content are answered 503; above 15/16 uploads
+    /// below `rate_min` end, responses are received in small pieces, and incomplete heads are
+    /// answered 503. A complete request is never given up.
     pub memory_budget: u64,
-    /// Bytes in the spool files of the whole process. Beyond, requests that need one are answered
-    /// 503, and responses wait in memory and at their workers.
+    /// Bytes in the spool files of the whole process. Requests that need one and announce more than
+    /// is left are answered 503 at once, others when they find nothing left; responses wait in
+    /// memory and at their workers.
     pub spool_budget: u64,
     /// Client connections of the whole process. Beyond, a new one takes the place of the one that
     /// has idled longest between two requests at the same reactor, or is closed at once if none

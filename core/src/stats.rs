@@ -154,8 +154,16 @@ counters! {
     requests_spooled,
     /// Responses of which a part went to a spool file.
     responses_spooled,
-    /// Requests refused because their content had no room in `memory_budget` (503).
+    /// Requests refused because they had no room in `memory_budget` (503).
     memory_budget,
+    /// Idle client connections that ended because `memory_budget` was nearly used up.
+    memory_parked,
+    /// Connections ended by a timeout that was shortened because of `memory_budget`.
+    memory_timeouts,
+    /// Uploads below `rate_min` that ended early because of `memory_budget` (408).
+    memory_uploads,
+    /// Responses received in small pieces because of `memory_budget`.
+    memory_responses,
     /// Spool files that could not be made or written, or were over `spool_budget`.
     spool_refused,
     /// Connections of workers closed at once because of `slots`.

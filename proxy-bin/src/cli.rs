@@ -193,8 +193,12 @@ const CONFIGURATION_HELP: &str = r#"Configuration, with defaults unless it says 
   response_head_bytes = "64KiB"   # head of an application's response; more is 502
   response_memory = "256KiB"      # of a response, waiting for its client; then to the spool
   response_max = "1GiB"           # of a response, in the spool; then the worker has to wait
-  memory_budget = "256MiB"        # content in memory, of the process; beyond, content gets 503
-  spool_budget = "4GiB"           # spool files of the process
+  memory_budget = "256MiB"        # of the process, for all that requests hold; as it is used up:
+                                  # 1/2: 4 KiB of content in memory, the rest in the spool;
+                                  # 10/16: idle connections end; 12/16: a quarter of the timeouts;
+                                  # 14/16: new content gets 503; 15/16: slow uploads end;
+                                  # whole requests are never given up
+  spool_budget = "4GiB"           # spool files of the process; content without room gets 503
   connections = 16384             # client connections of the process
   connections_per_address = 2048  # of one address without a complete head yet; at least 256,
                                   # and at least an eighth of connections, unless it is said

@@ -4,6 +4,7 @@
 //! Must not know where the pieces come from.
 
 use super::buffers::Buffers;
+use super::memory::Pressure;
 use super::relay::Piece;
 use super::spool::SpoolFile;
 use super::world::World;
@@ -19,6 +20,8 @@ pub(crate) struct Backlog {
     /// Behind the file, and behind what is being written.
     tail: VecDeque<Outgoing>,
     tail_bytes: usize,
+    /// Bytes of memory that the tail owns.
+    tail_capacity: usize,
 }
 
 impl Backlog {
@@ -26,13 +29,24 @@ impl Backlog {
     const TAIL_MOST: usize = 2 * Buffers::LARGE;
 
     pub(crate) fn begin(token: Token, w: &mut World) -> Backlog {
-        let spool = SpoolFile::create(token, w);
-        Backlog { spool, taken: 0, tail: w.buffers.outgoing_queue(), tail_bytes: 0 }
+        let spool = SpoolFile::create(0, token, w);
+        Backlog {
+            spool,
+            taken: 0,
+            tail: w.buffers.outgoing_queue(),
+            tail_bytes: 0,
+            tail_capacity: 0,
+        }
     }
 
     /// Bytes in memory. What is being written is not counted: it leaves soon.
     pub(crate) fn memory(&self) -> usize {
         self.tail_bytes
+    }
+
+    /// Bytes of memory that it owns.
+    pub(crate) fn footprint(&self) -> usize {
+        self.tail_capacity + self.spool.writing_bytes()
     }
 
     /// An operation is in flight.
@@ -46,8 +60,14 @@ impl Backlog {
     }
 
     /// More may come. `most`: bytes of the file.
-    pub(crate) fn has_room(&self, most: u64) -> bool {
-        self.tail_bytes < Backlog::TAIL_MOST && self.spool.written() < most
+    pub(crate) fn has_room(&self, most: u64, pressure: Pressure) -> bool {
+        let has_memory = match pressure {
+            Pressure::None => self.tail_bytes < Backlog::TAIL_MOST,
+            // Small pieces are refused to nobody: so they come one by one.
+            Pressure::Uploads => self.footprint() == 0,
+            _ => self.footprint() < Buffers::LARGE,
+        };
+        has_memory && self.spool.written() < most
     }
 
     /// Everything has been taken, and nothing is in flight.
@@ -56,7 +76,7 @@ impl Backlog {
     }
 
     pub(crate) fn put(&mut self, piece: Outgoing) {
-        self.tail_bytes += piece.remaining();
+        self.count(&piece);
         self.tail.push_back(piece);
     }
 
@@ -81,20 +101,16 @@ impl Backlog {
         if self.spool.is_writing() {
             return None;
         }
-        let piece = self.tail.pop_front()?;
-        self.tail_bytes -= piece.remaining();
-        Some(Piece::Bytes(piece))
+        self.pop().map(Piece::Bytes)
     }
 
     /// Writes the next piece, if none is being written.
     pub(crate) fn write_on(&mut self, token: Token, w: &mut World) {
         if self.spool.is_ready()
-            && let Some(piece) = self.tail.pop_front()
+            && let Some(piece) = self.pop()
+            && let Err(piece) = self.spool.write(piece, token, w)
         {
-            self.tail_bytes -= piece.remaining();
-            if let Err(piece) = self.spool.write(piece, token, w) {
-                self.put_back(piece);
-            }
+            self.put_back(piece);
         }
     }
 
@@ -117,7 +133,7 @@ impl Backlog {
     /// Nobody takes it any more.
     pub(crate) fn clear(&mut self, buffers: &mut Buffers) {
         self.taken = self.spool.written();
-        self.tail_bytes = 0;
+        (self.tail_bytes, self.tail_capacity) = (0, 0);
         self.tail.drain(..).for_each(|piece| buffers.give_outgoing(piece));
     }
 
@@ -126,7 +142,19 @@ impl Backlog {
     }
 
     fn put_back(&mut self, piece: Outgoing) {
-        self.tail_bytes += piece.remaining();
+        self.count(&piece);
         self.tail.push_front(piece);
+    }
+
+    fn count(&mut self, piece: &Outgoing) {
+        self.tail_bytes += piece.remaining();
+        self.tail_capacity += piece.capacity();
+    }
+
+    fn pop(&mut self) -> Option<Outgoing> {
+        let piece = self.tail.pop_front()?;
+        self.tail_bytes -= piece.remaining();
+        self.tail_capacity -= piece.capacity();
+        Some(piece)
     }
 }

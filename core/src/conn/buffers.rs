@@ -13,6 +13,8 @@ pub(crate) struct Buffers {
     small: Vec<Vec<u8>>,
     large: Vec<Vec<u8>>,
     huge: Vec<Vec<u8>>,
+    /// Bytes in those three.
+    free: usize,
     queues: Vec<VecDeque<Piece>>,
     outgoing_queues: Vec<VecDeque<Outgoing>>,
 }
@@ -28,17 +30,26 @@ impl Buffers {
 
     /// An empty buffer with [`Buffers::SMALL`] bytes of room.
     pub(crate) fn small(&mut self) -> Vec<u8> {
-        self.small.pop().unwrap_or_else(|| Vec::with_capacity(Buffers::SMALL))
+        Buffers::take(&mut self.small, &mut self.free, Buffers::SMALL)
     }
 
     /// An empty buffer with [`Buffers::LARGE`] bytes of room.
     pub(crate) fn large(&mut self) -> Vec<u8> {
-        self.large.pop().unwrap_or_else(|| Vec::with_capacity(Buffers::LARGE))
+        Buffers::take(&mut self.large, &mut self.free, Buffers::LARGE)
     }
 
     /// An empty buffer with [`Buffers::HUGE`] bytes of room.
     pub(crate) fn huge(&mut self) -> Vec<u8> {
-        self.huge.pop().unwrap_or_else(|| Vec::with_capacity(Buffers::HUGE))
+        Buffers::take(&mut self.huge, &mut self.free, Buffers::HUGE)
+    }
+
+    /// One of these three.
+    pub(crate) fn of_size(&mut self, size: usize) -> Vec<u8> {
+        match size {
+            Buffers::SMALL => self.small(),
+            Buffers::LARGE => self.large(),
+            _ => self.huge(),
+        }
     }
 
     /// An empty queue.
@@ -56,8 +67,26 @@ impl Buffers {
             _ => return,
         };
         if list.len() < most {
+            self.free += buf.capacity();
             list.push(buf);
         }
+    }
+
+    /// Bytes that nobody uses.
+    pub(crate) fn free_bytes(&self) -> u64 {
+        self.free as u64
+    }
+
+    /// Frees them.
+    pub(crate) fn shed(&mut self) {
+        [&mut self.small, &mut self.large, &mut self.huge].into_iter().for_each(Vec::clear);
+        self.free = 0;
+    }
+
+    fn take(list: &mut Vec<Vec<u8>>, free: &mut usize, size: usize) -> Vec<u8> {
+        let Some(buf) = list.pop() else { return Vec::with_capacity(size) };
+        *free -= buf.capacity();
+        buf
     }
 
     /// Takes back what a send owned.
@@ -116,5 +145,10 @@ mod tests {
         assert_eq!((again.as_ptr(), again.len()), (place, 0));
         buffers.give(Vec::with_capacity(10 << 20));
         assert!(buffers.large.is_empty(), "a huge buffer is not kept");
+        assert_eq!(buffers.free_bytes(), 0);
+        buffers.give(again);
+        assert_eq!(buffers.free_bytes(), Buffers::SMALL as u64);
+        buffers.shed();
+        assert_eq!(buffers.free_bytes(), 0);
     }
 }

@@ -15,10 +15,11 @@
 //! so that its end is noticed; what comes behind the request waits, up to a bound, in `input`.
 
 use super::Machine;
-use super::connection::Parked;
+use super::connection::{Connection, Parked};
 use super::content::Content;
+use super::memory::Memory;
 use super::output::Output;
-use super::pace::{Delivery, TooSlow};
+use super::pace::Delivery;
 use super::request_id::RequestId;
 use super::response;
 use super::world::{Meta, Notice, World};
@@ -66,8 +67,12 @@ pub(crate) struct Client {
     pub(super) unsent_records: Vec<Record>,
     pub(super) receive_deadline: Option<Time>,
     /// When to look whether it takes its answers.
-    look_at: Option<Time>,
-    delivery: Delivery,
+    pub(super) look_at: Option<Time>,
+    pub(super) delivery: Delivery,
+    /// What the account of memory knows.
+    pub(super) counted: u64,
+    /// The end of its patience, if lack of memory has brought that nearer.
+    pub(super) hurried: Option<Time>,
 }
 
 /// The receive of a connection that is in flight.
@@ -140,6 +145,8 @@ impl Client {
             receive_deadline: None,
             look_at: None,
             delivery: Delivery::default(),
+            counted: 0,
+            hurried: None,
         }
     }
 
@@ -199,6 +206,7 @@ impl Client {
         self.receiving = parked.receiving;
         self.watched = parked.watched;
         self.parked = true;
+        self.counted = Connection::PARKED_BYTES;
     }
 
     /// What an answer to something that was no request assumes.
@@ -243,26 +251,6 @@ impl Client {
         self.settle(w);
     }
 
-    /// Whether it is to be looked at now: its socket, for [`Client::on_look`].
-    pub(crate) fn wants_look(&self, now: Time) -> Option<Fd> {
-        self.look_at.is_some_and(|at| at <= now).then_some(self.fd)
-    }
-
-    /// So many bytes are still in the socket's buffer.
-    pub(crate) fn on_look(&mut self, unsent: u64, w: &mut World) {
-        if self.is_waiting_to_break_off() {
-            return self.on_breaking_off(unsent, w);
-        }
-        self.look_at = Some(w.now.after(Delivery::interval(&w.limits)));
-        match self.delivery.look(unsent, &w.limits, w.now) {
-            None => return,
-            Some(TooSlow::Stalled) => w.counters.send_timeout.count(),
-            Some(TooSlow::Drips) => w.counters.rate_min.count(),
-        }
-        self.abort(w);
-        self.settle(w);
-    }
-
     /// The files ladder's operation has ended.
     pub(crate) fn on_file_done(&mut self, done: Done, w: &mut World) {
         debug_assert!(self.file_op);
@@ -296,19 +284,6 @@ impl Client {
         self.record = None;
         self.abort(w);
         self.settle(w);
-    }
-
-    fn on_breaking_off(&mut self, unsent: u64, w: &mut World) {
-        self.look_at = Some(w.now.after(BREAK_OFF_LOOKS));
-        if unsent == 0 {
-            self.abort(w);
-        }
-        self.settle(w);
-    }
-
-    /// Everything is in the socket's buffer.
-    fn is_waiting_to_break_off(&self) -> bool {
-        matches!(self.state, State::BreakingOff) && self.receive_deadline.is_some()
     }
 
     /// Ends the connection without regard for what is unsent.
@@ -481,15 +456,29 @@ impl Machine for Client {
         self.settle(w);
     }
 
+    fn account(&mut self, memory: &mut Memory) {
+        let records = self.record.iter().chain(&self.unsent_records);
+        let content = match &self.state {
+            State::Content(content) => content.footprint(),
+            _ => 0,
+        };
+        let bytes = size_of::<Client>()
+            + self.input.capacity()
+            + self.output.footprint()
+            + records.map(Record::capacity).sum::<usize>();
+        memory.recount(&mut self.counted, bytes as u64 + content);
+    }
+
     fn is_over(&self) -> bool {
         matches!(self.state, State::Closed)
     }
 }
 
+/// The part of the usual time that clients have when memory is scarce.
+pub(super) const HURRY: u32 = 4;
+
 /// No connection's address.
 const NOWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
 
-/// Between two looks whether a client has got all of an answer that breaks off.
-const BREAK_OFF_LOOKS: std::time::Duration = std::time::Duration::from_millis(20);
 /// How long a draining server waits for a request on an idle connection.
 const DRAIN_GRACE: std::time::Duration = std::time::Duration::from_secs(1);

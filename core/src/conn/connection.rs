@@ -9,6 +9,7 @@
 use super::Machine;
 use super::address::Address;
 use super::client::{Client, Receiving};
+use super::memory::Memory;
 use super::world::World;
 use crate::io::{Fd, Op, Time, Token};
 use crate::per_address::Permit;
@@ -68,6 +69,9 @@ impl Parked {
 pub(crate) struct Machines(Vec<Box<Client>>);
 
 impl Connection {
+    /// What an idle connection counts in `memory_budget`: the most that it may have in all tables.
+    pub(crate) const PARKED_BYTES: u64 = 192;
+
     pub(crate) fn new(
         token: Token,
         fd: Fd,
@@ -111,15 +115,18 @@ impl Connection {
     pub(crate) fn park(&mut self, w: &mut World) {
         if let Connection::Awake(client) = self
             && let Some(parked) = client.parked(w.now)
-            && let Connection::Awake(client) = std::mem::replace(self, Connection::Parked(parked))
+            && let Connection::Awake(mut client) =
+                std::mem::replace(self, Connection::Parked(parked))
         {
+            w.memory.recount(&mut client.counted, Connection::PARKED_BYTES);
             w.machines.give(client);
         }
     }
 
     /// It has ended.
     pub(crate) fn dispose(self, w: &mut World) {
-        if let Connection::Awake(client) = self {
+        if let Connection::Awake(mut client) = self {
+            w.memory.recount(&mut client.counted, 0);
             w.machines.give(client);
         }
     }
@@ -145,6 +152,12 @@ impl Machine for Connection {
         match self {
             Connection::Parked(parked) if w.now < parked.until => parked.rest(w),
             _ => self.wake(w).on_deadline(w),
+        }
+    }
+
+    fn account(&mut self, memory: &mut Memory) {
+        if let Connection::Awake(client) = self {
+            client.account(memory);
         }
     }
 

@@ -4,11 +4,12 @@
 //! goes in the end.
 
 use super::buffers::Buffers;
+use super::memory::{Memory, Pressure};
 use super::pace::Arrival;
 use super::spool::SpoolFile;
 use super::world::{Meta, Whole};
 use crate::http::{self, ChunkedDecoder, Piece, Reject};
-use crate::io::{Body, Budget, Outgoing, Share, Time};
+use crate::io::{Body, Outgoing, Time};
 use crate::limits::Limits;
 use crate::route::Action;
 
@@ -26,8 +27,10 @@ pub(crate) struct Content {
     memory: u64,
     /// Bytes of a buffer that goes to the spool.
     piece: usize,
-    /// What it has of `memory_budget`.
-    share: Share,
+    /// Bytes of memory that it may use.
+    reserved: u64,
+    /// Bytes of the buffer that is being received into.
+    lent: usize,
     pub(super) spool: Option<SpoolFile>,
     arrival: Arrival,
     pub(crate) meta: Meta,
@@ -44,36 +47,16 @@ enum Rest {
 }
 
 impl Content {
-    pub(crate) fn with_length(
-        head: Vec<u8>,
-        length: u64,
-        meta: Meta,
-        action: Action,
-        budget: &Budget,
-    ) -> Content {
+    pub(crate) fn with_length(head: Vec<u8>, length: u64, meta: Meta, action: Action) -> Content {
         let rest = if length == 0 { Rest::Whole } else { Rest::Length(length) };
-        Content::new(head, rest, length, meta, action, budget)
+        Content::new(head, rest, length, meta, action)
     }
 
-    pub(crate) fn chunked(
-        head: Vec<u8>,
-        max: u64,
-        meta: Meta,
-        action: Action,
-        budget: &Budget,
-    ) -> Content {
-        let rest = Rest::Chunked(ChunkedDecoder::default());
-        Content::new(head, rest, max, meta, action, budget)
+    pub(crate) fn chunked(head: Vec<u8>, max: u64, meta: Meta, action: Action) -> Content {
+        Content::new(head, Rest::Chunked(ChunkedDecoder::default()), max, meta, action)
     }
 
-    fn new(
-        head: Vec<u8>,
-        rest: Rest,
-        max: u64,
-        meta: Meta,
-        action: Action,
-        budget: &Budget,
-    ) -> Content {
+    fn new(head: Vec<u8>, rest: Rest, max: u64, meta: Meta, action: Action) -> Content {
         Content {
             head,
             bytes: Vec::new(),
@@ -82,7 +65,8 @@ impl Content {
             max,
             memory: u64::MAX,
             piece: Buffers::LARGE,
-            share: budget.share(),
+            reserved: 0,
+            lent: 0,
             spool: None,
             arrival: Arrival::begin(Time::default()),
             meta,
@@ -92,9 +76,9 @@ impl Content {
 
     /// The head has arrived now. `content_memory` bounds what stays in memory, if that is not for
     /// a handler; above half of `memory_budget` it is a small buffer.
-    pub(crate) fn begin(mut self, now: Time, limits: &Limits, budget: &Budget) -> Content {
+    pub(crate) fn begin(mut self, now: Time, limits: &Limits, memory: &Memory) -> Content {
         self.arrival = Arrival::begin(now);
-        if budget.used() > limits.memory_budget / 2 {
+        if memory.pressure() >= Pressure::Half {
             self.piece = Buffers::SMALL;
         }
         if matches!(self.action, Action::Pool(_)) {
@@ -106,17 +90,55 @@ impl Content {
         self
     }
 
-    /// Takes its share of `memory_budget`: at once what a pool's content can need, otherwise what
-    /// has arrived. False: that is not left.
-    pub(crate) fn reserve(&mut self, limits: &Limits) -> bool {
-        let spooled = self.memory.max(2 * self.piece as u64);
+    /// Reserves what it lacks, unless memory would be as scarce as `level` then. `counted` is its
+    /// owner's.
+    pub(crate) fn reserve(
+        &mut self,
+        level: Pressure,
+        counted: &mut u64,
+        memory: &mut Memory,
+    ) -> bool {
+        let more = self.lacks();
+        let fits = more == 0 || memory.take(more, level);
+        if fits {
+            self.reserved += more;
+            *counted += more;
+        }
+        fits
+    }
+
+    /// Bytes of memory that it needs and has not reserved: at once what a pool's content can need,
+    /// otherwise what has arrived.
+    fn lacks(&self) -> u64 {
         let need = match self.rest {
-            _ if matches!(self.action, Action::Handler(_)) => self.bytes.len() as u64,
+            _ if matches!(self.action, Action::Handler(_)) => self.in_memory() + self.growth(),
             Rest::Length(left) if self.length + left <= self.memory => self.length + left,
-            Rest::Whole if self.spool.is_none() => self.bytes.len() as u64,
-            _ => spooled,
+            Rest::Whole if self.spool.is_none() => self.in_memory(),
+            _ => self.memory.max(2 * self.piece as u64),
         };
-        self.share.grow_to(need, limits.memory_budget)
+        need.saturating_sub(self.reserved)
+    }
+
+    /// Bytes of memory that it owns or has reserved.
+    pub(crate) fn footprint(&self) -> u64 {
+        let writing = self.spool.as_ref().map_or(0, SpoolFile::writing_bytes) as u64;
+        self.head.capacity() as u64 + self.reserved.max(self.in_memory() + writing)
+    }
+
+    /// Bytes by which its buffer may grow before it is asked again.
+    fn growth(&self) -> u64 {
+        let room = (self.bytes.capacity() - self.bytes.len()) as u64;
+        let quarter = self.bytes.len() as u64 / 4;
+        let growth = match self.rest {
+            Rest::Length(left) => left.min(quarter.max(Content::STEP)),
+            Rest::Chunked(_) => quarter.max(Buffers::SMALL as u64),
+            Rest::Whole => 0,
+        };
+        growth.saturating_sub(room)
+    }
+
+    fn in_memory(&self) -> u64 {
+        (self.bytes.capacity() + self.lent) as u64
     }
 
     /// When the client will have sent too little, if it sends no more; none while it is not the
@@ -136,6 +158,11 @@ impl Content {
             0 => Time(u64::MAX),
             rate_min => self.arrival.is_late_at(self.length, rate_min),
         }
+    }
+
+    /// Its average is below `rate_min` already, though it may yet become more.
+    pub(crate) fn is_slow(&self, rate_min: u64, now: Time) -> bool {
+        self.wants_input() && self.arrival.is_slow(self.length, rate_min, now)
     }
 
     /// All of it is here, and where it is to be.
@@ -158,11 +185,15 @@ impl Content {
 
     /// It is, or will be, too much for memory, and has no spool file.
     pub(crate) fn needs_spool(&self) -> bool {
-        let left = match self.rest {
-            Rest::Length(left) => left,
-            _ => 0,
-        };
-        self.spool.is_none() && self.length.saturating_add(left) > self.memory
+        self.spool.is_none() && self.announced() > self.memory
+    }
+
+    /// Bytes that are known to come, with those that have.
+    pub(crate) fn announced(&self) -> u64 {
+        match self.rest {
+            Rest::Length(left) => self.length + left,
+            _ => self.length,
+        }
     }
 
     /// What is to be written now: a large piece, or the last.
@@ -183,7 +214,7 @@ impl Content {
             Rest::Whole => Ok(0),
             Rest::Length(left) => {
                 let count = input.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
-                self.bytes.extend_from_slice(&input[..count]);
+                extend(&mut self.bytes, &input[..count]);
                 self.length += count as u64;
                 *left -= count as u64;
                 if *left == 0 {
@@ -202,7 +233,7 @@ impl Content {
                             if self.length > self.max {
                                 return Err(Reject::ContentTooLarge);
                             }
-                            self.bytes.extend_from_slice(data);
+                            extend(&mut self.bytes, data);
                         }
                         Piece::More => return Ok(at),
                         Piece::End => {
@@ -223,19 +254,20 @@ impl Content {
 
     /// That buffer, if it is wanted. Give it back with [`Content::filled`].
     pub(crate) fn take_buffer(&mut self, buffers: &mut Buffers) -> Option<Vec<u8>> {
-        const STEP: u64 = 64 << 10;
         match self.rest {
             Rest::Length(left) if left >= Content::WORTH_IT as u64 => {
                 let mut bytes = std::mem::take(&mut self.bytes);
                 if self.spool.is_none() {
                     // Grows with what arrives: a client cannot reserve memory by announcing
                     // content.
-                    bytes.reserve(left.min(STEP.max(bytes.len() as u64)) as usize);
+                    let quarter = bytes.len() as u64 / 4;
+                    bytes.reserve_exact(left.min(quarter.max(Content::STEP)) as usize);
                 } else if bytes.capacity() < self.piece {
                     let mut piece = Content::buffer(self.piece, buffers);
                     piece.extend_from_slice(&bytes);
                     buffers.give(std::mem::replace(&mut bytes, piece));
                 }
+                self.lent = bytes.capacity();
                 Some(bytes)
             }
             _ => None,
@@ -252,6 +284,7 @@ impl Content {
         if *left == 0 {
             self.rest = Rest::Whole;
         }
+        self.lent = 0;
         self.bytes = buf;
         behind
     }
@@ -262,10 +295,9 @@ impl Content {
         if file.is_some() {
             http::announce_file(&mut self.head);
         }
-        let Content { head, bytes: content, mut share, meta, action, .. } = self;
-        share.shrink_to(content.len() as u64);
-        let (content_length, share) = (Some(self.length), Some(share));
-        (Whole { head, content, file, content_length, share, meta }, action)
+        let Content { head, bytes: content, meta, action, .. } = self;
+        let content_length = Some(self.length);
+        (Whole { head, content, file, content_length, meta }, action)
     }
 
     fn buffer(piece: usize, buffers: &mut Buffers) -> Vec<u8> {
@@ -281,6 +313,16 @@ impl Content {
         buffers.give(self.bytes);
     }
 
+    /// A buffer to receive into grows by so much, or by a quarter.
+    const STEP: u64 = 64 << 10;
     /// Fewer bytes are received like any others.
     const WORTH_IT: usize = 8 << 10;
+}
+
+/// Grows by a quarter: much less is unused in the end than if a buffer doubled.
+fn extend(bytes: &mut Vec<u8>, more: &[u8]) {
+    if bytes.capacity() - bytes.len() < more.len() {
+        bytes.reserve_exact(more.len().max(bytes.len() / 4));
+    }
+    bytes.extend_from_slice(more);
 }

@@ -5,6 +5,7 @@
 #[cfg(any(test, feature = "fuzz"))]
 use super::Machine;
 use super::client::{Client, Receiving, State};
+use super::memory::Pressure;
 use super::world::World;
 use crate::http::Reject;
 use crate::io::{Errno, Op};
@@ -41,7 +42,7 @@ impl Client {
     pub(crate) fn on_input(&mut self, w: &mut World) {
         debug_assert!(self.receiving == Receiving::Awaiting);
         self.receiving = Receiving::No;
-        if self.wants_input() {
+        if self.wants_input(w) {
             self.receive(false, w);
         }
         self.settle(w);
@@ -70,7 +71,7 @@ impl Client {
     pub(crate) fn on_starved(&mut self, w: &mut World) {
         debug_assert!(self.receiving != Receiving::No);
         self.receiving = Receiving::No;
-        if self.wants_input() {
+        if self.wants_input(w) {
             self.receive(true, w);
         }
         self.settle(w);
@@ -80,6 +81,12 @@ impl Client {
     pub(crate) fn watch(&mut self, w: &mut World) {
         self.watched = true;
         self.settle(w);
+    }
+
+    /// Bytes of memory for input that waits.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) fn waiting_input(&self) -> u64 {
+        self.input.capacity() as u64
     }
 
     /// Nothing will ever go on with it, but for the end of somebody's patience.
@@ -116,6 +123,9 @@ impl Client {
     }
 
     pub(super) fn on_receive_deadline(&mut self, w: &mut World) {
+        if self.hurried.is_some_and(|at| self.receive_deadline == Some(at)) {
+            w.counters.memory_timeouts.count();
+        }
         match self.state {
             // It is not silent, it is still taking earlier answers: that is up to `send_timeout`.
             State::Head if !self.output.is_flushed() && !w.draining => {
@@ -152,8 +162,8 @@ impl Client {
     /// Receives while that is wanted, and as long as it may.
     pub(super) fn settle_input(&mut self, w: &mut World) {
         match self.receiving {
-            Receiving::No if self.wants_input() => self.receive(false, w),
-            Receiving::Repeatedly if !self.has_input_room() || self.wants_buffer() => {
+            Receiving::No if self.wants_input(w) => self.receive(false, w),
+            Receiving::Repeatedly if !self.has_input_room(w) || self.wants_buffer() => {
                 self.receiving = Receiving::NoMore;
                 w.submit(self.token, Op::EndRecv { target: self.token });
             }
@@ -161,22 +171,23 @@ impl Client {
         }
     }
 
-    fn wants_input(&self) -> bool {
+    fn wants_input(&self, w: &World) -> bool {
         let is_due = match self.state {
             State::Head | State::Content(_) | State::Lingering => true,
             State::File(_) | State::Handler | State::HandedOver(_) => self.watched,
             State::Ending | State::BreakingOff | State::Closing | State::Closed => false,
         };
-        is_due && !self.input_ended && self.has_input_room()
+        is_due && !self.input_ended && self.has_input_room(w)
     }
 
-    fn has_input_room(&self) -> bool {
+    fn has_input_room(&self, w: &World) -> bool {
         match &self.state {
             // Who does not take its answers has no more requests received.
             State::Head if !self.stalled && self.output.has_room() => true,
             State::Content(content) => content.wants_input(),
             State::Ending | State::Lingering | State::BreakingOff => true,
             State::Closing | State::Closed => true,
+            _ if w.memory.pressure() >= Pressure::Half => self.input.len() < INPUT_MOST / 8,
             _ => self.input.len() < INPUT_MOST,
         }
     }
@@ -210,9 +221,16 @@ impl Client {
             _ if self.stalled => self.input.extend_from_slice(bytes),
             _ if self.input.is_empty() => {
                 let used = self.consume(bytes, w);
-                if used < bytes.len() && !self.linger {
+                let rest = &bytes[used..];
+                if rest.is_empty() || self.linger {
+                    return;
+                }
+                let is_head = matches!(self.state, State::Head) && !self.stalled;
+                if is_head && w.memory.pressure() >= Pressure::Uploads {
+                    self.refuse_head_without_memory(rest, w);
+                } else {
                     self.input = w.buffers.small();
-                    self.input.extend_from_slice(&bytes[used..]);
+                    self.input.extend_from_slice(rest);
                     self.await_rest_of_head(w);
                 }
             }
@@ -229,8 +247,9 @@ impl Client {
         self.stalled = false;
         while at < bytes.len() {
             let rest = &bytes[at..];
+            let may_answer = answered < w.limits.pipelined && self.has_output_room(w);
             match &mut self.state {
-                State::Head if answered == w.limits.pipelined || !self.output.has_room() => {
+                State::Head if !may_answer => {
                     self.stalled = true;
                     break;
                 }
@@ -255,6 +274,12 @@ impl Client {
             }
         }
         at
+    }
+
+    /// For one more answer.
+    fn has_output_room(&self, w: &World) -> bool {
+        self.output.is_flushed()
+            || self.output.has_room() && w.memory.pressure() < Pressure::Content
     }
 
     /// The input is the beginning of another request.

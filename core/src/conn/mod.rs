@@ -16,6 +16,8 @@ mod connection;
 mod content;
 mod hand_over;
 mod input;
+mod look;
+mod memory;
 mod output;
 mod pace;
 mod relay;
@@ -33,6 +35,7 @@ use crate::io::Time;
 
 pub(crate) use connection::Connection;
 pub(crate) use hand_over::HandOver;
+pub(crate) use memory::{Memory, Pressure};
 pub(crate) use slot::Slot;
 pub(crate) use spool::Spool;
 pub(crate) use world::{Meta, Notice, Whole, World, WorldParts};
@@ -44,6 +47,9 @@ pub(crate) trait Machine {
 
     /// The deadline has passed.
     fn on_deadline(&mut self, w: &mut World);
+
+    /// Tells the account what it holds now.
+    fn account(&mut self, memory: &mut Memory);
 
     /// Nothing of it is in flight and nobody needs it: its entry can be removed.
     fn is_over(&self) -> bool;

@@ -15,6 +15,8 @@ pub(crate) struct Output {
     queue: VecDeque<Segment>,
     /// True exactly while a send or sendfile is in flight.
     sending: bool,
+    /// Bytes of memory that are in flight.
+    lent: usize,
     /// Nothing is sent any more.
     abandoned: bool,
     /// Bytes that were to be sent when it was abandoned.
@@ -79,6 +81,15 @@ impl Output {
         self.queue.is_empty() && !self.sending
     }
 
+    /// Bytes of memory that it owns.
+    pub(crate) fn footprint(&self) -> usize {
+        let capacity = |segment: &Segment| match segment {
+            Segment::Bytes(out) => out.capacity(),
+            Segment::File { .. } => 0,
+        };
+        self.lent + self.queue.iter().map(capacity).sum::<usize>()
+    }
+
     /// Little enough waits that more may be added.
     pub(crate) fn has_room(&self) -> bool {
         match self.queue.back() {
@@ -100,6 +111,7 @@ impl Output {
         self.sending = true;
         Some(match segment {
             Segment::Bytes(out) => {
+                self.lent = out.capacity();
                 let more = matches!(self.queue.front(), Some(Segment::File { .. }));
                 Op::Send { fd, out, more }
             }
@@ -115,7 +127,7 @@ impl Output {
     /// A send has ended; what it did not send goes on first.
     pub(crate) fn on_sent(&mut self, out: Outgoing, buffers: &mut Buffers) {
         debug_assert!(self.sending);
-        self.sending = false;
+        (self.sending, self.lent) = (false, 0);
         if out.remaining() > 0 && !self.abandoned {
             self.queue.push_front(Segment::Bytes(out));
         } else {

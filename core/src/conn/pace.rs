@@ -71,6 +71,12 @@ impl Arrival {
         let enough_for = Duration::from_millis(bytes.saturating_mul(1_000) / rate_min);
         self.since.after(GRACE.max(enough_for))
     }
+
+    /// `bytes` are less than `rate_min` on average, of a second at least.
+    pub(super) fn is_slow(&self, bytes: u64, rate_min: u64, now: Time) -> bool {
+        let seconds = self.held.unwrap_or(now).since(self.since).as_secs();
+        seconds > 0 && bytes < rate_min.saturating_mul(seconds)
+    }
 }
 
 impl Delivery {
@@ -98,8 +104,15 @@ impl Delivery {
         self.slow = None;
     }
 
-    /// A look: `unsent` bytes are still in the socket's buffer.
-    pub(super) fn look(&mut self, unsent: u64, limits: &Limits, now: Time) -> Option<TooSlow> {
+    /// A look: `unsent` bytes are still in the socket's buffer. `patience`: for one who takes
+    /// nothing.
+    pub(super) fn look(
+        &mut self,
+        unsent: u64,
+        patience: Duration,
+        rate_min: u64,
+        now: Time,
+    ) -> Option<TooSlow> {
         let taken = self.accepted.saturating_sub(unsent);
         let Some(slow) = &mut self.slow else {
             self.slow = Some(Box::new(Slow { first: (now, taken), last: (now, taken) }));
@@ -109,9 +122,9 @@ impl Delivery {
             slow.last = (now, taken);
         }
         let (time, bytes) = (now.since(slow.first.0), taken.saturating_sub(slow.first.1));
-        if now.since(slow.last.0) >= limits.send_timeout {
+        if now.since(slow.last.0) >= patience {
             Some(TooSlow::Stalled)
-        } else if time >= GRACE && bytes < limits.rate_min.saturating_mul(time.as_secs()) {
+        } else if time >= GRACE && bytes < rate_min.saturating_mul(time.as_secs()) {
             Some(TooSlow::Drips)
         } else {
             None
@@ -140,9 +153,20 @@ mod tests {
         assert_eq!(arrival.is_late_at(0, 500), at(150), "40 s were not its fault");
     }
 
+    #[test]
+    fn content_is_slow_before_it_is_late() {
+        let mut arrival = Arrival::begin(at(100));
+        assert!(!arrival.is_slow(0, 500, at(100)) && arrival.is_slow(499, 500, at(101)));
+        assert!(!arrival.is_slow(1_000, 500, at(102)) && arrival.is_slow(1_000, 500, at(103)));
+        arrival.hold(at(102));
+        assert!(!arrival.is_slow(1_000, 500, at(103)));
+    }
+
     fn looks(delivery: &mut Delivery, looks: &[(u64, u64)]) -> Option<TooSlow> {
         let limits = Limits::default();
-        looks.iter().find_map(|&(second, unsent)| delivery.look(unsent, &limits, at(second)))
+        looks.iter().find_map(|&(second, unsent)| {
+            delivery.look(unsent, limits.send_timeout, limits.rate_min, at(second))
+        })
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use super::backlog::Backlog;
 use super::buffers::Buffers;
+use super::memory::Pressure;
 use super::world::World;
 use crate::io::{Body, Errno, Fd, Outgoing, SharedFile, Time, Token};
 use crate::limits::Limits;
@@ -17,6 +18,8 @@ pub(crate) struct Relay {
     ready: VecDeque<Piece>,
     /// Bytes of `ready` in memory.
     bytes: usize,
+    /// Bytes of memory that `ready` owns.
+    capacity: usize,
     /// Behind `ready`.
     backlog: Option<Box<Backlog>>,
     /// The application has not forbidden it.
@@ -82,6 +85,7 @@ impl Relay {
         Relay {
             ready: buffers.queue(),
             bytes: 0,
+            capacity: 0,
             backlog: None,
             may_spool: true,
             has_spooled: false,
@@ -107,6 +111,7 @@ impl Relay {
             Some(backlog) => backlog.put(piece),
             None => {
                 self.bytes += len;
+                self.capacity += piece.capacity();
                 self.ready.push_back(Piece::Bytes(piece));
             }
         }
@@ -156,6 +161,7 @@ impl Relay {
             Some(piece) => {
                 if let Piece::Bytes(out) = &piece {
                     self.bytes -= out.remaining();
+                    self.capacity -= out.capacity();
                 }
                 Some(piece)
             }
@@ -165,19 +171,28 @@ impl Relay {
         piece
     }
 
-    /// More of the response may be put in.
-    pub(crate) fn has_room(&self, limits: &Limits) -> bool {
+    /// More of the response may be put in. Where memory is scarce one buffer may wait for the
+    /// client.
+    pub(crate) fn has_room(&self, limits: &Limits, pressure: Pressure) -> bool {
+        let most = if pressure >= Pressure::Half { 1 } else { limits.response_memory };
         match &self.backlog {
-            Some(backlog) if !backlog.has_failed() => backlog.has_room(limits.response_max),
-            Some(backlog) => self.bytes + backlog.memory() < limits.response_memory,
-            None => self.bytes < limits.response_memory,
+            Some(backlog) if !backlog.has_failed() => {
+                backlog.has_room(limits.response_max, pressure)
+            }
+            Some(backlog) => self.bytes + backlog.memory() < most,
+            None => self.bytes < most,
         }
+    }
+
+    /// Bytes of memory that it owns.
+    pub(crate) fn footprint(&self) -> usize {
+        self.capacity + self.backlog.as_ref().map_or(0, |backlog| backlog.footprint())
     }
 
     /// The client has taken what it can. If memory is full, what still comes goes through a file.
     pub(crate) fn overflow(&mut self, token: Token, w: &mut World) {
-        let is_full = self.backlog.is_none() && !self.has_room(&w.limits);
-        if is_full && self.may_spool && !self.is_finished() {
+        let may_begin = self.backlog.is_none() && self.may_spool && !self.is_finished();
+        if may_begin && !self.has_room(&w.limits, w.memory.pressure()) {
             self.backlog = Some(Box::new(Backlog::begin(token, w)));
             if !std::mem::replace(&mut self.has_spooled, true) {
                 w.counters.responses_spooled.count();
@@ -227,7 +242,7 @@ impl Relay {
 
     /// Forgets everything that is not in flight; for a client that has gone.
     pub(crate) fn clear(&mut self, buffers: &mut Buffers) {
-        self.bytes = 0;
+        (self.bytes, self.capacity) = (0, 0);
         for piece in self.ready.drain(..) {
             buffers.give_piece(piece);
         }
@@ -259,7 +274,7 @@ mod tests {
     /// Puts pieces of this size in buffers of that size until so many bytes wait.
     fn filled(relay: &mut Relay, buffers: &mut Buffers, (len, size): (usize, usize), most: usize) {
         while relay.bytes < most {
-            let mut buf = if size == Buffers::SMALL { buffers.small() } else { buffers.large() };
+            let mut buf = buffers.of_size(size);
             buf.resize(len, b'x');
             let piece = match size {
                 Buffers::SMALL => Outgoing::new(buf, Body::None),
@@ -278,19 +293,14 @@ mod tests {
             let size = if len < Buffers::SMALL { Buffers::SMALL } else { Buffers::LARGE };
             let mut relay = Relay::new(&mut buffers);
             filled(&mut relay, &mut buffers, (len, size), 256 << 10);
-            let waits = relay.bytes;
-            let capacity = |piece: &Piece| match piece {
-                Piece::Bytes(out) => out.capacity(),
-                Piece::File { .. } => 0,
-            };
-            let held: usize = relay.ready.iter().map(capacity).sum();
+            let (waits, held) = (relay.bytes, relay.footprint());
             assert!(held <= 2 * waits + Buffers::LARGE, "{held} bytes for {waits} in {len}");
             let mut taken = 0;
             while let Some(Piece::Bytes(piece)) = relay.take(&mut buffers) {
                 taken += piece.remaining();
                 buffers.give_outgoing(piece);
             }
-            assert_eq!((taken, relay.bytes), (waits, 0), "{len}");
+            assert_eq!((taken, relay.bytes, relay.footprint()), (waits, 0, 0), "{len}");
             relay.dispose(&mut buffers);
         }
     }

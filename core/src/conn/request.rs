@@ -4,6 +4,7 @@
 
 use super::client::{Client, State};
 use super::content::Content;
+use super::memory::Pressure;
 use super::relay::{End, Failure, Relay};
 use super::request_id::RequestId;
 use super::response::{self, COPY_MOST, Own};
@@ -193,29 +194,29 @@ impl Client {
                 let announced =
                     head.fields.iter().any(|f| f.name.eq_ignore_ascii_case("Content-Length"));
                 let content_length = announced.then_some(0);
-                let (head, content, file, share) = (canonical, Vec::new(), None, None);
-                let whole = Whole { head, content, file, content_length, share, meta };
+                let (head, content, file) = (canonical, Vec::new(), None);
+                let whole = Whole { head, content, file, content_length, meta };
                 self.hand_off(whole, action, w);
                 return;
             }
-            Framing::Length(length) => {
-                Content::with_length(canonical, length, meta, action, &w.memory)
-            }
-            _ => Content::chunked(canonical, w.limits.content_max, meta, action, &w.memory),
+            Framing::Length(length) => Content::with_length(canonical, length, meta, action),
+            _ => Content::chunked(canonical, w.limits.content_max, meta, action),
         };
         let mut content = content.begin(w.now, &w.limits, &w.memory);
-        if !content.reserve(&w.limits) {
+        if w.memory.pressure() >= Pressure::Content
+            || !content.reserve(Pressure::Content, &mut self.counted, &mut w.memory)
+        {
             self.state = State::Content(Box::new(content));
             self.refuse_without_memory(w);
             return;
         }
-        if head.expects_continue && !has_more {
-            let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
-            self.output.head(&mut w.buffers).extend_from_slice(interim);
-        }
         self.receive_deadline = content.late_at(&w.limits, w.now);
         self.state = State::Content(Box::new(content));
         self.spool_on(w);
+        if head.expects_continue && !has_more && matches!(self.state, State::Content(_)) {
+            let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
+            self.output.head(&mut w.buffers).extend_from_slice(interim);
+        }
     }
 
     fn canonical_head(

@@ -5,6 +5,7 @@
 //! business, perhaps other reactors'. Must not read from the socket after the greeting.
 
 use super::Machine;
+use super::memory::Memory;
 use super::world::{Notice, World};
 use crate::http::{self, HeadLimits, SLOTS};
 use crate::io::{Body, Death, Direction, Errno, Fd, Op, Outgoing, PeerEnd, Time, Token};
@@ -25,6 +26,8 @@ pub(crate) struct Slot {
     /// Operations of the warden in flight on the socket.
     in_flight: u32,
     input: Vec<u8>,
+    /// What the account knows.
+    counted: u64,
     deadline: Option<Time>,
 }
 
@@ -58,6 +61,7 @@ impl Slot {
             state: State::Greeting,
             in_flight: 0,
             input,
+            counted: 0,
             deadline,
         };
         slot.receive(w);
@@ -202,6 +206,10 @@ impl Machine for Slot {
         self.deadline = None;
         self.shut_down(w);
         self.settle(w);
+    }
+
+    fn account(&mut self, memory: &mut Memory) {
+        memory.recount(&mut self.counted, self.input.capacity() as u64);
     }
 
     fn is_over(&self) -> bool {

@@ -4,7 +4,7 @@
 //! closed, and so deleted, with its last user.
 
 use super::world::World;
-use crate::io::{Budget, Creation, Errno, Fd, Graveyard, Op, Outgoing, SharedFile, Token};
+use crate::io::{Budget, Creation, Errno, Fd, Graveyard, Op, Outgoing, Share, SharedFile, Token};
 use std::ffi::CStr;
 use std::rc::Rc;
 
@@ -20,6 +20,10 @@ pub(crate) struct Spool {
 pub(crate) struct SpoolFile {
     state: State,
     written: u64,
+    /// Bytes of memory that are being written.
+    writing: usize,
+    /// Of the spool's budget, until the file has it.
+    share: Option<Share>,
 }
 
 enum State {
@@ -51,11 +55,17 @@ impl Spool {
 }
 
 impl SpoolFile {
-    /// Asks for a file.
-    pub(crate) fn create(token: Token, w: &mut World) -> SpoolFile {
+    /// Asks for a file that will have so many bytes at least. It fails at once if the budget does
+    /// not have them.
+    pub(crate) fn create(expected: u64, token: Token, w: &mut World) -> SpoolFile {
+        let mut share = w.spool.budget.share();
+        if !share.grow(expected, w.limits.spool_budget) {
+            refused(Errno(libc::EDQUOT), w);
+            return SpoolFile { state: State::Failed(None), written: 0, writing: 0, share: None };
+        }
         let directory = Rc::clone(&w.spool.directory);
         w.submit(token, Op::CreateFile { directory, creation: Creation::default() });
-        SpoolFile { state: State::Creating, written: 0 }
+        SpoolFile { state: State::Creating, written: 0, writing: 0, share: Some(share) }
     }
 
     /// An operation is in flight.
@@ -65,6 +75,11 @@ impl SpoolFile {
 
     pub(crate) fn is_writing(&self) -> bool {
         matches!(self.state, State::Writing(_))
+    }
+
+    /// Bytes of memory that are being written.
+    pub(crate) fn writing_bytes(&self) -> usize {
+        self.writing
     }
 
     /// Something can be written now.
@@ -92,9 +107,10 @@ impl SpoolFile {
 
     /// The end of the making.
     pub(crate) fn on_created(&mut self, result: Result<Fd, Errno>, w: &mut World) {
+        let share = self.share.take();
         self.state = match result {
             Ok(fd) => {
-                let share = w.spool.budget.share();
+                let share = share.unwrap_or_else(|| w.spool.budget.share());
                 State::Open(SharedFile::counted(fd, &w.spool.graveyard, share))
             }
             Err(errno) => {
@@ -113,7 +129,7 @@ impl SpoolFile {
     ) -> Result<(), Outgoing> {
         let State::Open(file) = &self.state else { unreachable!("the file is ready") };
         let file = Rc::clone(file);
-        if !file.count(out.remaining() as u64, w.limits.spool_budget) {
+        if !file.count(self.written + out.remaining() as u64, w.limits.spool_budget) {
             refused(Errno(libc::EDQUOT), w);
             self.state = State::Failed(Some(file));
             return Err(out);
@@ -134,6 +150,7 @@ impl SpoolFile {
             unreachable!("a write was in flight");
         };
         out.file = None;
+        self.writing = 0;
         self.written += result.unwrap_or(0) as u64;
         match result {
             Ok(_) if out.remaining() == 0 => {
@@ -155,6 +172,7 @@ impl SpoolFile {
 
     fn submit(&mut self, file: Rc<SharedFile>, out: Outgoing, token: Token, w: &mut World) {
         let offset = self.written;
+        self.writing = out.capacity();
         w.submit(token, Op::WriteFile { file: Rc::clone(&file), out, offset });
         self.state = State::Writing(file);
     }

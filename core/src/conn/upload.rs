@@ -3,22 +3,28 @@
 //! Owns the part of [`Client`] that has a spool file: one write is in flight at most, more is
 //! received meanwhile. Must not know what is in the file.
 
-use super::client::{Client, State};
+use super::client::{Client, HURRY, State};
+use super::memory::Pressure;
 use super::response;
+use super::spool::SpoolFile;
 use super::world::World;
+use crate::http::Reject;
 use crate::io::Done;
 
 impl Client {
     /// Begins to spool, or goes on, where the content needs it.
     pub(super) fn spool_on(&mut self, w: &mut World) {
         let State::Content(content) = &mut self.state else { return };
-        if !content.reserve(&w.limits) {
+        if !content.reserve(Pressure::Uploads, &mut self.counted, &mut w.memory) {
             self.refuse_without_memory(w);
         } else if content.needs_spool() {
-            w.counters.requests_spooled.count();
-            let token = self.token;
-            content.spool = Some(super::spool::SpoolFile::create(token, w));
-            self.file_op = true;
+            let spool = SpoolFile::create(content.announced(), self.token, w);
+            self.file_op = spool.is_busy();
+            content.spool = Some(spool);
+            match self.file_op {
+                true => w.counters.requests_spooled.count(),
+                false => self.refuse_unspooled(w),
+            }
         } else if let Some(out) = content.next_write(&mut w.buffers)
             && let Some(spool) = &mut content.spool
         {
@@ -60,13 +66,41 @@ impl Client {
         self.settle(w);
     }
 
+    /// It is too slow for how scarce memory is, or else it has no more than a part of its usual
+    /// time.
+    pub(crate) fn hurry(&mut self, pressure: Pressure, w: &mut World) {
+        let patience = match &self.state {
+            State::Content(content)
+                if pressure >= Pressure::Uploads && content.is_slow(w.limits.rate_min, w.now) =>
+            {
+                w.counters.memory_uploads.count();
+                self.refuse(Reject::BodyTimeout, w);
+                return self.settle(w);
+            }
+            State::Content(content) if content.wants_input() => w.limits.client_body_timeout,
+            State::Head if self.output.is_flushed() => w.limits.client_header_timeout,
+            _ => return,
+        };
+        let soon = w.now.after(patience / HURRY);
+        if self.receive_deadline.is_some_and(|at| at > soon) {
+            (self.receive_deadline, self.hurried) = (Some(soon), Some(soon));
+        }
+    }
+
     /// `memory_budget` has nothing left for it.
     pub(super) fn refuse_without_memory(&mut self, w: &mut World) {
         w.counters.memory_budget.count();
         if w.may_warn() {
-            tracing::warn!("memory_budget is used up: requests with content get 503");
+            tracing::warn!("memory_budget is used up: requests get 503");
         }
         self.refuse_unspooled(w);
+    }
+
+    /// Nor for a head of which these bytes are the beginning.
+    pub(super) fn refuse_head_without_memory(&mut self, bytes: &[u8], w: &mut World) {
+        self.meta = Client::NO_REQUEST;
+        self.record_refused(bytes, w);
+        self.refuse_without_memory(w);
     }
 
     /// Exactly this request cannot be taken; what the client still sends of it is thrown away.
@@ -75,7 +109,7 @@ impl Client {
         self.linger = true;
         let id = self.meta.id;
         let fields = [("X-Request-Id", id.as_str()), ("Retry-After", "1")];
-        let (meta, why) = (self.meta, "There is no room for the content.");
+        let (meta, why) = (self.meta, "There is no room for the request.");
         let length = response::write_error(&mut self.output, 503, why, &fields, &meta, w);
         w.buffers.give(std::mem::take(&mut self.input));
         if let State::Content(content) = std::mem::replace(&mut self.state, State::Ending) {

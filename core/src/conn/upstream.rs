@@ -23,6 +23,8 @@ pub(crate) struct Upstream {
     head_bytes: usize,
     /// Of the head, while it is incomplete; else empty, kept for its room.
     buf: Vec<u8>,
+    /// Bytes of the buffer that is being received into.
+    lent: usize,
     search: HeadSearch,
     state: State,
     /// How the client sees where the content ends.
@@ -64,6 +66,7 @@ impl Upstream {
             meta,
             head_bytes,
             buf: Vec::new(),
+            lent: 0,
             search: HeadSearch::default(),
             state: State::Head,
             client_framing: Framing::Length(0),
@@ -114,16 +117,41 @@ impl Upstream {
         matches!(self.state, State::Chunked(_) | State::UntilClose)
     }
 
-    /// The buffer to receive into. `to_file`: what comes is on its way to the spool.
-    pub(crate) fn buffer(&mut self, to_file: bool, buffers: &mut Buffers) -> Vec<u8> {
-        let mut buf = std::mem::take(&mut self.buf);
-        if buf.capacity() == 0 {
-            let is_huge = to_file && self.is_plenty;
-            buf = if is_huge { buffers.huge() } else { buffers.large() };
-        } else if buf.len() == buf.capacity() {
-            buf.reserve(Buffers::SMALL);
+    /// Bytes by which its memory grows if it receives into a buffer of this size.
+    pub(crate) fn growth(&self, size: usize) -> usize {
+        match self.buf.len() {
+            0 => size.saturating_sub(self.buf.capacity()),
+            len if len == self.buf.capacity() => Buffers::SMALL,
+            _ => 0,
         }
+    }
+
+    /// The buffer to receive into, of this size if there is no beginning of a head to go on with.
+    pub(crate) fn buffer(&mut self, size: usize, buffers: &mut Buffers) -> Vec<u8> {
+        let mut buf = std::mem::take(&mut self.buf);
+        if buf.is_empty() && buf.capacity() < size {
+            let larger = buffers.of_size(size);
+            buffers.give(std::mem::replace(&mut buf, larger));
+        } else if buf.len() == buf.capacity() {
+            buf.reserve_exact(Buffers::SMALL);
+        }
+        self.lent = buf.capacity();
         buf
+    }
+
+    /// That buffer has come back.
+    pub(crate) fn on_returned(&mut self) {
+        self.lent = 0;
+    }
+
+    /// So much came with the last receive that more may be waiting.
+    pub(crate) fn is_plenty(&self) -> bool {
+        self.is_plenty
+    }
+
+    /// Bytes of memory that it owns.
+    pub(crate) fn footprint(&self) -> usize {
+        self.buf.capacity() + self.lent
     }
 
     /// Takes the buffer back.
@@ -344,15 +372,17 @@ impl Upstream {
         self.passed = true;
         relay.content_bytes += data.len() as u64;
         let is_chunk = self.client_framing == Framing::Chunked && !data.is_empty();
+        // What fills a small buffer is not worth another one.
+        let is_small = data.len() <= COPY_MOST && data.len() <= buf.capacity() / 2;
+        if is_small && head.capacity() == 0 && !data.is_empty() {
+            head = w.buffers.small();
+        }
         if is_chunk {
             http::write_chunk_head(&mut head, data.len());
         }
         // A chunk leaves whole: who waits for its end need not wait for the next one.
         let end: &'static [u8] = if is_chunk { http::CHUNK_END } else { &[] };
-        if data.len() <= COPY_MOST {
-            if head.capacity() == 0 && !data.is_empty() {
-                head = w.buffers.small();
-            }
+        if is_small {
             head.extend_from_slice(&buf[data]);
             head.extend_from_slice(end);
             buf.clear();

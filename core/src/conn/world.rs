@@ -5,13 +5,14 @@
 
 use super::buffers::Buffers;
 use super::connection::Machines;
+use super::memory::Memory;
 use super::request_id::{RequestId, RequestIds};
 use super::spool::Spool;
 use crate::access_log::{AccessLog, Record};
 use crate::files::{FileCache, FilesRoute};
 use crate::handler::Handler;
 use crate::http::{DateCache, Version};
-use crate::io::{Budget, Done, Op, Share, SharedFile, Time, Token};
+use crate::io::{Budget, Done, Op, SharedFile, Time, Token};
 use crate::limits::Limits;
 use crate::per_address::Permit;
 use crate::pool::{Assignment, ReactorId};
@@ -36,9 +37,10 @@ pub(crate) struct World {
     pub(crate) file_routes: Vec<FilesRoute>,
     pub(crate) files: FileCache,
     pub(crate) spool: Spool,
-    /// What content may have of memory, over all reactors.
-    pub(crate) memory: Budget,
+    pub(crate) memory: Memory,
     pub(crate) buffers: Buffers,
+    /// What `memory` knows of `buffers`.
+    buffers_counted: u64,
     pub(super) machines: Machines,
     pub(crate) log: Option<AccessLog>,
     /// No new requests are expected; every answer ends its connection.
@@ -90,8 +92,6 @@ pub(crate) struct Whole {
     pub(crate) file: Option<Rc<SharedFile>>,
     /// `None`: no content was announced.
     pub(crate) content_length: Option<u64>,
-    /// What `content` has of `memory_budget`.
-    pub(crate) share: Option<Share>,
     pub(crate) meta: Meta,
 }
 
@@ -119,14 +119,15 @@ impl World {
             now: Time::default(),
             unix_seconds: 0,
             date: [b' '; DATE_LEN],
+            memory: Memory::new(parts.memory, parts.limits.memory_budget),
             limits: parts.limits,
             counters: parts.counters,
             policy: parts.policy,
             file_routes: parts.file_routes,
             files: parts.files,
             spool: parts.spool,
-            memory: parts.memory,
             buffers: Buffers::default(),
+            buffers_counted: 0,
             machines: Machines::default(),
             log: parts.log,
             draining: false,
@@ -144,6 +145,23 @@ impl World {
             self.unix_seconds = unix_seconds;
             self.date.copy_from_slice(date.at(unix_seconds).as_bytes());
         }
+    }
+
+    /// Other bounds from now on.
+    pub(crate) fn set_limits(&mut self, limits: Arc<Limits>) {
+        self.memory.set_most(limits.memory_budget);
+        self.limits = limits;
+    }
+
+    /// Buffers that nobody uses are memory like any other.
+    pub(crate) fn count_buffers(&mut self) {
+        self.memory.recount(&mut self.buffers_counted, self.buffers.free_bytes());
+    }
+
+    /// Bytes of memory that somebody uses.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) fn bytes_in_use(&self) -> u64 {
+        self.memory.used() - self.buffers_counted
     }
 
     /// Logs a request that has been answered.

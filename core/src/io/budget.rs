@@ -46,6 +46,18 @@ impl Share {
         bytes <= self.bytes || self.grow(bytes - self.bytes, most)
     }
 
+    /// What it has.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Takes what is missing to `bytes`, whatever the bound: it is used already.
+    pub(crate) fn force_to(&mut self, bytes: u64) {
+        let more = bytes.saturating_sub(self.bytes);
+        self.budget.0.fetch_add(more, Ordering::Relaxed);
+        self.bytes += more;
+    }
+
     /// Gives back what is more than `bytes`.
     pub(crate) fn shrink_to(&mut self, bytes: u64) {
         let surplus = self.bytes.saturating_sub(bytes);
@@ -76,6 +88,9 @@ mod tests {
         assert_eq!(budget.used(), 10);
         one.shrink_to(3);
         assert_eq!(budget.used(), 3);
+        one.force_to(11);
+        one.force_to(5);
+        assert_eq!((budget.used(), one.bytes()), (11, 11));
         drop(one);
         assert_eq!(budget.used(), 0);
     }

@@ -57,7 +57,6 @@ impl Outgoing {
     }
 
     /// Bytes of memory that it owns.
-    #[cfg(test)]
     pub(crate) fn capacity(&self) -> usize {
         self.head.capacity()
             + match &self.body {

@@ -38,9 +38,9 @@ impl SharedFile {
         Rc::new(SharedFile { fd, graveyard: graveyard.clone(), share })
     }
 
-    /// Counts `more` bytes that are to be written; false: the budget would exceed `most`.
-    pub(crate) fn count(&self, more: u64, most: u64) -> bool {
-        self.share.borrow_mut().as_mut().is_none_or(|share| share.grow(more, most))
+    /// Counts that it will have `bytes`; false: the budget would exceed `most`.
+    pub(crate) fn count(&self, bytes: u64, most: u64) -> bool {
+        self.share.borrow_mut().as_mut().is_none_or(|share| share.grow_to(bytes, most))
     }
 
     pub(crate) fn fd(&self) -> Fd {

@@ -64,7 +64,7 @@ impl<B: Backend> Reactor<B> {
         let routes =
             change.file_routes.into_iter().map(|route| route.into_route(graveyard)).collect();
         self.world.policy = change.policy;
-        self.world.limits = change.limits;
+        self.world.set_limits(change.limits);
         self.world.log = change.log;
         self.world.spool.set_directory(&change.spool_dir);
         self.world.file_routes = routes;

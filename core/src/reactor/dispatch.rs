@@ -5,7 +5,7 @@
 use super::table::Table;
 use super::timers::Timers;
 use super::{Message, Phase, Reactor, handle, kind};
-use crate::conn::{Connection, HandOver, Machine, Notice, Whole, World};
+use crate::conn::{Connection, HandOver, Machine, Memory, Notice, Whole, World};
 use crate::handler::Handler;
 use crate::io::{Backend, Completion, Done, Errno, Passed, Token};
 use crate::pool::Assignment;
@@ -215,7 +215,7 @@ impl<B: Backend> Reactor<B> {
     fn call_handler(&mut self, client: Token, handler: &Arc<dyn Handler>, whole: Whole) {
         let before = self.backend.now();
         let mailbox = Arc::clone(self.mailbox());
-        if !handle::call(&**handler, whole, client, &mailbox) {
+        if !handle::call(&**handler, whole, client, &mailbox, self.world.memory.budget()) {
             self.world.counters.handler_panics.count();
         }
         if self.backend.now().since(before) > HANDLER_BUDGET {
@@ -303,20 +303,23 @@ impl<B: Backend> Reactor<B> {
         if let Some(client) = self.clients.get_mut(token) {
             client.park(&mut self.world);
         }
-        if let Some(client) = settle(&mut self.clients, token, &mut self.timers) {
+        let memory = &mut self.world.memory;
+        if let Some(client) = settle(&mut self.clients, token, &mut self.timers, memory) {
             client.dispose(&mut self.world);
             self.shared.connections.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
     pub(super) fn settle_exchange(&mut self, token: Token) {
-        if let Some(exchange) = settle(&mut self.exchanges, token, &mut self.timers) {
+        let memory = &mut self.world.memory;
+        if let Some(exchange) = settle(&mut self.exchanges, token, &mut self.timers, memory) {
             exchange.dispose(&mut self.world);
         }
     }
 
     pub(super) fn settle_slot(&mut self, token: Token) {
-        if settle(&mut self.slots, token, &mut self.timers).is_some() {
+        let memory = &mut self.world.memory;
+        if settle(&mut self.slots, token, &mut self.timers, memory).is_some() {
             self.shared.slots.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -332,9 +335,16 @@ fn fire<T: Machine>(table: &mut Table<T>, token: Token, world: &mut World) -> Op
     Some(token)
 }
 
-/// After every event: an entry that is over leaves its table; else its deadline may have moved.
-fn settle<T: Machine>(table: &mut Table<T>, token: Token, timers: &mut Timers) -> Option<T> {
+/// After every event: an entry may hold something else than before; one that is over leaves its
+/// table; else its deadline may have moved.
+fn settle<T: Machine>(
+    table: &mut Table<T>,
+    token: Token,
+    timers: &mut Timers,
+    memory: &mut Memory,
+) -> Option<T> {
     let entry = table.get_mut(token)?;
+    entry.account(memory);
     if entry.is_over() {
         return table.remove(token);
     }

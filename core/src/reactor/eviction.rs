@@ -26,8 +26,15 @@ const BATCH: usize = 64;
 const PAUSE: Duration = Duration::from_millis(10);
 
 impl<B: Backend> Reactor<B> {
-    /// Ends the connection that has idled longest; false: none idles.
+    /// Ends the connection that has idled longest, to make room for another one; false: none idles.
     pub(super) fn evict(&mut self) -> bool {
+        let is_evicted = self.end_oldest_parked();
+        self.world.counters.connections_evicted.add(u64::from(is_evicted));
+        is_evicted
+    }
+
+    /// Likewise, uncounted.
+    pub(super) fn end_oldest_parked(&mut self) -> bool {
         if self.evict_known() {
             return true;
         }
@@ -47,7 +54,6 @@ impl<B: Backend> Reactor<B> {
             if let Some(client) = self.clients.get_mut(token)
                 && client.parked_until() == Some((until, token))
             {
-                self.world.counters.connections_evicted.count();
                 client.wake(&mut self.world).stop(&mut self.world);
                 self.settle_client(token);
                 return true;

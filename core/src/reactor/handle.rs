@@ -6,7 +6,7 @@ use super::mailbox::{Mailbox, Message};
 use crate::conn::{Meta, Whole};
 use crate::handler::{Handler, Reply, Request};
 use crate::http::{self, HeadLimits, SLOTS};
-use crate::io::{Share, Token};
+use crate::io::{Budget, Share, Token};
 use bytes::Bytes;
 use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,16 +18,17 @@ pub(super) fn call(
     whole: Whole,
     client: Token,
     mailbox: &Arc<Mailbox>,
+    memory: &Budget,
 ) -> bool {
     let mailbox = Arc::clone(mailbox);
     let reply = Reply::new(move |response| mailbox.post(Message::Reply { client, response }));
-    let request = request(whole);
+    let request = request(whole, memory);
     // A handler that panics has dropped its reply, which answers 500.
     catch_unwind(AssertUnwindSafe(|| handler.call(request, reply))).is_ok()
 }
 
 /// What a handler sees of a request: the canonical head, without the facts meant for workers.
-fn request(mut whole: Whole) -> Request {
+fn request(mut whole: Whole, memory: &Budget) -> Request {
     let Meta { version, .. } = whole.meta;
     whole.head.extend_from_slice(b"\r\n");
     let limits = HeadLimits { bytes: usize::MAX, fields: SLOTS, target_bytes: usize::MAX };
@@ -47,17 +48,19 @@ fn request(mut whole: Whole) -> Request {
         target: head.target.into(),
         version,
         fields: fields.map(|f| (f.name.into(), Bytes::copy_from_slice(f.value))).collect(),
-        content: content(whole.content, whole.share),
+        content: content(whole.content, memory),
         peer,
     }
 }
 
 /// It counts in `memory_budget` for as long as anybody has any of it.
-fn content(bytes: Vec<u8>, share: Option<Share>) -> Bytes {
-    match share {
-        Some(share) if !bytes.is_empty() => Bytes::from_owner(Counted { bytes, _share: share }),
-        _ => Bytes::from(bytes),
+fn content(bytes: Vec<u8>, memory: &Budget) -> Bytes {
+    if bytes.is_empty() {
+        return Bytes::new();
     }
+    let mut share = memory.share();
+    share.force_to(bytes.capacity() as u64);
+    Bytes::from_owner(Counted { bytes, _share: share })
 }
 
 struct Counted {

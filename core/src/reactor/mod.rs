@@ -12,6 +12,7 @@ mod eviction;
 mod handle;
 mod listeners;
 mod mailbox;
+mod shedding;
 #[cfg(any(test, feature = "fuzz"))]
 #[cfg_attr(not(test), allow(dead_code, unused_imports))]
 #[allow(clippy::unwrap_used)]
@@ -28,6 +29,7 @@ use crate::per_address::Concurrency;
 use crate::route::SharedPool;
 use eviction::Parked;
 use listeners::Listener;
+use shedding::Shedding;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -55,6 +57,7 @@ pub(crate) struct Reactor<B: Backend> {
     /// Receives that found no transit buffer.
     starved: Vec<Token>,
     parked: Parked,
+    shedding: Shedding,
     completions: Vec<Completion>,
     messages: Vec<Message>,
     fired: Vec<Token>,
@@ -114,13 +117,11 @@ mod kind {
     pub(super) const LISTENER: u8 = 3;
 }
 
-/// Bytes that an idle connection may have: its place in the tables of connections, timers and
-/// operations, and an eighth more, by which those grow.
-const PARKED_MOST: usize = 192;
-
+/// What an idle connection has: its place in the tables of connections, timers and operations.
 const PARKED: usize = Table::<Connection>::ENTRY + Timers::ENTRY + PARKED_OPERATION;
 
-const _: () = assert!(PARKED + PARKED.div_ceil(8) <= PARKED_MOST);
+/// With an eighth more, by which those grow.
+const _: () = assert!((PARKED + PARKED.div_ceil(8)) as u64 <= Connection::PARKED_BYTES);
 
 /// Events handled between two submissions.
 const SUBMIT_EVERY: usize = 64;
@@ -153,6 +154,7 @@ impl<B: Backend> Reactor<B> {
             stopped: false,
             starved: Vec::new(),
             parked: Parked::default(),
+            shedding: Shedding::default(),
             completions: Vec::with_capacity(512),
             messages: Vec::with_capacity(64),
             fired: Vec::new(),
@@ -192,6 +194,7 @@ impl<B: Backend> Reactor<B> {
         self.completions = completions;
         self.feed_starved();
         self.fire_timers();
+        self.shed();
         self.go_on_ending();
         self.submit();
         Ok(!is_last)
@@ -202,7 +205,8 @@ impl<B: Backend> Reactor<B> {
         if is_over || !self.mailbox().fall_asleep() {
             return Wait::Poll;
         }
-        self.timers.next().map_or(Wait::Forever, Wait::Until)
+        let next = self.timers.next().into_iter().chain(self.shedding.due()).min();
+        next.map_or(Wait::Forever, Wait::Until)
     }
 
     fn mailbox(&self) -> &Arc<Mailbox> {

@@ -9,6 +9,8 @@ mod verdict;
 mod waiting;
 
 use super::Machine;
+use super::buffers::Buffers;
+use super::memory::{Memory, Pressure};
 use super::relay::{End, Failure, Relay};
 use super::upstream::{Progress, Upstream};
 use super::world::{Notice, Whole, World};
@@ -43,6 +45,10 @@ pub(crate) struct HandOver {
     /// Processes that crashed before they had begun it.
     crashed: Vec<u32>,
     repeated: bool,
+    /// Its response comes in small pieces, for lack of memory.
+    is_meagre: bool,
+    /// What the account of memory knows.
+    counted: u64,
 }
 
 /// What is known of the death of a worker that may have begun the request.
@@ -93,6 +99,8 @@ impl HandOver {
             worker: 0,
             crashed: Vec::new(),
             repeated: false,
+            is_meagre: false,
+            counted: 0,
         }
     }
 
@@ -103,8 +111,9 @@ impl HandOver {
         self.on_admission(admission, w);
     }
 
-    pub(crate) fn dispose(self, w: &mut World) {
+    pub(crate) fn dispose(mut self, w: &mut World) {
         debug_assert!(self.is_over());
+        w.memory.recount(&mut self.counted, 0);
         self.request.dispose(&mut w.buffers);
         self.upstream.dispose(&mut w.buffers);
         self.relay.dispose(&mut w.buffers);
@@ -159,6 +168,7 @@ impl HandOver {
     ) {
         debug_assert!(self.receiving);
         self.receiving = false;
+        self.upstream.on_returned();
         self.upstream.attach(passed, w);
         match result {
             Ok(_) if self.is_cut_off() => self.upstream.keep(buf),
@@ -250,7 +260,7 @@ impl HandOver {
         if self.receiving || !self.request.is_begun {
             return;
         }
-        let has_room = self.relay.has_room(&w.limits);
+        let has_room = self.relay.has_room(&w.limits, w.memory.pressure());
         if self.upstream.has_begun() && !self.relay.is_finished() {
             // A worker that waits for its client is not late.
             let patience = self.pool.core().limits().deadline;
@@ -258,7 +268,8 @@ impl HandOver {
         }
         if has_room {
             self.receiving = true;
-            let buf = self.upstream.buffer(self.relay.goes_to_file(), &mut w.buffers);
+            let size = self.buffer_size(w);
+            let buf = self.upstream.buffer(size, &mut w.buffers);
             // A worker cannot have answered what it has just been sent.
             let poll_first = !self.upstream.has_received();
             // A descriptor comes with the head if at all.
@@ -268,6 +279,22 @@ impl HandOver {
             };
             w.submit(self.token, op);
         }
+    }
+
+    /// Bytes to receive at once: as many as are worth it, if memory has them.
+    fn buffer_size(&mut self, w: &mut World) -> usize {
+        let is_scarce = w.memory.pressure() >= Pressure::Half;
+        let is_huge = self.relay.goes_to_file() && self.upstream.is_plenty() && !is_scarce;
+        let size = if is_huge { Buffers::HUGE } else { Buffers::LARGE };
+        let more = self.upstream.growth(size) as u64;
+        if more == 0 || w.memory.take(more, Pressure::Uploads) {
+            self.counted += more;
+            return size;
+        }
+        if !std::mem::replace(&mut self.is_meagre, true) {
+            w.counters.memory_responses.count();
+        }
+        Buffers::SMALL
     }
 
     fn on_response_bytes(&mut self, buf: Vec<u8>, w: &mut World) {
@@ -389,6 +416,11 @@ impl Machine for HandOver {
                 self.conclude(w);
             }
         }
+    }
+
+    fn account(&mut self, memory: &mut Memory) {
+        let held = self.request.footprint() + self.upstream.footprint() + self.relay.footprint();
+        memory.recount(&mut self.counted, (size_of::<HandOver>() + held) as u64);
     }
 
     fn is_over(&self) -> bool {

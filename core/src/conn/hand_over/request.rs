@@ -13,6 +13,8 @@ pub(super) struct Request {
     whole: Whole,
     /// Bytes of the canonical head without what each dispatch adds.
     head_len: usize,
+    /// Bytes of memory that are being sent.
+    lent: usize,
     /// The worker's kernel has taken any byte, every byte.
     pub(super) is_begun: bool,
     pub(super) is_sent: bool,
@@ -21,7 +23,7 @@ pub(super) struct Request {
 impl Request {
     pub(super) fn new(whole: Whole) -> Request {
         let head_len = whole.head.len();
-        Request { whole, head_len, is_begun: false, is_sent: false }
+        Request { whole, head_len, lent: 0, is_begun: false, is_sent: false }
     }
 
     pub(super) fn meta(&self) -> &Meta {
@@ -42,15 +44,22 @@ impl Request {
         };
         let mut out = Outgoing::new(head, body);
         out.file = self.whole.file.clone();
+        self.lent = out.capacity();
         out
     }
 
     /// Keeps the request for the case that it must be sent again.
     pub(super) fn take_back(&mut self, out: Outgoing) {
+        self.lent = 0;
         self.whole.head = out.head;
         if let Body::Owned(content, _) = out.body {
             self.whole.content = content;
         }
+    }
+
+    /// Bytes of memory that it owns.
+    pub(super) fn footprint(&self) -> usize {
+        self.whole.head.capacity() + self.whole.content.capacity() + self.lent
     }
 
     pub(super) fn dispose(self, buffers: &mut Buffers) {

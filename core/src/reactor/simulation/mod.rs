@@ -16,6 +16,8 @@ pub(crate) mod corpus;
 #[cfg(test)]
 mod files_directed;
 mod incoming;
+#[cfg(test)]
+mod memory_directed;
 mod oracle;
 #[cfg(test)]
 mod parking_directed;
@@ -205,6 +207,7 @@ impl Edge {
             let happened = has_work || reactor.timers.next() != waited_for;
             self.awake[number] = happened || !self.shared.mailboxes[number].fall_asleep();
         } else {
+            assert_eq!(reactor.world.bytes_in_use(), 0, "bytes in use at the end");
             self.reactors[number] = None;
         }
         true
@@ -330,6 +333,31 @@ impl Edge {
         assert_eq!(stats.parked, 0, "a connection that has ended waits for nothing");
     }
 
+    /// Bytes of memory that requests hold: without idle connections.
+    #[cfg(test)]
+    fn bytes_in_use(&self) -> u64 {
+        let reactors = self.reactors.iter().flatten();
+        let bytes: u64 = reactors.map(|reactor| reactor.world.bytes_in_use()).sum();
+        bytes - self.stats().parked * Connection::PARKED_BYTES
+    }
+
+    /// Bytes of memory that are counted and never refused: input that has come for later, and
+    /// small buffers, so many for each connection, exchange and greeting at most.
+    fn unrefused(&self) -> u64 {
+        let waiting = |connection: &Connection| match connection {
+            Connection::Awake(client) => client.waiting_input(),
+            Connection::Parked(_) => 0,
+        };
+        let of_reactor = |reactor: &Reactor<SimBackend>| {
+            let input: u64 = reactor.clients.iter().map(waiting).sum();
+            let small = 5 * reactor.clients.iter().count()
+                + 5 * reactor.exchanges.iter().count()
+                + reactor.slots.iter().count();
+            input + (small * SMALL) as u64
+        };
+        self.reactors.iter().flatten().map(of_reactor).sum()
+    }
+
     /// Where each reactor is, for messages.
     fn describe(&self) -> String {
         let describe = |reactor: &Option<Reactor<SimBackend>>| match reactor {
@@ -365,6 +393,9 @@ fn assert_nobody_is_stuck(reactor: &mut Reactor<SimBackend>) {
         assert!(client.is_some_and(|client| client.is_sending()), "an exchange is stuck");
     }
 }
+
+/// Bytes of a small buffer.
+const SMALL: usize = 4 << 10;
 
 /// Everything that has arrived, as text.
 fn text(peer: &Peer) -> String {

@@ -17,6 +17,8 @@ pub(super) struct Oracle {
     pub(super) fails_at_random: bool,
     /// Files may not be made or written though there is a disk.
     pub(super) disk_fails: bool,
+    /// `memory_budget` is small: requests may be refused, and idle connections end.
+    pub(super) lacks_memory: bool,
     /// The edge has been told to drain.
     pub(super) is_draining: bool,
     /// The edge has been told to end at once.
@@ -119,6 +121,11 @@ impl Oracle {
              hung: {hung}"
         );
         self.failures[usize::from(status - 502)] += 1;
+    }
+
+    /// Whether this may be the answer to a request for which nothing else fails.
+    pub(super) fn may_fail(&self, status: u16) -> bool {
+        self.fails_at_random && matches!(status, 500 | 503) || self.lacks_memory && status == 503
     }
 
     /// Whether a client's connection may be cut off inside the answer to this request.

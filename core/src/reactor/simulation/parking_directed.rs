@@ -1,8 +1,7 @@
 //! Connections that wait for their next request: how little they have.
 
 use super::*;
-use crate::conn::Connection;
-use crate::reactor::{PARKED_MOST, PARKED_OPERATION};
+use crate::reactor::PARKED_OPERATION;
 
 /// Answered by each kind of route that needs no content, and kept alive.
 fn idle_clients(edge: &mut Edge, worker: &Peer, count: usize) -> Vec<Peer> {
@@ -31,11 +30,13 @@ fn an_idle_connection_holds_no_buffer_and_few_bytes() {
     // Until the wheel has no more than one entry for each.
     edge.pass(Duration::from_secs(20));
     assert_eq!(edge.stats().parked, COUNT as u64);
+    assert_eq!(edge.bytes_in_use(), 0);
     let reactor = edge.reactors[0].as_ref().unwrap();
     assert!(reactor.clients.iter().all(|client| matches!(client, Connection::Parked(_))));
     let bytes = reactor.clients.bytes() + reactor.timers.bytes();
     let operations = PARKED_OPERATION + PARKED_OPERATION / 8;
-    assert!(bytes + COUNT * operations <= COUNT * PARKED_MOST, "{}", bytes / COUNT + operations);
+    let each = bytes / COUNT + operations;
+    assert!(each as u64 <= Connection::PARKED_BYTES, "{each} bytes");
     drop(clients);
     edge.finish();
 }

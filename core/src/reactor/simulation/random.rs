@@ -21,6 +21,7 @@ struct Simulation {
     oracle: Oracle,
     random: Random,
     begin: Time,
+    memory_budget: u64,
 }
 
 /// The default, and one that the few workers here exceed.
@@ -28,11 +29,22 @@ const QUEUE_TARGETS: [Duration; 2] = [Duration::from_millis(100), Duration::from
 
 impl Simulation {
     fn new(seed: u64, faults: Faults, calm: bool) -> Simulation {
-        Simulation::with(Random::new(seed ^ 0x5eed), seed, faults, calm)
+        Simulation::with(Random::new(seed ^ 0x5eed), seed, faults, calm, false)
     }
 
-    fn with(mut random: Random, seed: u64, faults: Faults, calm: bool) -> Simulation {
-        let lacks_budget = !calm && random.chance(200);
+    /// With little memory and little room in the spool.
+    #[cfg(test)]
+    fn scarce(seed: u64, faults: Faults) -> Simulation {
+        Simulation::with(Random::new(seed ^ 0x5eed), seed, faults, false, true)
+    }
+
+    fn with(mut random: Random, seed: u64, faults: Faults, calm: bool, scarce: bool) -> Simulation {
+        let lacks_budget = !calm && random.chance(200) || scarce;
+        let lacks_memory = !calm && random.chance(200) || scarce;
+        let memory_budget = match lacks_memory {
+            true => [100_000, 400_000, 1 << 20][random.within(0..=2)],
+            false => 256 << 20,
+        };
         let limits = Limits {
             client_header_timeout: Duration::from_secs(100),
             client_body_timeout: Duration::from_secs(100),
@@ -40,6 +52,9 @@ impl Simulation {
             response_memory: [300, 20_000, 256 << 10][random.within(0..=2)],
             response_max: [5_000, 100_000, 1 << 30][random.within(0..=2)],
             spool_budget: if lacks_budget { 100_000 } else { 4 << 30 },
+            memory_budget,
+            // Who is slow where memory is scarce is another test's.
+            rate_min: if lacks_memory { 0 } else { 500 },
             pipelined: [1, 3, 16][random.within(0..=2)],
             ..Limits::default()
         };
@@ -56,6 +71,7 @@ impl Simulation {
             is_calm: calm,
             kills_at_random: faults.reset > 0,
             fails_at_random: faults.no_memory > 0,
+            lacks_memory,
             disk_fails: faults.disk > 0 || lacks_budget,
             ..Oracle::default()
         };
@@ -74,7 +90,7 @@ impl Simulation {
             Worker::new(child(&mut random), n % 2, manners, start(&mut random))
         });
         let workers = workers.collect();
-        Simulation { edge, clients, workers, oracle, random, begin }
+        Simulation { edge, clients, workers, oracle, random, begin, memory_budget }
     }
 
     /// Until every client is over, then until every reactor is.
@@ -130,9 +146,18 @@ impl Simulation {
         for _ in 0..self.random.within(1..=3) {
             acted |= self.edge.turn_all();
         }
+        self.check_budgets();
         if !acted {
             self.wait();
         }
+    }
+
+    /// What may be refused is refused below the budget.
+    fn check_budgets(&self) {
+        let (used, budget) = (self.edge.memory.used(), self.memory_budget);
+        let unrefused = self.edge.unrefused();
+        let is_kept = used <= budget / 16 * 15 + unrefused;
+        assert!(is_kept, "{used} bytes of {budget}, {unrefused} never refused");
     }
 
     /// Nobody has anything to do now: the clock moves on.
@@ -192,7 +217,7 @@ pub fn operations(data: &[u8]) {
     };
     let mut random = Random::of_bytes(data);
     let of_kernel = random.child();
-    let mut simulation = Simulation::with(random, u64::from(*kind), faults, calm);
+    let mut simulation = Simulation::with(random, u64::from(*kind), faults, calm, false);
     simulation.edge.kernel.set_random(of_kernel);
     simulation.run();
 }
@@ -238,6 +263,28 @@ fn nothing_is_lost_or_started_twice_when_workers_fail() {
 fn nothing_is_lost_or_started_twice_when_connections_break() {
     let breaking = Faults { no_memory: 0, ..Faults::all() };
     seeds(100, |seed| Simulation::new(seed, breaking, false).run());
+}
+
+#[test]
+fn memory_that_lacks_costs_only_what_may_be_refused() {
+    let (mut refused, mut parked, mut waited, mut spooled) = (0, 0, 0, 0);
+    seeds(100, |seed| {
+        let mut simulation = Simulation::scarce(seed, Faults::none());
+        simulation.run();
+        let stats = simulation.edge.stats();
+        refused += stats.memory_budget;
+        parked += stats.memory_parked;
+        waited += stats.memory_responses;
+        spooled += stats.requests_spooled;
+    });
+    let everything_happens = [refused, parked, waited, spooled].iter().all(|&count| count > 0);
+    let is_single = std::env::var("FOREBAY_SEED").is_ok();
+    assert!(everything_happens || is_single, "{refused}, {parked}, {waited}, {spooled}");
+}
+
+#[test]
+fn memory_that_lacks_keeps_nobody_waiting_whatever_happens() {
+    seeds(100, |seed| Simulation::scarce(seed, Faults::all()).run());
 }
 
 #[test]

@@ -138,6 +138,28 @@ fn without_space_exactly_that_request_is_refused() {
 }
 
 #[test]
+fn what_the_budget_does_not_have_is_refused_before_it_is_sent() {
+    let mut edge = edge(Limits { spool_budget: 400_000, ..limits() });
+    let head = |length: usize| {
+        format!("POST /app/1 HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n")
+    };
+    let first = edge.client(0, head(300_000));
+    assert_eq!((text(&first), edge.budget.used()), (String::new(), 300_000));
+    let with_expectation = head(200_000).replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n");
+    let second = edge.client(0, with_expectation);
+    assert!(text(&second).starts_with("HTTP/1.1 503 "), "and no 100");
+    drop(first);
+    edge.settle();
+    assert_eq!(edge.budget.used(), 0);
+    let third = edge.client(0, head(200_000));
+    assert_eq!((text(&third), edge.budget.used()), (String::new(), 200_000));
+    let stats = edge.stats();
+    assert_eq!((stats.spool_refused, stats.requests_spooled), (1, 2));
+    drop(third);
+    edge.finish();
+}
+
+#[test]
 fn the_budget_is_a_full_disk_until_files_go() {
     let mut edge = edge(Limits { spool_budget: 400_000, ..limits() });
     let worker = edge.dial_in(0);
@@ -154,62 +176,6 @@ fn the_budget_is_a_full_disk_until_files_go() {
     edge.say(&worker, HI);
     assert!(text(&third).ends_with("hi"));
     assert_eq!(edge.stats().spool_refused, 1);
-    edge.finish();
-}
-
-#[test]
-fn memory_is_shared_and_comes_back() {
-    let most = 300_000;
-    let mut edge = edge(Limits { memory_budget: most, ..limits() });
-    let worker = edge.dial_in(0);
-    let content = pattern(1, 20_000);
-    let head = "POST /app/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 20000\r\n\r\n";
-    let mut waiting = Vec::new();
-    while edge.stats().memory_budget == 0 {
-        waiting.push(edge.client(0, head));
-        assert!(edge.memory.used() <= most && waiting.len() < 100);
-    }
-    let refused = waiting.pop().unwrap();
-    assert!(text(&refused).starts_with("HTTP/1.1 503 "));
-    // Two with large buffers, and then small ones: what is in the spool is whole all the same.
-    assert!(waiting.len() > 4, "{} had room", waiting.len());
-    let fixed = edge.client(0, get("/fixed"));
-    assert!(text(&fixed).starts_with("HTTP/1.1 200 "));
-    for client in &waiting {
-        let mut sent = 0;
-        while sent < content.len() {
-            sent += client.send(&content[sent..]);
-            edge.settle();
-        }
-        let (head, files) = request(&worker);
-        assert!(head.starts_with("POST /app/1 "));
-        assert!(files[0].read(0, content.len() + 1) == content);
-        drop(files);
-        edge.say(&worker, HI);
-        assert!(text(client).ends_with("hi"));
-    }
-    assert_eq!(edge.memory.used(), 0);
-    edge.finish();
-}
-
-#[test]
-fn whole_requests_that_wait_are_still_in_memory() {
-    let most = 10 * 5_000;
-    let mut edge = edge(Limits { memory_budget: most, content_memory: 5_000, ..limits() });
-    let content = pattern(1, 1_000);
-    let waiting: Vec<_> = (0..40).map(|_| upload(&mut edge, "/app/1", &content)).collect();
-    assert_eq!(edge.memory.used(), 40 * 1_000, "nobody has taken one yet");
-    let refused = upload(&mut edge, "/echo", &pattern(2, 11_000));
-    assert!(text(&refused).starts_with("HTTP/1.1 503 "), "{}", text(&refused));
-    let worker = edge.dial_in(0);
-    for client in &waiting {
-        assert!(request(&worker).0.ends_with(&*String::from_utf8_lossy(&content)));
-        edge.say(&worker, HI);
-        assert!(text(client).ends_with("hi"));
-    }
-    assert_eq!(edge.memory.used(), 0);
-    let echoed = upload(&mut edge, "/echo", &pattern(2, 11_000));
-    assert!(text(&echoed).starts_with("HTTP/1.1 200 "));
     edge.finish();
 }
 
