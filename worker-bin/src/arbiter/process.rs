@@ -191,6 +191,8 @@ pub(crate) fn join(arbiter: u32) -> io::Result<()> {
     let parent = loop {
         match std::os::unix::process::parent_id() {
             parent if parent != first || parent == arbiter => break parent,
+            // It may have ended so early that `first` is already whoever adopts orphans instead.
+            _ if !exists(arbiter) => return Err(io::Error::other("the arbiter has ended")),
             _ => sleep(Duration::from_micros(100)),
         }
     };
@@ -199,6 +201,12 @@ pub(crate) fn join(arbiter: u32) -> io::Result<()> {
         true => Ok(()),
         false => Err(io::Error::other("the arbiter has ended")),
     }
+}
+
+fn exists(pid: u32) -> bool {
+    // SAFETY: a system call without pointers; signal 0 does nothing.
+    let result = unsafe { libc::kill(pid.cast_signed(), 0) };
+    result == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
 }
 
 /// Signals a worker. That it is gone already will be seen when it is reaped.
@@ -364,6 +372,14 @@ fn check(result: libc::c_int) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_joins_an_arbiter_that_has_ended_does_not_wait_for_it() {
+        let mut ended = std::process::Command::new("true").spawn().unwrap();
+        let pid = ended.id();
+        ended.wait().unwrap();
+        assert!(join(pid).is_err());
+    }
 
     #[test]
     fn handlers_are_seen() {
