@@ -9,10 +9,7 @@ use crate::load::Load;
 use crate::load::open::{End, Record};
 use crate::report::Sample;
 use crate::run::Stack;
-use crate::server::{
-    FOREBAY_WSGI, HAPROXY_GUNICORN, NGINX_GRANIAN, NGINX_GTHREAD, NGINX_GUNICORN, NGINX_UWSGI,
-    Place,
-};
+use crate::server::{Place, WHOLE_SITES};
 use std::time::Duration;
 
 pub(crate) const CASES: &[Case] = &[Case {
@@ -28,14 +25,7 @@ pub(crate) const CASES: &[Case] = &[Case {
         patience: Duration::from_secs(5),
     }),
     counted: Counted::Figure { name: "p99 ms of fast requests", is_better: "shorter" },
-    servers: &[
-        FOREBAY_WSGI,
-        NGINX_GUNICORN,
-        NGINX_GTHREAD,
-        NGINX_UWSGI,
-        NGINX_GRANIAN,
-        HAPROXY_GUNICORN,
-    ],
+    servers: WHOLE_SITES,
     is_quick: false,
 }];
 

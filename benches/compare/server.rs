@@ -49,6 +49,10 @@ pub(crate) const NGINX_GRANIAN: Server = of("nginx+granian", Front::Nginx, Appli
 pub(crate) const GRANIAN: Server = of("granian", Front::None, Application::Granian);
 pub(crate) const BJOERN: Server = of("bjoern", Front::None, Application::Bjoern);
 
+/// Several workers of an application in Python, with what users put in front of them.
+pub(crate) const WHOLE_SITES: &[Server] =
+    &[FOREBAY_WSGI, NGINX_GUNICORN, NGINX_GTHREAD, NGINX_UWSGI, NGINX_GRANIAN, HAPROXY_GUNICORN];
+
 const fn of(name: &'static str, front: Front, application: Application) -> Server {
     Server { name, front, application, threads: 1 }
 }
