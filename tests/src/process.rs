@@ -2,9 +2,10 @@
 
 use crate::sys;
 use crate::wait::wait_until;
+use rustix::io::Errno;
 use std::fs;
-use std::io::Read;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -80,12 +81,13 @@ impl Process {
         }
     }
 
-    /// What it has written to standard output so far.
+    /// What it has written to standard output so far: all of it once [`Process::wait_exit`] has
+    /// returned, but for what its children still write.
     pub fn stdout(&self) -> String {
         self.stdout.text()
     }
 
-    /// What it has written to standard error so far.
+    /// What it has written to standard error so far, as [`Process::stdout`].
     pub fn stderr(&self) -> String {
         self.stderr.text()
     }
@@ -185,41 +187,60 @@ fn addresses(output: &str) -> Vec<SocketAddr> {
         .collect()
 }
 
-/// What a thread has read from a pipe.
-#[derive(Clone, Default)]
+/// What has been written to a pipe. A thread empties it, so that nobody waits to write; whoever
+/// asks empties it first, so that what a process wrote before its end is there when it has ended.
+#[derive(Clone)]
 struct Captured(Arc<Mutex<Capture>>);
 
-#[derive(Default)]
 struct Capture {
+    pipe: OwnedFd,
     bytes: Vec<u8>,
     is_whole: bool,
 }
 
 impl Captured {
-    fn from(pipe: Option<impl Read + Send + 'static>) -> Captured {
-        let captured = Captured::default();
+    fn from(pipe: Option<impl Into<OwnedFd>>) -> Captured {
+        let pipe = pipe.expect("the pipe was asked for").into();
+        rustix::io::ioctl_fionbio(&pipe, true).expect("a pipe need not block");
+        let watched = pipe.try_clone().expect("a descriptor is free");
+        let capture = Capture { pipe, bytes: Vec::new(), is_whole: false };
+        let captured = Captured(Arc::new(Mutex::new(capture)));
         let theirs = captured.clone();
-        let mut pipe = pipe.expect("the pipe was asked for");
         thread::spawn(move || {
-            let mut piece = [0; 4096];
-            while let Ok(len @ 1..) = pipe.read(&mut piece) {
-                theirs.with(|capture| capture.bytes.extend_from_slice(&piece[..len]));
+            while !theirs.is_whole() {
+                sys::readable(&[watched.as_fd()], Duration::from_secs(60));
             }
-            theirs.with(|capture| capture.is_whole = true);
         });
         captured
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut Capture) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    fn read<T>(&self, look: impl FnOnce(&Capture) -> T) -> T {
+        let mut capture = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        capture.read_all();
+        look(&capture)
     }
 
     fn text(&self) -> String {
-        self.with(|capture| String::from_utf8_lossy(&capture.bytes).into_owned())
+        self.read(|capture| String::from_utf8_lossy(&capture.bytes).into_owned())
     }
 
     fn is_whole(&self) -> bool {
-        self.with(|capture| capture.is_whole)
+        self.read(|capture| capture.is_whole)
+    }
+}
+
+impl Capture {
+    /// All that is in the pipe now.
+    fn read_all(&mut self) {
+        let mut piece = [0; 4096];
+        while !self.is_whole {
+            match rustix::io::read(&self.pipe, &mut piece) {
+                Ok(len @ 1..) => self.bytes.extend_from_slice(&piece[..len]),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return,
+                Ok(0) | Err(_) => self.is_whole = true,
+            }
+        }
     }
 }
 
@@ -239,6 +260,16 @@ mod tests {
         let mut process = Process::start(Command::new("sh").args(["-c", "echo oops >&2; exit 3"]));
         assert_eq!(process.wait_exit(Duration::from_secs(20)).code(), Some(3));
         assert_eq!(process.whole_stderr(), "oops\n");
+    }
+
+    #[test]
+    fn all_that_an_ended_process_wrote_is_there_at_once() {
+        for _ in 0..50 {
+            let mut echo =
+                Process::start(Command::new("sh").args(["-c", "echo out; echo err >&2"]));
+            echo.wait_exit(Duration::from_secs(20));
+            assert_eq!((echo.stdout(), echo.stderr()), ("out\n".into(), "err\n".into()));
+        }
     }
 
     #[test]
