@@ -1,4 +1,4 @@
-"""Django, with one view and no database. The middleware is the one that adds Content-Length."""
+"""Django, with one view, without middleware and database."""
 
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
@@ -7,14 +7,16 @@ from django.urls import path
 
 settings.configure(
     ALLOWED_HOSTS=["*"],
-    MIDDLEWARE=["django.middleware.common.CommonMiddleware"],
+    MIDDLEWARE=[],
     ROOT_URLCONF=__name__,
     SECRET_KEY="compare",
 )
 
 
 def hello(request):
-    return HttpResponse("Hello, world!", content_type="text/plain")
+    # Which a middleware would add, and without which connections to some servers end.
+    headers = {"Content-Length": "13"}
+    return HttpResponse("Hello, world!", content_type="text/plain", headers=headers)
 
 
 urlpatterns = [path("hello", hello)]
