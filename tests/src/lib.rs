@@ -47,6 +47,7 @@
 //! | `traversal` | no spelling of a path leads out of a directory that is served |
 //! | `worker_bind` | a worker listens plainly, without an edge |
 //! | `worker_death` | the death of a worker costs at most the request that it was running |
+//! | `wsgi_background` | what an application has left running when it answered is not lost |
 //! | `wsgi_content` | what a WSGI application gives arrives, and no more and no less than it said |
 //! | `wsgi_environ` | a WSGI application is told what PEP 3333 says, and what is true |
 //! | `wsgi_frameworks` | Flask, Django and web.py run unchanged |

@@ -79,6 +79,11 @@ impl Mold {
         self.plan.worker.threads
     }
 
+    /// For a worker that has been told to stop.
+    pub fn graceful_timeout(&self) -> Duration {
+        self.plan.worker.graceful_timeout
+    }
+
     /// The signals to a worker that somebody may handle for it: one of its requests takes too long;
     /// it will be killed, and may say what it is doing.
     pub fn signals(&self) -> (i32, i32) {

@@ -5,11 +5,13 @@ worker is to be made, and when, worker-bin says on a socket.
 """
 
 import atexit
+import faulthandler
 import gc
 import os
 import sys
 import threading
 import time
+import traceback
 
 from forebay import _forebay, deadlines
 from forebay.loading import CannotLoad, load
@@ -17,10 +19,13 @@ from forebay.sources import Sources
 
 FAILED = 1
 CANNOT_LOAD = 4
+STANDARD_ERROR = 2
 # For threads that have been told to end.
 THREADS_END_WITHIN = 0.2
 # Seconds between two looks whether sources have changed.
 LOOK_EVERY = 1.0
+# Seconds that a worker gives the arbiter to kill it in time, before it ends by itself.
+ARBITER_FIRST = 1.0
 
 
 def main():
@@ -125,13 +130,33 @@ def work(mold, order, application):
             _forebay.log_error(*error.args)
             return CANNOT_LOAD
     code = deadlines.work(mold, order, application)
-    atexit._run_exitfuncs()
+    end(mold, code)
+    return code
+
+
+def end(mold, code):
+    """What the interpreter does at its end: threads that are no daemons go on to their own end, then
+    what was registered for the exit runs.
+    """
+    if code == 0:
+        # The arbiter sees to that, too, unless somebody else has told this process to stop.
+        within = mold.graceful_timeout + ARBITER_FIRST
+        faulthandler.dump_traceback_later(within, exit=True, file=STANDARD_ERROR)
+        try:
+            threading._shutdown()
+        except BaseException as error:
+            text = f"waiting for the application's threads has failed: {error!r}"
+            _forebay.log_error(text, traceback.format_exc())
+    try:
+        atexit._run_exitfuncs()
+    except BaseException:
+        # It has shown the traceback itself. Python 3.9 raises it once more.
+        pass
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except (AttributeError, OSError, ValueError):
             pass
-    return code
 
 
 if __name__ == "__main__":

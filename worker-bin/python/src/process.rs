@@ -54,6 +54,12 @@ impl Mold {
         self.mold.threads()
     }
 
+    /// Seconds for a worker that has been told to stop.
+    #[getter]
+    fn graceful_timeout(&self) -> f64 {
+        self.mold.graceful_timeout().as_secs_f64()
+    }
+
     /// The signals that say: a request takes too long; this process will be killed.
     #[getter]
     fn signals(&self) -> (i32, i32) {

@@ -1,0 +1,123 @@
+//! What an application has left running when it answered goes on to its end, in time.
+
+use forebay_tests::{
+    Client, HUP, PATIENCE, Process, TERM, python, send_signal, wait_until, workers_of,
+};
+use std::fs;
+use std::net::SocketAddr;
+use tempfile::TempDir;
+
+/// Answers at once; a thread and a job of a pool are done a moment later, at `/forever` never.
+const SOURCE: &str = "
+import atexit, threading, time
+from concurrent.futures import ThreadPoolExecutor
+
+pool = ThreadPoolExecutor(1)
+atexit.register(lambda: note('exit'))
+
+def note(word):
+    with open('notes', 'a') as file:
+        file.write(word + '\\n')
+
+def work(word, seconds):
+    time.sleep(seconds)
+    note(word)
+
+def application(environ, start_response):
+    seconds = 600 if environ['PATH_INFO'] == '/forever' else 1
+    threading.Thread(target=work, args=('thread', seconds)).start()
+    pool.submit(work, 'job', seconds)
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [b'begun']
+";
+
+struct Served {
+    folder: TempDir,
+    arbiter: Process,
+    address: SocketAddr,
+}
+
+impl Served {
+    fn start(flags: &[&str]) -> Option<Served> {
+        let folder = tempfile::tempdir().expect("there is room");
+        fs::write(folder.path().join("background.py"), SOURCE).expect("its folder is writable");
+        let path = folder.path().to_str().expect("temporary paths are UTF-8");
+        let own = ["--bind", "127.0.0.1:0", "--chdir", path];
+        let mut arbiter = python()?.worker(&[&own, flags, &["background"]].concat());
+        let address = arbiter.listening(1, PATIENCE)[0];
+        Some(Served { folder, arbiter, address })
+    }
+
+    fn begin(&self, path: &str) {
+        assert_eq!(Client::connect(self.address).get(path).text(), "begun");
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let notes = fs::read_to_string(self.folder.path().join("notes")).unwrap_or_default();
+        notes.lines().map(str::to_owned).collect()
+    }
+
+    /// Both are done, and only then the exit functions have run.
+    fn is_done(&self) -> bool {
+        let mut notes = self.notes();
+        let last = notes.pop();
+        notes.sort();
+        notes == ["job", "thread"] && last.is_some_and(|note| note == "exit")
+    }
+}
+
+#[test]
+fn threads_and_jobs_of_a_worker_that_ends_are_done() {
+    for flags in [&[][..], &["--threads", "2"], &["--no-preload"]] {
+        let Some(mut served) = Served::start(flags) else { return };
+        served.begin("/");
+        served.arbiter.signal(TERM);
+        assert_eq!(served.arbiter.wait_exit(PATIENCE).code(), Some(0));
+        assert!(served.is_done(), "{flags:?}: {:?}", served.notes());
+    }
+}
+
+#[test]
+fn a_replaced_worker_does_them_too() {
+    let Some(served) = Served::start(&["--max-requests", "1"]) else { return };
+    served.begin("/");
+    wait_until("a retired worker's end", PATIENCE, || served.is_done());
+    let Some(served) = Served::start(&[]) else { return };
+    served.begin("/");
+    served.arbiter.signal(HUP);
+    wait_until("the old worker's end", PATIENCE, || served.is_done());
+}
+
+#[test]
+fn what_never_ends_is_killed_in_time() {
+    let Some(mut served) = Served::start(&["--graceful-timeout", "1"]) else { return };
+    served.begin("/forever");
+    served.arbiter.signal(TERM);
+    assert_eq!(served.arbiter.wait_exit(PATIENCE).code(), Some(0));
+    let log = served.arbiter.stderr();
+    assert!(log.contains("did not stop in time and was killed by us"), "{log}");
+    assert!(served.notes().is_empty());
+}
+
+#[test]
+fn a_worker_that_somebody_else_stops_shows_it_and_is_replaced() {
+    let Some(served) = Served::start(&["--graceful-timeout", "1"]) else { return };
+    served.begin("/forever");
+    let before = workers_of(served.arbiter.pid());
+    send_signal(before[0], TERM);
+    let is_replaced = || workers_of(served.arbiter.pid()).iter().any(|pid| *pid != before[0]);
+    wait_until("another worker", PATIENCE, is_replaced);
+    let log = served.arbiter.stderr();
+    assert!(log.contains("in work") && log.contains("background.py"), "{log}");
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let Some(mut served) = Served::start(&["--graceful-timeout", "3600"]) else { return };
+    served.begin("/forever");
+    served.arbiter.signal(TERM);
+    wait_until("the first", PATIENCE, || served.arbiter.stderr().contains("stopping: workers"));
+    served.arbiter.signal(TERM);
+    assert_eq!(served.arbiter.wait_exit(PATIENCE).code(), Some(0));
+    assert!(served.notes().is_empty());
+}
