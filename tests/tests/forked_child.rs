@@ -1,8 +1,10 @@
-//! An application's own child keeps nothing of its dead parent open.
+//! An application's own child keeps nothing of its dead parent open, and never becomes a worker.
 
 use forebay_tests::{
-    Client, KILL, PATIENCE, Site, TERM, is_alive, send_signal, wait_until, worker_bin,
+    Client, KILL, PATIENCE, Process, Site, TERM, is_alive, python, send_signal, wait_until,
+    worker_bin,
 };
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// How long the child sleeps; far longer than anything may take here.
@@ -63,10 +65,7 @@ fn is_missed_beside_a_child(made_by: &str) {
 /// Nobody watches slots here: the kernel closes the connection, or the child keeps it open.
 #[test]
 fn a_plain_connection_ends_with_its_worker() {
-    let mut command = std::process::Command::new(worker_bin());
-    command.args(["--bind", "127.0.0.1:0", "probe"]);
-    let mut process = forebay_tests::Process::start(&mut command);
-    let address = process.listening(1, PATIENCE)[0];
+    let (_process, address) = bound(&[]);
     let mut client = Client::connect(address);
     let (child, worker) = (child(&mut client, FORK), worker(&mut client));
     let killed_at = Instant::now();
@@ -74,6 +73,88 @@ fn a_plain_connection_ends_with_its_worker() {
     assert!(client.try_response(false).is_err(), "the connection has ended");
     assert_eq!(Client::connect(address).get("/hello").status, 200);
     assert_in_time(child, killed_at);
+}
+
+#[test]
+fn a_child_that_comes_back_ends() {
+    for flags in [&["-w", "1"][..], &["-w", "1", "--threads", "4"]] {
+        let site = Site::builder().app_with("probe", flags).control().start();
+        assert_strays_end(&mut site.client());
+        assert_eq!(site.worker_pids().len(), 1);
+        let (process, address) = bound(flags);
+        assert_strays_end(&mut Client::connect(address));
+        assert!(process.stderr().contains("panic at"), "{}", process.stderr());
+    }
+}
+
+/// Without an end of the child the worker would wait for it until its own.
+fn assert_strays_end(client: &mut Client) {
+    let worker = worker(client);
+    for (how, end) in [("return", "Code(0)"), ("stream", "Code(0)"), ("panic", "Code(1)")] {
+        for _ in 0..3 {
+            let response = client.get(&format!("/stray/{how}"));
+            let expected = format!("Some({end})");
+            assert_eq!((response.status, response.text()), (200, &*expected), "{how}");
+        }
+    }
+    assert_eq!(self::worker(client), worker, "and nobody else has answered");
+}
+
+#[test]
+fn a_child_in_python_that_comes_back_ends() {
+    let Some(python) = python() else { return };
+    for flags in [&["-w", "1"][..], &["-w", "1", "--threads", "4"]] {
+        let site = python.site("children", flags);
+        assert_children_end(&mut site.client());
+        wait_until("what they have said", PATIENCE, || has_said_all(&site.stderr()));
+        assert_eq!(site.worker_pids().len(), 1);
+        let own = ["--bind", "127.0.0.1:0", "children"];
+        let mut process = python.worker(&[flags, &own].concat());
+        let address = process.listening(1, PATIENCE)[0];
+        assert_children_end(&mut Client::connect(address));
+        wait_until("what they have said", PATIENCE, || has_said_all(&process.stderr()));
+        assert!(process.stdout().contains("kept back until the end"));
+        process.signal(TERM);
+        process.wait_exit(PATIENCE);
+        let ends = process.stdout().matches("at exit").count();
+        assert_eq!(ends, 1, "that is the worker's\n{}", process.stdout());
+    }
+}
+
+fn assert_children_end(client: &mut Client) {
+    let worker = worker(client);
+    for (path, code) in [
+        ("/returns", 0),
+        ("/exits", 0),
+        ("/exits/3", 3),
+        ("/exits/text", 1),
+        ("/raises", 1),
+        ("/stream-exits", 5),
+        ("/stream-goes-on", 0),
+        ("/close-exits", 0),
+    ] {
+        let response = client.get(path);
+        assert_eq!((response.status, response.text()), (200, &*code.to_string()), "{path}");
+    }
+    wait_until("the last child's end", PATIENCE, || client.get("/last").text() == "6");
+    assert_eq!(self::worker(client), worker, "and nobody else has answered");
+}
+
+fn has_said_all(log: &str) -> bool {
+    let failed = "a child of the application has failed";
+    assert!(!log.contains(": the application has failed"), "{log}");
+    log.contains(failed)
+        && log.contains("RuntimeError: in the child")
+        && log.lines().any(|line| line.ends_with("text"))
+}
+
+/// A worker of `probe` without an edge.
+fn bound(flags: &[&str]) -> (Process, SocketAddr) {
+    let mut command = std::process::Command::new(worker_bin());
+    command.args(["--bind", "127.0.0.1:0"]).args(flags).arg("probe");
+    let mut process = Process::start(&mut command);
+    let address = process.listening(1, PATIENCE)[0];
+    (process, address)
 }
 
 /// Has the only worker make a child.

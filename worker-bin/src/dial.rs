@@ -4,7 +4,7 @@
 
 use crate::log;
 use crate::private::Private;
-use crate::signals::Stop;
+use crate::signals::{Stop, end_if_forked};
 use crate::socket::{Socket, wait_readable};
 use crate::wire::{Exchanger, Outcome, Service, Terms};
 use forebay::http::{HeadLimits, SLOTS};
@@ -25,6 +25,7 @@ pub(crate) fn serve<S: Service + ?Sized>(
     let mut exchanger = Exchanger::new(HEAD_BYTES);
     let mut outage = Outage::new(path);
     loop {
+        end_if_forked();
         let outcome = dial(path, stop).map(|slot| {
             accepted();
             outage.is_over();
@@ -66,6 +67,7 @@ fn serve_slot<S: Service + ?Sized>(
     };
     let mut has_served = false;
     loop {
+        end_if_forked();
         match exchanger.exchange(slot, service, &terms) {
             Outcome::Next => has_served = true,
             Outcome::Ended if !has_served => return Outcome::Ended,

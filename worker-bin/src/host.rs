@@ -12,3 +12,14 @@ pub use crate::wire::{Answered, Arrival, Gone, Responder, Service};
 pub fn log_error(text: std::fmt::Arguments<'_>, details: &str) {
     crate::log::with_details(text, details);
 }
+
+/// Whether this process is no worker, but a child that its application has forked. Such a child has
+/// no business with the server: what comes back from the application there ends, by [`exit`].
+pub fn is_forked() -> bool {
+    crate::signals::is_forked()
+}
+
+/// Ends the process at once: nothing is flushed, and nothing runs that was registered for its end.
+pub fn exit(code: i32) -> ! {
+    crate::signals::exit_now(code)
+}

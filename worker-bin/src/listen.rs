@@ -11,7 +11,7 @@ use crate::address::Listener;
 use crate::log;
 use crate::plan::WorkerSettings;
 use crate::private::Private;
-use crate::signals::Stop;
+use crate::signals::{Stop, end_if_forked};
 use crate::socket::{Socket, timespec, wait_readable};
 use crate::wire::{Exchanger, Outcome, Service, Terms};
 use forebay::Limits;
@@ -93,6 +93,7 @@ impl<'a> Server<'a> {
     pub(crate) fn serve<S: Service + ?Sized>(&self, service: &S) {
         let mut exchanger = Exchanger::new(self.limits.head_bytes);
         loop {
+            end_if_forked();
             let done = match self.wait() {
                 Ok(Event::Stop) => return self.serve_the_last(service, &mut exchanger),
                 Ok(Event::Input(connection)) => {

@@ -1,6 +1,7 @@
 //! Signals of a worker process, which children that an application forks must not inherit.
 //!
-//! Owns the handlers. Must not know what stopping means for a connection.
+//! Owns the handlers, and the end of children that come back to the server all the same. Must not
+//! know what stopping means for a connection.
 #![allow(unsafe_code)]
 
 use crate::log_file;
@@ -96,6 +97,21 @@ pub(crate) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Whether this process is no worker, but a child that the application of one has forked.
+pub(crate) fn is_forked() -> bool {
+    IS_FORKED.load(Ordering::Relaxed)
+}
+
+/// Ends the process, if the application has forked it. It has come back from the application by
+/// mistake: it would be a second worker, which nobody has started and nobody can end.
+pub(crate) fn end_if_forked() {
+    if is_forked() {
+        // Standard output is flushed, if no thread of the parent was using it.
+        std::process::exit(i32::from(std::thread::panicking()));
+    }
+}
+
+static IS_FORKED: AtomicBool = AtomicBool::new(false);
 static STOP: AtomicPtr<Stop> = AtomicPtr::new(ptr::null_mut());
 static ARBITER: AtomicU32 = AtomicU32::new(0);
 static GRACE: AtomicU32 = AtomicU32::new(1);
@@ -110,6 +126,7 @@ fn protect_forks() {
 }
 
 unsafe extern "C" fn after_fork_in_child() {
+    IS_FORKED.store(true, Ordering::Relaxed);
     for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGUSR1] {
         // SAFETY: async-signal-safe.
         unsafe { libc::signal(signal, libc::SIG_DFL) };

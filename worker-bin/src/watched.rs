@@ -7,6 +7,7 @@ use crate::app::{App, Request};
 use crate::arbiter::{Word, Words};
 use crate::liveness::Entry;
 use crate::response::Response;
+use crate::signals;
 use crate::wire::{Answered, Arrival, Gone, Responder, Service};
 use bytes::Bytes;
 use std::io;
@@ -112,6 +113,13 @@ impl Seat {
         }
     }
 
+    /// The entry is the parent's, and so is the request, if the application has forked this
+    /// process: that ends here.
+    fn of_this_process(&self) -> &Inner {
+        signals::end_if_forked();
+        &self.0
+    }
+
     fn begin(&self, request: &Request) -> Running {
         let ours = self.0.duty.deadline();
         let deadline = request.deadline().into_iter().chain(ours).min();
@@ -157,12 +165,12 @@ pub struct Running {
 impl Running {
     /// A piece of the response is on its way: how long that takes is not the application's affair.
     pub fn sending(&self) {
-        self.seat.0.entry.sending();
+        self.seat.of_this_process().entry.sending();
     }
 
     /// The application is at work again, and late after another timeout.
     pub fn resume(&self) {
-        let Inner { duty, entry, .. } = &*self.seat.0;
+        let Inner { duty, entry, .. } = self.seat.of_this_process();
         entry.resume(duty.deadline());
     }
 
@@ -174,7 +182,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let Inner { duty, entry, .. } = &*self.seat.0;
+        let Inner { duty, entry, .. } = self.seat.of_this_process();
         if !self.has_begun {
             return entry.ready();
         }

@@ -3,6 +3,7 @@
 //! Owns the order: call, iterate, close (PEP 3333, "The Application/Framework Side").
 #![allow(unsafe_code)]
 
+use crate::children::of_this_process;
 use crate::deadlines::RequestTimeout;
 use crate::errors;
 use crate::file_wrapper::FileWrapper;
@@ -32,12 +33,12 @@ pub(crate) fn call<'py>(
         Err(_) => unreachable!("a small object needs little memory"),
     };
     let returned = lent.start_response().and_then(|start| application.call1((environ, start)));
-    let iterable = match returned {
+    let iterable = match of_this_process(py, request, returned) {
         Ok(iterable) => iterable,
         Err(error) => return failed(py, lent, request, error),
     };
     let answer = Answer { request, running };
-    let answered = match answer.content(&iterable, &lent) {
+    let answered = match of_this_process(py, request, answer.content(&iterable, &lent)) {
         Ok(Rest::Pieces) => finish(py, lent),
         Ok(Rest::Whole(content)) => {
             let (responder, _) = lent.take();
@@ -137,7 +138,8 @@ impl Answer<'_> {
         let is_single = matches!(iterable.len(), Ok(1));
         let mut pieces = iterable.try_iter()?;
         loop {
-            let Some(next) = pieces.next().transpose()? else { break };
+            let next = of_this_process(iterable.py(), self.request, pieces.next().transpose())?;
+            let Some(next) = next else { break };
             let bytes = piece(&next)?;
             if bytes.is_empty() {
                 continue;
@@ -187,7 +189,7 @@ impl Answer<'_> {
         };
         let close = iterable.getattr_opt(intern!(py, "close"));
         let closed = close.and_then(|close| close.map_or(Ok(()), call));
-        if let Err(error) = closed {
+        if let Err(error) = of_this_process(py, self.request, closed) {
             errors::log(py, self.request, "close() of its response has failed", error);
         }
     }

@@ -5,6 +5,7 @@
 #![cfg(feature = "extension")]
 
 mod call;
+mod children;
 mod deadlines;
 mod environ;
 mod errors;

@@ -15,8 +15,8 @@ use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 /// `/hello`, `/bytes/N`, `/bytes/N/PIECE`, `/length`, `/sleep/MS`, `/spin/MS`, `/status/CODE`,
-/// `/headers/N`, `/drip/N/MS`, `/exit`, `/fork/MS`, `/keep/MS`, `/pid`, `/once/ID`, `/once/ID/MS`,
-/// `/echo`; anything else is 404.
+/// `/headers/N`, `/drip/N/MS`, `/exit`, `/fork/MS`, `/keep/MS`, `/stray/HOW`, `/pid`, `/once/ID`,
+/// `/once/ID/MS`, `/echo`; anything else is 404.
 pub(super) fn probe(request: &Request) -> Response {
     let mut segments = request.path().trim_start_matches('/').split('/');
     let (name, one, two) = (segments.next().unwrap_or_default(), segments.next(), segments.next());
@@ -29,6 +29,7 @@ pub(super) fn probe(request: &Request) -> Response {
         ("length", None, None) => length(request),
         ("pid", None, None) => Response::text(std::process::id().to_string()),
         ("exit", None, None) => exit_now(1),
+        ("stray", Some(how), None) => stray(how),
         ("once", Some(id), None) => logged_once(id),
         ("once", Some(id), Some(milliseconds)) => match number(milliseconds) {
             Some(milliseconds) => {
@@ -161,6 +162,21 @@ fn fork(
     }
 }
 
+/// The child comes back as well. This process waits for its end, and answers how that was.
+fn stray(how: &str) -> Response {
+    let ends: fn() -> Response = match how {
+        "return" => || Response::text("from the child\n"),
+        "stream" => || Response::stream([Ok(Bytes::from_static(b"from the child\n"))].into_iter()),
+        "panic" => || panic!("in the child"),
+        _ => return unknown(),
+    };
+    match process::fork() {
+        Ok(None) => ends(),
+        Ok(Some(child)) => Response::text(format!("{:?}", process::end_of(child))),
+        Err(error) => failed(format!("cannot fork: {error}\n")),
+    }
+}
+
 fn logged_once(id: &str) -> Response {
     once(id, std::env::var_os("PROBE_LOG").as_deref().map(Path::new))
 }
@@ -189,8 +205,8 @@ fn number(text: &str) -> Option<u64> {
 fn unknown() -> Response {
     Response::text(
         "no such probe; there are /hello /bytes/N /bytes/N/PIECE /length /sleep/MS /spin/MS \
-         /status/CODE /headers/N /drip/N/MS /exit /fork/MS /keep/MS /pid /once/ID /once/ID/MS \
-         /echo\n",
+         /status/CODE /headers/N /drip/N/MS /exit /fork/MS /keep/MS /stray/HOW /pid /once/ID \
+         /once/ID/MS /echo\n",
     )
     .with_status(404)
 }

@@ -161,6 +161,11 @@ pub(crate) fn has_ended(child: Pid) -> bool {
     wait(child).is_some()
 }
 
+/// How this child ends, when it has. None: it is none, or another thread has waited for it.
+pub(crate) fn end_of(child: Pid) -> Option<End> {
+    wait_as(child, 0).map(|(_, end)| end)
+}
+
 /// Whether this process is a child, living or ended, that was not waited for.
 pub(super) fn is_child(pid: Pid) -> bool {
     let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
@@ -352,9 +357,13 @@ fn set_parent_death_signal() -> io::Result<()> {
 }
 
 fn wait(child: Pid) -> Option<(Pid, End)> {
+    wait_as(child, libc::WNOHANG)
+}
+
+fn wait_as(child: Pid, flags: libc::c_int) -> Option<(Pid, End)> {
     let mut status = 0;
     // SAFETY: `status` lives through the call.
-    let pid = unsafe { libc::waitpid(child, &raw mut status, libc::WNOHANG) };
+    let pid = unsafe { libc::waitpid(child, &raw mut status, flags) };
     if pid <= 0 {
         return None;
     }
