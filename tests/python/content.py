@@ -85,6 +85,14 @@ def application(environ, start_response):
     if kind == "no-file":
         start()
         return environ["wsgi.file_wrapper"](io.BytesIO(b"0123456789" * 2000), 100)
+    if kind == "file-at":
+        start(("Content-Length", str(os.path.getsize("/" + argument))))
+        return environ["wsgi.file_wrapper"](open("/" + argument, "rb"), 1 << 20)
+    if kind == "rewrite":
+        with open("/" + argument, "r+b") as file:
+            file.write(b"b" * os.path.getsize("/" + argument))
+        start()
+        return [b"done"]
     if kind == "closing-file":
         start()
         return environ["wsgi.file_wrapper"](ClosingFile(file_with(b"file")))

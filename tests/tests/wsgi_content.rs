@@ -190,3 +190,23 @@ fn errors_are_500_until_something_has_been_sent() {
     assert_eq!(site.client().get("/list").text(), "content");
     assert!(!site.stderr().contains("has exited"), "{}", site.stderr());
 }
+
+/// A file that is written anew in place after it was read is the old one for a client that is slow.
+#[test]
+fn without_sendfile_an_answer_is_what_the_file_was() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("report");
+    // More than the sockets on the way hold.
+    fs::write(&path, vec![b'a'; 32 << 20]).unwrap();
+    let site = python.site("content:application", &["--no-sendfile"]);
+    let mut slow = Client::connect_narrow(site.address());
+    slow.send(format!("GET /file-at{} HTTP/1.1\r\nHost: test\r\n\r\n", path.display()));
+    assert_eq!(slow.read_head().unwrap().status, 200);
+    // There is one worker: it has done with the file.
+    let rewritten = site.client().get(&format!("/rewrite{}", path.display()));
+    assert_eq!(rewritten.text(), "done");
+    assert_eq!(fs::read(&path).unwrap()[0], b'b');
+    let content = slow.read_exactly(32 << 20).unwrap();
+    assert!(content.iter().all(|&byte| byte == b'a'));
+}

@@ -182,7 +182,6 @@ static FLAGS: &[Flag] = &[
     value("limit-request-line", EDGES),
     value("limit-request-fields", EDGES),
     value("limit-request-field_size", EDGES),
-    switch("no-sendfile", "files go from the kernel to the client, by whoever can do it best"),
     switch("reuse-port", "workers share one listener, so that no connection waits for a busy one"),
     switch("initgroups", "--user comes with all groups of the user"),
     short(switch("enable-stdio-inheritance", "standard output is always inherited"), 'R'),

@@ -79,6 +79,11 @@ impl Mold {
         self.plan.worker.threads
     }
 
+    /// Whether files that the application answers with are handed over, and not read here.
+    pub fn sends_files(&self) -> bool {
+        !self.plan.options.no_sendfile.unwrap_or(false)
+    }
+
     /// For a worker that has been told to stop.
     pub fn graceful_timeout(&self) -> Duration {
         self.plan.worker.graceful_timeout

@@ -94,6 +94,12 @@ pub struct Options {
     #[arg(default_missing_value = "true", help_heading = PYTHON)]
     pub reload: Option<bool>,
 
+    /// Read files that a WSGI application answers with in `wsgi.file_wrapper` before it goes on,
+    /// instead of handing them over: for files that are written anew in place
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "true", help_heading = PYTHON)]
+    pub no_sendfile: Option<bool>,
+
     /// Work in this directory; all other paths but --config's are relative to it
     #[arg(long, value_name = "DIRECTORY", help_heading = PROCESS)]
     pub chdir: Option<PathBuf>,

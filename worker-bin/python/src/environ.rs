@@ -3,7 +3,7 @@
 //! Owns its keys. What is the same for all requests is in a template that is copied; what often
 //! is, in strings that are used again.
 
-use crate::file_wrapper::FileWrapper;
+use crate::file_wrapper::{FileWrapper, IteratedFile};
 use crate::input::Input;
 use crate::latin1;
 use crate::names::{self, Memo, Names};
@@ -21,7 +21,8 @@ pub(crate) struct Template {
 }
 
 impl Template {
-    pub(crate) fn new(py: Python<'_>, is_threaded: bool) -> PyResult<Template> {
+    /// `sends_files`: those in a `wsgi.file_wrapper` may be handed over.
+    pub(crate) fn new(py: Python<'_>, is_threaded: bool, sends_files: bool) -> PyResult<Template> {
         let dict = PyDict::new(py);
         // In the order in which they are most often looked up, and all of them, so that a copy has
         // room for the fields.
@@ -51,7 +52,11 @@ impl Template {
         dict.set_item(intern!(py, "wsgi.multiprocess"), true)?;
         dict.set_item(intern!(py, "wsgi.run_once"), false)?;
         dict.set_item(intern!(py, "wsgi.input_terminated"), true)?;
-        dict.set_item(intern!(py, "wsgi.file_wrapper"), py.get_type::<FileWrapper>())?;
+        let wrapper = match sends_files {
+            true => py.get_type::<FileWrapper>(),
+            false => py.get_type::<IteratedFile>(),
+        };
+        dict.set_item(intern!(py, "wsgi.file_wrapper"), wrapper)?;
         let script_name = std::env::var("SCRIPT_NAME").unwrap_or_default();
         let script_name = script_name.trim_end_matches('/').to_owned();
         Ok(Template { dict: dict.unbind(), script_name })

@@ -8,13 +8,17 @@ use pyo3::types::PyBytes;
 
 /// An iterable over the content of a file-like object. Returned by an application as it is, a
 /// file of the operating system is sent by the server from its current position on.
-#[pyclass(module = "forebay", frozen)]
+#[pyclass(module = "forebay", frozen, subclass)]
 pub(crate) struct FileWrapper {
     #[pyo3(get)]
     filelike: Py<PyAny>,
     #[pyo3(get)]
     block_size: usize,
 }
+
+/// The same, but it is always read here.
+#[pyclass(module = "forebay", frozen, extends = FileWrapper)]
+pub(crate) struct IteratedFile;
 
 impl FileWrapper {
     /// The descriptor and the position of the file, if it has both.
@@ -52,5 +56,15 @@ impl FileWrapper {
             Some(close) => close.call0().map(drop),
             None => Ok(()),
         }
+    }
+}
+
+#[pymethods]
+impl IteratedFile {
+    #[new]
+    #[pyo3(signature = (filelike, block_size=8192))]
+    fn new(filelike: Py<PyAny>, block_size: usize) -> PyClassInitializer<IteratedFile> {
+        let wrapper = FileWrapper::new(filelike, block_size);
+        PyClassInitializer::from(wrapper).add_subclass(IteratedFile)
     }
 }

@@ -3,6 +3,7 @@
 //! Owns nothing but that view. Must not know requests.
 
 use crate::deadlines::Threads;
+use crate::environ::Template;
 use crate::slot::{Shared, Slot};
 use forebay_worker::host;
 use pyo3::exceptions::{PyOSError, PyValueError};
@@ -135,7 +136,8 @@ impl Mold {
     fn work(&self, py: Python<'_>, order: &mut Order, application: Py<PyAny>) -> PyResult<i32> {
         let order = order.0.take().ok_or_else(|| PyOSError::new_err("it works already"))?;
         let threads = Arc::clone(&self.threads);
-        let shared = Shared::new(py, application, self.mold.threads() > 1, threads)?;
+        let template = Template::new(py, self.mold.threads() > 1, self.mold.sends_files())?;
+        let shared = Shared { application, template, threads };
         Ok(py.detach(|| self.mold.work(order, |seat| Slot::new(&shared, seat))))
     }
 }

@@ -16,20 +16,9 @@ use std::sync::Arc;
 
 /// What the threads of a worker have in common.
 pub(crate) struct Shared {
-    application: Py<PyAny>,
-    template: Template,
-    threads: Arc<Threads>,
-}
-
-impl Shared {
-    pub(crate) fn new(
-        py: Python<'_>,
-        application: Py<PyAny>,
-        is_threaded: bool,
-        threads: Arc<Threads>,
-    ) -> PyResult<Shared> {
-        Ok(Shared { application, template: Template::new(py, is_threaded)?, threads })
-    }
+    pub(crate) application: Py<PyAny>,
+    pub(crate) template: Template,
+    pub(crate) threads: Arc<Threads>,
 }
 
 /// Serves one slot.
