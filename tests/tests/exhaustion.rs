@@ -82,10 +82,27 @@ fn a_worker_that_cannot_take_a_content_says_so_and_goes_on() {
         assert_eq!(upload(&mut uploading), 503);
         assert_eq!(site.client().get("/hello").status, 200, "what needs none is answered");
     }
+    assert_eq!(post_behind_an_upload(&site, &mut uploading), [200, 503, 200]);
     limit_descriptors(worker, before);
     assert_eq!(upload(&mut uploading), 200);
     assert_eq!(site.worker_pids(), [worker]);
     assert!(site.stderr().contains("too many files are open"), "{}", site.stderr());
+}
+
+/// All of them wait for the only worker, in this order: something else, the upload, and a request
+/// that is not to be sent to the slot which the answer to the upload ends.
+fn post_behind_an_upload(site: &Site, uploading: &mut Client) -> [u16; 3] {
+    let (mut sleeping, mut behind) = (site.client(), site.client());
+    let wait = |name: &str, count: u64| {
+        wait_until(name, PATIENCE, || site.status()["pools"][0][name] == count);
+    };
+    sleeping.send("GET /sleep/3000 HTTP/1.1\r\nHost: test\r\n\r\n");
+    wait("busy", 1);
+    send_upload(uploading);
+    wait("queued", 1);
+    behind.send("POST /hello HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n");
+    wait("queued", 2);
+    [&mut sleeping, uploading, &mut behind].map(|client| client.read_response().status)
 }
 
 #[test]
@@ -189,9 +206,13 @@ fn lowest_free(pid: u32) -> u64 {
 }
 
 fn upload(client: &mut Client) -> u16 {
+    send_upload(client);
+    client.read_response().status
+}
+
+fn send_upload(client: &mut Client) {
     client.send("POST /length HTTP/1.1\r\nHost: test\r\nContent-Length: 200000\r\n\r\n");
     client.send(vec![b'x'; 200_000]);
-    client.read_response().status
 }
 
 /// The edge needs about half of them itself.

@@ -352,8 +352,9 @@ impl<'a> Responder<'a> {
             self.sender.number_field(BODY_FD, offset);
         }
         if !self.reply.from_edge {
-            self.write_for_client();
+            self.write_date();
         }
+        self.write_connection();
         match framing {
             _ if self.head.status == 204 => {}
             // What 200 would have had, if the application says so (RFC 9110 §15.4.5).
@@ -371,14 +372,18 @@ impl<'a> Responder<'a> {
         self.sender.extend(&[b"\r\n"]);
     }
 
-    /// What the edge would add (RFC 9110 §6.6.1, RFC 9112 §9.3).
-    fn write_for_client(&mut self) {
+    /// What the edge would add (RFC 9110 §6.6.1).
+    fn write_date(&mut self) {
         if !self.head.has_date {
             let Sender { out, date, .. } = &mut *self.sender;
             for part in ["Date: ", date.at(unix_seconds()), "\r\n"] {
                 out.extend_from_slice(part.as_bytes());
             }
         }
+    }
+
+    /// Whether another request may follow (RFC 9112 §9.3). The edge would send one at once.
+    fn write_connection(&mut self) {
         match (self.reply.keep_alive, self.reply.version) {
             (false, _) => self.sender.extend(&[b"Connection: close\r\n"]),
             (true, Version::Http10) => self.sender.extend(&[b"Connection: keep-alive\r\n"]),
