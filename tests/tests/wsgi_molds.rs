@@ -1,8 +1,8 @@
 //! Applications are loaded once, reloaded safely, and say why they cannot be.
 
 use forebay_tests::{
-    Client, HUP, KILL, PATIENCE, Process, TERM, is_alive, python, send_signal, wait_until,
-    worker_bin, workers_of,
+    Client, HUP, KILL, PATIENCE, Process, TERM, is_alive, limit_descriptors, python, send_signal,
+    wait_until, worker_bin, workers_of,
 };
 use std::fs;
 use std::net::SocketAddr;
@@ -227,6 +227,22 @@ fn a_mold_that_ends_is_replaced_when_it_is_needed() {
     let another = || workers_of(arbiter.pid()).iter().any(|pid| pid.to_string() != before[2]);
     wait_until("another worker", PATIENCE, another);
     assert_ne!(ask(address)[1], before[1]);
+}
+
+#[test]
+fn a_worker_that_cannot_be_ordered_for_want_of_descriptors_is_ordered_again() {
+    let changing = Changing::new(&answering("one"));
+    let Some(mut arbiter) = changing.start(&["-w", "1", "site_app:application"]) else { return };
+    let address = arbiter.listening(1, PATIENCE)[0];
+    let before = ask(address);
+    let usual = limit_descriptors(arbiter.pid(), 3);
+    send_signal(before[2].parse().unwrap(), KILL);
+    let failed = || arbiter.stderr().contains("cannot have a worker made: Too many open files");
+    wait_until("the failure", PATIENCE, failed);
+    limit_descriptors(arbiter.pid(), usual);
+    wait_until("another worker", PATIENCE, || !workers_of(arbiter.pid()).is_empty());
+    let after = ask(address);
+    assert!(after[1] == before[1] && after[2] != before[2], "{before:?} {after:?}");
 }
 
 #[test]

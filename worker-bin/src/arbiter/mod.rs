@@ -153,6 +153,7 @@ impl Shell<'_> {
             if core.is_ending() {
                 self.keep(|_| false);
             }
+            events.extend(self.molds.failures());
             if events.is_empty() {
                 events = self.wait(&core)?;
             }

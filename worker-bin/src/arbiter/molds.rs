@@ -12,14 +12,18 @@ use super::process;
 use crate::log;
 use crate::socket::Socket;
 use std::collections::VecDeque;
-use std::io::{self, PipeWriter, Write};
+use std::io::{self, ErrorKind, PipeWriter, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// All molds that live.
 #[derive(Debug, Default)]
-pub(super) struct Molds(Vec<Mold>);
+pub(super) struct Molds {
+    all: Vec<Mold>,
+    /// Workers that could not be ordered.
+    failures: Vec<Event>,
+}
 
 /// A process that was started as a mold.
 #[derive(Debug)]
@@ -70,19 +74,28 @@ impl Mold {
         self.waiting.iter().copied().chain(self.making.as_ref().map(|(number, _)| *number))
     }
 
-    /// Has the next worker made, if nothing is in the way.
-    fn go_on(&mut self) {
+    /// Has the next worker made, if nothing is in the way; `failures` gets those that cannot be
+    /// asked for.
+    fn go_on(&mut self, failures: &mut Vec<Event>) {
         if !self.is_loaded || self.making.is_some() {
             return;
         }
         self.late_at = None;
-        let Some(number) = self.waiting.pop_front() else { return };
-        // A mold that cannot be told anything has ended: its exit answers for what it was to do.
-        if let Ok(go) = self.tell(number) {
-            self.making = Some((number, go));
-            self.late_at = Some(Instant::now() + self.patience);
-        } else {
-            self.waiting.push_front(number);
+        while let Some(number) = self.waiting.pop_front() {
+            match self.tell(number) {
+                Ok(go) => {
+                    self.making = Some((number, go));
+                    self.late_at = Some(Instant::now() + self.patience);
+                    return;
+                }
+                // Its exit answers for what it was to do.
+                Err(error) if has_ended(&error) => return self.waiting.push_front(number),
+                // Descriptors are short, perhaps not for long.
+                Err(error) => {
+                    log::error!("cannot have a worker made: {error}");
+                    failures.push(Event::SpawnFailed(self.generation, None));
+                }
+            }
         }
     }
 
@@ -118,31 +131,36 @@ impl Mold {
 
 impl Molds {
     pub(super) fn has(&self, generation: u64) -> bool {
-        self.0.iter().any(|mold| mold.generation == generation && !mold.is_dismissed)
+        self.all.iter().any(|mold| mold.generation == generation && !mold.is_dismissed)
     }
 
     pub(super) fn add(&mut self, mold: Mold) {
-        self.0.push(mold);
+        self.all.push(mold);
     }
 
     /// Has a worker made, now or as soon as the application is loaded.
     pub(super) fn order(&mut self, generation: u64, number: usize) {
         let is_it = |mold: &&mut Mold| mold.generation == generation && !mold.is_dismissed;
-        if let Some(mold) = self.0.iter_mut().find(is_it) {
+        if let Some(mold) = self.all.iter_mut().find(is_it) {
             mold.waiting.push_back(number);
-            mold.go_on();
+            mold.go_on(&mut self.failures);
         }
+    }
+
+    /// Workers that will not come, because their molds could not be told of them.
+    pub(super) fn failures(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.failures)
     }
 
     /// Whether a worker that is to be made will have this number.
     pub(super) fn has_promised(&self, number: usize) -> bool {
-        self.0.iter().flat_map(Mold::numbers).any(|promised| promised == number)
+        self.all.iter().flat_map(Mold::numbers).any(|promised| promised == number)
     }
 
     pub(super) fn loaded(&mut self, pid: Pid) {
-        if let Some(mold) = self.0.iter_mut().find(|mold| mold.pid == pid) {
+        if let Some(mold) = self.all.iter_mut().find(|mold| mold.pid == pid) {
             mold.is_loaded = true;
-            mold.go_on();
+            mold.go_on(&mut self.failures);
         }
     }
 
@@ -166,8 +184,8 @@ impl Molds {
 
     /// What the end of a child means, if it was a mold.
     pub(super) fn ended(&mut self, pid: Pid, end: End) -> Option<Vec<Event>> {
-        let place = self.0.iter().position(|mold| mold.pid == pid)?;
-        let mold = self.0.remove(place);
+        let place = self.all.iter().position(|mold| mold.pid == pid)?;
+        let mold = self.all.remove(place);
         let end = if mold.is_dismissed { end } else { mold.explain_end(end) };
         let failed = Event::SpawnFailed(mold.generation, Some(end));
         Some(mold.numbers().map(|_| failed).collect())
@@ -175,7 +193,7 @@ impl Molds {
 
     /// Ends those of other generations. What they were to make is answered by their exits.
     pub(super) fn keep(&mut self, is_kept: impl Fn(u64) -> bool) {
-        for mold in self.0.iter_mut().filter(|mold| !is_kept(mold.generation)) {
+        for mold in self.all.iter_mut().filter(|mold| !is_kept(mold.generation)) {
             if !std::mem::replace(&mut mold.is_dismissed, true) {
                 process::signal(mold.pid, Kill::Forcibly);
             }
@@ -184,11 +202,11 @@ impl Molds {
 
     /// When one of them will be late.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.0.iter().filter_map(|mold| mold.late_at).min()
+        self.all.iter().filter_map(|mold| mold.late_at).min()
     }
 
     pub(super) fn kill_the_late(&mut self, now: Instant) {
-        for mold in &mut self.0 {
+        for mold in &mut self.all {
             if mold.late_at.take_if(|at| *at <= now).is_some() && !mold.is_dismissed {
                 let what = if mold.is_loaded { "made a worker" } else { "loaded the application" };
                 log::error!("the mold has not {what} within the boot timeout: killing it");
@@ -199,9 +217,9 @@ impl Molds {
 
     fn made(&mut self, number: usize) -> Option<(u64, PipeWriter)> {
         let is_it = |mold: &&mut Mold| mold.making.as_ref().is_some_and(|(it, _)| *it == number);
-        let mold = self.0.iter_mut().find(is_it)?;
+        let mold = self.all.iter_mut().find(is_it)?;
         let (_, go) = mold.making.take()?;
-        mold.go_on();
+        mold.go_on(&mut self.failures);
         Some((mold.generation, go))
     }
 }
@@ -209,6 +227,60 @@ impl Molds {
 impl Drop for Molds {
     /// They hold nothing that needs an orderly end.
     fn drop(&mut self) {
-        self.0.iter().for_each(|mold| process::kill_and_wait(mold.pid));
+        self.all.iter().for_each(|mold| process::kill_and_wait(mold.pid));
+    }
+}
+
+/// A mold that is told something.
+fn has_ended(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{IoSlice, Read};
+    use std::os::unix::net::UnixStream;
+
+    /// No process has this id.
+    const PID: Pid = 1 << 30;
+    const FAILED: Event = Event::SpawnFailed(7, None);
+
+    fn molds() -> (Molds, UnixStream) {
+        let (orders, told) = UnixStream::pair().unwrap();
+        orders.set_nonblocking(true).unwrap();
+        let patience = Duration::from_secs(600);
+        let mold = Mold::new(PID, 7, Socket::new(orders), "python".into(), patience);
+        (Molds { all: vec![mold], failures: Vec::new() }, told)
+    }
+
+    #[test]
+    fn what_cannot_be_ordered_now_has_failed() {
+        let (mut molds, told) = molds();
+        molds.order(7, 0);
+        molds.order(7, 1);
+        assert_eq!(molds.failures(), []);
+        // As without descriptors: nothing can be said, to a mold that is there.
+        while molds.all[0].orders.send_all(&mut [IoSlice::new(&[0])]).is_ok() {}
+        molds.loaded(PID);
+        assert_eq!(molds.failures(), [FAILED, FAILED]);
+        assert!(!molds.has_promised(0) && molds.next().is_none());
+        let mut all = [0; 64 << 10];
+        told.set_nonblocking(true).unwrap();
+        while (&told).read(&mut all).is_ok() {}
+        molds.order(7, 0);
+        assert!(molds.failures().is_empty() && molds.has_promised(0));
+    }
+
+    #[test]
+    fn a_mold_that_has_ended_answers_by_its_exit() {
+        let (mut molds, told) = molds();
+        molds.loaded(PID);
+        drop(told);
+        molds.order(7, 0);
+        assert!(molds.failures().is_empty() && molds.has_promised(0));
+        let end = End::Signal(9);
+        let failed = Event::SpawnFailed(7, Some(end));
+        assert_eq!(molds.ended(PID, end), Some(vec![failed]));
     }
 }
