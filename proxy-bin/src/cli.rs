@@ -94,7 +94,8 @@ Signals:
   TERM again, INT, QUIT
              stop at once; exit code 0
   HUP        read the configuration again: new routes, limits and pools for new requests, and
-             supervised workers reload; if anything is wrong it is told, and nothing changes
+             supervised workers reload; if anything is wrong it is told, and nothing changes.
+             The demo stops at once
   USR1       reopen the access log, and pass it on to supervised workers
 
 Exit codes:

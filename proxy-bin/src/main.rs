@@ -20,6 +20,7 @@ mod users;
 use clap::Parser;
 use cli::{Cli, Command, Configuration};
 use config::Config;
+use run::Hangup;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -41,7 +42,8 @@ fn carry_out(command: Command) -> Result<(), Vec<String>> {
     match command {
         Command::Run(configuration) => {
             let config = load(&configuration)?;
-            run::run(config, run::no_more()).map_err(|error| vec![error.to_string()])
+            run::run(config, run::no_more(), Hangup::Reloads)
+                .map_err(|error| vec![error.to_string()])
         }
         Command::Check(configuration) => {
             load(&configuration)?;
@@ -76,6 +78,8 @@ fn start_log() {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
+        // It would tell of them on standard error, and panic where that fails.
+        .log_internal_errors(false)
         .init();
 }
 

@@ -62,11 +62,20 @@ pub(crate) fn no_more() -> More {
     Arc::new(|edge| edge)
 }
 
+/// What the signal HUP means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hangup {
+    /// The configuration is to be read again.
+    Reloads,
+    /// The terminal is gone, and with it whoever was to see this.
+    Ends,
+}
+
 /// Serves until a signal ends it, and everything that it started has ended.
 ///
 /// # Errors
 /// The edge or the workers cannot be started, or the edge fails.
-pub(crate) fn run(config: Config, more: More) -> Result<(), RunError> {
+pub(crate) fn run(config: Config, more: More, hangup: Hangup) -> Result<(), RunError> {
     raise_descriptor_limit(config.limits.connections);
     let (sender, events) = mpsc::channel();
     watch_signals(sender.clone()).map_err(|e| RunError::System("watch signals", e))?;
@@ -97,6 +106,7 @@ pub(crate) fn run(config: Config, more: More) -> Result<(), RunError> {
         addresses: server.addresses().to_vec(),
         config,
         more,
+        hangup,
         generation: 1,
         log,
         control,
@@ -200,6 +210,7 @@ struct Running {
     /// What is served.
     config: Config,
     more: More,
+    hangup: Hangup,
     /// How many configurations have been in force.
     generation: u64,
     log: Option<AccessLog>,
@@ -254,8 +265,11 @@ impl Running {
 
     fn on(&mut self, event: Event) {
         match event {
-            Event::Signal(SIGHUP) if self.stop == Stop::No => self.reload(),
-            Event::Signal(SIGHUP) => {}
+            Event::Signal(SIGHUP) if self.hangup == Hangup::Reloads => {
+                if self.stop == Stop::No {
+                    self.reload();
+                }
+            }
             Event::Signal(SIGUSR1) => self.reopen_logs(),
             Event::Signal(SIGTERM) if self.stop == Stop::No => self.drain(),
             Event::Signal(_) => self.end_quickly(),

@@ -23,6 +23,7 @@
 //! | `idle_memory` | connections that wait for their next request need little memory |
 //! | `kill_storm` | nothing is lost and nothing runs twice, whatever happens to workers under load |
 //! | `limits` | what is too large is refused, and the client can read why |
+//! | `lost_log` | messages that nobody can read are lost, and nothing else is |
 //! | `manual` | help, manual pages and completions are whole, and terminals get a banner |
 //! | `occupancy` | large contents occupy a worker for no longer than it needs itself |
 //! | `overload` | beyond its capacity a pool answers as many as it can, in time |

@@ -5,6 +5,7 @@ use crate::client::Client;
 use crate::process::{Process, children, workers_of};
 use crate::wait::{PATIENCE, wait_until};
 use serde_json::Value;
+use std::ffi::OsString;
 use std::fmt::Write;
 use std::fs;
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ pub struct SiteBuilder {
     whole: Option<String>,
     environment: Vec<(String, PathBuf)>,
     descriptors: Option<usize>,
+    stderr: Option<PathBuf>,
 }
 
 /// A site that is served. Dropped, its processes are killed and its folder is removed.
@@ -54,6 +56,7 @@ impl Site {
             whole: None,
             environment: Vec::new(),
             descriptors: None,
+            stderr: None,
         }
     }
 
@@ -323,6 +326,12 @@ impl SiteBuilder {
         self
     }
 
+    /// Standard error of the edge is this file, and not captured.
+    pub fn stderr(mut self, path: impl Into<PathBuf>) -> SiteBuilder {
+        self.stderr = Some(path.into());
+        self
+    }
+
     /// A path in the site's folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
@@ -350,15 +359,21 @@ impl SiteBuilder {
     }
 
     fn command(&self, config: &Path) -> Command {
-        let mut command = match self.descriptors {
-            Some(most) => {
-                let mut command = Command::new("prlimit");
-                command.arg(format!("--nofile={most}:{most}")).arg(proxy_bin());
-                command
-            }
-            None => Command::new(proxy_bin()),
-        };
-        command.args(["run", "--config"]).arg(config).current_dir(self.dir.path());
+        let mut words: Vec<OsString> = Vec::new();
+        if let Some(path) = &self.stderr {
+            words.extend(["sh", "-c", "exec \"$@\" 2>\"$0\""].map(OsString::from));
+            words.push(path.into());
+        }
+        if let Some(most) = self.descriptors {
+            words.extend(["prlimit".into(), format!("--nofile={most}:{most}").into()]);
+        }
+        words.push(proxy_bin().into());
+        let mut command = Command::new(&words[0]);
+        command
+            .args(&words[1..])
+            .args(["run", "--config"])
+            .arg(config)
+            .current_dir(self.dir.path());
         command.envs(self.environment.iter().map(|(name, path)| (name, path)));
         command
     }

@@ -2,7 +2,7 @@
 //! its buttons do.
 
 use forebay_tests::wait_until;
-use forebay_tests::{Browser, Client, PATIENCE, Process, Response, TERM, children, proxy_bin};
+use forebay_tests::{Browser, Client, HUP, PATIENCE, Process, Response, TERM, children, proxy_bin};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -24,6 +24,13 @@ fn the_page_and_all_its_links_are_served() {
         assert!(!response.content.is_empty(), "{link}");
     }
     demo.process.signal(TERM);
+    assert_eq!(demo.process.wait_exit(PATIENCE).code(), Some(0), "{}", demo.process.stderr());
+}
+
+#[test]
+fn it_ends_with_its_terminal() {
+    let mut demo = Demo::start("127.0.0.1:0");
+    demo.process.signal(HUP);
     assert_eq!(demo.process.wait_exit(PATIENCE).code(), Some(0), "{}", demo.process.stderr());
 }
 

@@ -7,7 +7,7 @@ mod visitors;
 mod witness;
 
 use crate::config::{self, ConfigError};
-use crate::run::{self, RunError};
+use crate::run::{self, Hangup, RunError};
 use crate::supervise::{ProgramError, find_program};
 use desk::Desk;
 use std::fs::{self, Permissions};
@@ -48,7 +48,7 @@ pub(crate) fn run(listen: SocketAddr) -> Result<(), DemoError> {
     let first = |errors: Vec<_>| errors.into_iter().next().expect("an error is why it failed");
     let config = config::load(&file).map_err(|errors| DemoError::Config(first(errors)))?;
     let desk = Desk::start(directory.path(), may_act(listen))?;
-    Ok(run::run(config, Arc::new(move |edge| desk.routes(edge)))?)
+    Ok(run::run(config, Arc::new(move |edge| desk.routes(edge)), Hangup::Ends)?)
 }
 
 /// What may hurt is only for those who are on this machine anyway.

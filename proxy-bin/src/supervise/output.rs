@@ -11,8 +11,12 @@ use std::thread;
 pub(crate) fn forward(pool: &str, source: impl Read + Send + 'static, done: Sender<()>) {
     let prefix = format!("[{pool}] ");
     let copy = move || {
-        // Nobody is left to be told that standard error is gone.
-        let _ = copy_lines(source, &prefix, |line| io::stderr().lock().write_all(line));
+        let write = |line: &[u8]| {
+            // The line is lost; a worker must not wait or fail for it, and the next may fit again.
+            let _ = io::stderr().lock().write_all(line);
+        };
+        // When it cannot be read there are no lines any more.
+        let _ = copy_lines(source, &prefix, write);
         drop(done);
     };
     let thread = thread::Builder::new().name("output".into()).spawn(copy);
@@ -22,11 +26,7 @@ pub(crate) fn forward(pool: &str, source: impl Read + Send + 'static, done: Send
 }
 
 /// Each line goes out whole, in one write, so that lines of several processes do not mix.
-fn copy_lines(
-    source: impl Read,
-    prefix: &str,
-    mut write: impl FnMut(&[u8]) -> io::Result<()>,
-) -> io::Result<()> {
+fn copy_lines(source: impl Read, prefix: &str, mut write: impl FnMut(&[u8])) -> io::Result<()> {
     let mut source = BufReader::new(source);
     let mut line = Vec::new();
     loop {
@@ -38,7 +38,7 @@ fn copy_lines(
         if line.last() != Some(&b'\n') {
             line.push(b'\n');
         }
-        write(&line)?;
+        write(&line);
     }
 }
 
@@ -51,11 +51,7 @@ mod tests {
 
     fn copied(source: &[u8]) -> Vec<Vec<u8>> {
         let mut lines = Vec::new();
-        copy_lines(source, "[app] ", |line| {
-            lines.push(line.to_owned());
-            Ok(())
-        })
-        .unwrap();
+        copy_lines(source, "[app] ", |line| lines.push(line.to_owned())).unwrap();
         lines
     }
 
