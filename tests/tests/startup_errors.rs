@@ -53,6 +53,20 @@ fn a_socket_that_another_edge_serves() {
 }
 
 #[test]
+fn a_socket_at_the_path_of_a_file() {
+    let control = Site::builder().files("/", "site").server("control = \"notes.txt\"");
+    let itself = Site::builder().files("/", "site").server("control = \"forebay.toml\"");
+    let pool = with_socket("notes.txt");
+    for (site, name) in [(pool, "notes.txt"), (control, "notes.txt"), (itself, "forebay.toml")] {
+        let (dir, mut process) = site.file("notes.txt", "worth [server]").launch();
+        assert_eq!(process.wait_exit(PATIENCE).code(), Some(1));
+        assert_one_line(&process, &["forebay.toml:", name, "is not a socket", "another path"]);
+        let text = std::fs::read_to_string(dir.path().join(name)).expect("it is still there");
+        assert!(text.contains("[server]"), "{text}");
+    }
+}
+
+#[test]
 fn an_application_that_does_not_exist() {
     let (_dir, mut process) = Site::builder().app("helo", 2).launch();
     assert_ne!(process.wait_exit(PATIENCE).code(), Some(0));

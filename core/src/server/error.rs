@@ -75,6 +75,9 @@ pub enum BuildError {
     /// Another process serves this pool.
     #[error("another server has the socket {0}: stop it, or choose another path")]
     SocketInUse(PathBuf),
+    /// The socket's path is that of a file which somebody may need.
+    #[error("{0} exists and is not a socket: remove it, or use another path")]
+    NotASocket(PathBuf),
     /// The socket cannot be made.
     #[error("cannot make the socket {path}: {error}: its directory must exist and be writable")]
     Socket {

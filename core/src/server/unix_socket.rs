@@ -48,7 +48,8 @@ impl UnixSocket {
     /// before access is as it is to be.
     ///
     /// # Errors
-    /// Another process has the path, or the file cannot be made.
+    /// Another process has the path, something else than a socket is there, or the file cannot be
+    /// made.
     pub fn bind(path: &Path, access: &SocketAccess) -> Result<UnixSocket, BuildError> {
         let temporary = beside(path, &format!(".{}", std::process::id()));
         for name in [path, &temporary] {
@@ -56,6 +57,9 @@ impl UnixSocket {
             if length > PATH_MOST {
                 return Err(BuildError::SocketPathTooLong { path: name.into(), length });
             }
+        }
+        if is_something_else(path) {
+            return Err(BuildError::NotASocket(path.into()));
         }
         let failed = |error| BuildError::Socket { path: path.into(), error };
         let mut options = File::options();
@@ -109,7 +113,9 @@ impl UnixSocket {
         let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         if lock.is_some() {
             // The lock file stays: removing it would let two servers hold locks on different files.
-            let _ = fs::remove_file(&self.path);
+            if !is_something_else(&self.path) {
+                let _ = fs::remove_file(&self.path);
+            }
             *lock = None;
         }
     }
@@ -171,6 +177,11 @@ impl From<&Metadata> for SocketAccess {
         let mode = Some(now.mode() & 0o777);
         SocketAccess { mode, user: Some(now.uid()), group: Some(now.gid()) }
     }
+}
+
+/// Whether a file is there that must not be taken for an old socket.
+fn is_something_else(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| !found.file_type().is_socket())
 }
 
 fn lock_path(path: &Path) -> PathBuf {
@@ -242,6 +253,10 @@ mod tests {
         let access = SocketAccess { mode: Some(0o666), ..SocketAccess::default() };
         assert!(matches!(socket.adjust(&access), Err(BuildError::SocketAccess { .. })));
         assert_eq!(SocketAccess::of(&other).unwrap().mode, Some(0o600));
+        drop(socket);
+        assert!(path.is_symlink());
+        assert!(matches!(bind(&path), Err(BuildError::NotASocket(_))));
+        assert!(path.is_symlink() && !lock_path(&other).exists());
 
         let link = lock_path(&dir.path().join("new.sock"));
         std::os::unix::fs::symlink(dir.path().join("made"), link).unwrap();

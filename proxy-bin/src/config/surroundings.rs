@@ -6,6 +6,8 @@ use super::error::{At, ConfigError, Problems};
 use super::{AccessLog, Config, Pool, Target};
 use crate::supervise::find_program;
 use crate::users;
+use std::fs::Metadata;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 /// Looks for roots, directories and programs that `config` needs.
@@ -27,7 +29,7 @@ pub(crate) fn check(config: &Config, file: &Path) -> Result<(), Vec<ConfigError>
         check_parent(&mut problems, "access_log", path);
     }
     if let Some(control) = &config.control {
-        check_parent(&mut problems, "control", control);
+        check_socket(&mut problems, "control", control);
     }
     check_user(&mut problems, config.user.as_ref());
     check_group(&mut problems, config.group.as_ref());
@@ -35,7 +37,7 @@ pub(crate) fn check(config: &Config, file: &Path) -> Result<(), Vec<ConfigError>
         check_group(&mut problems, group.as_ref());
         let allowed = allowed_users.iter().flatten();
         user.iter().chain(allowed).for_each(|user| check_user(&mut problems, Some(user)));
-        check_parent(&mut problems, "socket", socket);
+        check_socket(&mut problems, "socket", socket);
         let Some(program) = workers.as_ref().and_then(|argv| argv.first()) else { continue };
         if let Err(error) = find_program(&program.value, &config.directory) {
             problems.add(program.line, format!("workers of [pool.{}]: {error}", name.value));
@@ -52,6 +54,17 @@ fn check_parent(problems: &mut Problems, key: &str, path: &At<PathBuf>) {
     } else if path.value.is_dir() {
         let what = format!("{key} \"{}\" is a directory: name a file in it", path.value.display());
         problems.add(path.line, what);
+    }
+}
+
+fn check_socket(problems: &mut Problems, key: &str, path: &At<PathBuf>) {
+    let is_file = |found: Metadata| !found.is_dir() && !found.file_type().is_socket();
+    if path.value.symlink_metadata().is_ok_and(is_file) {
+        let path_text = path.value.display();
+        let what = "exists and is not a socket: remove it, or use another path";
+        problems.add(path.line, format!("{key} \"{path_text}\" {what}"));
+    } else {
+        check_parent(problems, key, path);
     }
 }
 
