@@ -2,8 +2,8 @@
 //!
 //! Owns the file for as long as the server runs.
 
-use std::fs;
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Removed when dropped, if it still is ours.
@@ -18,16 +18,19 @@ pub(crate) struct PidFile {
 pub(crate) enum PidFileError {
     #[error("{0} names the running process {1}: stop that first, or use another file")]
     Running(PathBuf, u32),
+    #[error("{0} exists and is not a pid file: remove it, or use another file")]
+    SomethingElse(PathBuf),
     #[error("cannot write {0}: {1}; name a file in a directory that exists and is writable")]
     Io(PathBuf, io::Error),
 }
 
 impl PidFile {
-    /// Names this process in `path`, unless that names another one that lives.
+    /// Names this process in `path`, unless that names another one that lives, or is a file which
+    /// somebody may need.
     pub(crate) fn create(path: &Path) -> Result<PidFile, PidFileError> {
         let failed = |error| PidFileError::Io(path.into(), error);
         let path = std::path::absolute(path).map_err(failed)?;
-        if let Some(pid) = running(&path) {
+        if let Some(pid) = named(&path)?.filter(|pid| is_another(*pid)) {
             return Err(PidFileError::Running(path, pid));
         }
         let content = format!("{}\n", std::process::id());
@@ -58,12 +61,33 @@ impl Drop for PidFile {
     }
 }
 
-/// The other living process that this file names.
-fn running(path: &Path) -> Option<u32> {
-    let pid: u32 = fs::read_to_string(path).ok()?.trim().parse().ok()?;
-    let lives = pid != 0 && Path::new("/proc").join(pid.to_string()).exists();
-    (lives && pid != std::process::id()).then_some(pid)
+/// The process that this file names, if it exists. An empty one names nobody.
+fn named(path: &Path) -> Result<Option<u32>, PidFileError> {
+    let failed = |error| PidFileError::Io(path.into(), error);
+    match path.metadata() {
+        Ok(found) if found.is_file() => {}
+        Ok(_) => return Err(PidFileError::SomethingElse(path.into())),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    }
+    let mut content = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MOST).read_to_end(&mut content));
+    read.map_err(failed)?;
+    match str::from_utf8(&content).map(str::trim) {
+        Ok("") => Ok(None),
+        Ok(text) => text.parse().map(Some).map_err(|_| PidFileError::SomethingElse(path.into())),
+        Err(_) => Err(PidFileError::SomethingElse(path.into())),
+    }
 }
+
+/// Whether it lives, and is not this one.
+fn is_another(pid: u32) -> bool {
+    let lives = pid != 0 && Path::new("/proc").join(pid.to_string()).exists();
+    lives && pid != std::process::id()
+}
+
+/// Bytes of which a process id needs only a few.
+const MOST: u64 = 64;
 
 #[cfg(test)]
 mod tests {
@@ -76,7 +100,7 @@ mod tests {
         fs::write(&path, "1\n").unwrap();
         let error = PidFile::create(&path).unwrap_err().to_string();
         assert!(error.contains("process 1"), "{error}");
-        for stale in ["4194999\n", "nonsense", ""] {
+        for stale in ["4194999\n", ""] {
             fs::write(&path, stale).unwrap();
             let file = PidFile::create(&path).unwrap();
             let content = fs::read_to_string(&path).unwrap();
@@ -84,6 +108,20 @@ mod tests {
             drop(file);
             assert!(!path.exists());
         }
+    }
+
+    #[test]
+    fn a_file_of_another_kind_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("app.py");
+        for content in [&b"import flask\n"[..], b"\xFF", b"1 2"] {
+            fs::write(&path, content).unwrap();
+            let error = PidFile::create(&path).unwrap_err().to_string();
+            assert!(error.contains("app.py") && error.contains("another file"), "{error}");
+            assert_eq!(fs::read(&path).unwrap(), content);
+        }
+        let error = PidFile::create(directory.path()).unwrap_err();
+        assert!(matches!(error, PidFileError::SomethingElse(_)), "{error}");
     }
 
     #[test]
