@@ -187,7 +187,7 @@ fn a_python_without_the_package_is_told_how_to_get_it() {
     let mut arbiter = Process::start(&mut command);
     assert_eq!(arbiter.wait_exit(PATIENCE).code(), Some(4));
     let log = arbiter.stderr();
-    assert!(log.contains(&format!("{name} -m pip install forebay")), "{log}");
+    assert!(log.contains(&format!("{name} -m pip install ./worker-bin")), "{log}");
     let mut command = Command::new(worker_bin());
     command.args(["--bind", "127.0.0.1:0", "--python", "/nowhere/python", "site_app"]);
     let mut arbiter = Process::start(&mut command);

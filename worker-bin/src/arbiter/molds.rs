@@ -119,8 +119,8 @@ impl Mold {
             (false, End::Code(1)) => {
                 let python = self.python.display();
                 log::error!(
-                    "{python} cannot run the package forebay. If it is not installed: \
-                     {python} -m pip install forebay"
+                    "{python} cannot run the package forebay. If it is not installed, in a copy of \
+                     Forebay's repository: {python} -m pip install ./worker-bin"
                 );
                 End::Code(super::core::CANNOT_LOAD)
             }
