@@ -58,6 +58,10 @@ def at_once(environ):
 
 def application(environ, start_response):
     name = environ["PATH_INFO"][1:].replace("-", "_")
+    if name == "writes":
+        write = start_response("200 OK", [("Content-Type", "text/plain")])
+        write(b"a" * (32 << 20))
+        return [b"end"]
     if name != "stream":
         answer = globals()[name](environ)
         start_response("200 OK", [("Content-Type", "text/plain")])

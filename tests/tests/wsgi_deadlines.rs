@@ -3,6 +3,7 @@
 
 use forebay_tests::{Client, PATIENCE, Process, Python, python, wait_until};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 fn start(python: &Python, flags: &[&str]) -> (Process, SocketAddr) {
     let own = ["--bind", "127.0.0.1:0", "--timeout", "1", "late"];
@@ -108,4 +109,19 @@ fn behind_the_edge_the_request_is_named() {
     assert!(log.contains("is interrupted with") && !log.contains("without id"), "{log}");
     assert_eq!(site.client().get("/holds-the-interpreter").status, 502);
     assert_eq!(site.client().get("/at-once").text(), "at once");
+}
+
+/// How long a client takes to receive what is written is not the application's time.
+#[test]
+fn a_slow_client_makes_nobody_late() {
+    let Some(python) = python() else { return };
+    let (worker, address) = start(python, &[]);
+    let mut slow = Client::connect_narrow(address);
+    slow.send("GET /writes HTTP/1.1\r\nHost: test\r\n\r\n");
+    assert_eq!(slow.read_head().unwrap().status, 200);
+    // More than the timeout, and what is added to it until something happens.
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(!worker.stderr().contains("past its deadline"), "{}", worker.stderr());
+    assert_eq!(slow.read_chunk().unwrap().len(), 32 << 20);
+    assert_eq!(slow.read_chunk().unwrap(), b"end");
 }

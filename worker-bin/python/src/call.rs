@@ -7,7 +7,7 @@ use crate::children::of_this_process;
 use crate::deadlines::RequestTimeout;
 use crate::errors;
 use crate::file_wrapper::FileWrapper;
-use crate::start_response::{Lent, Sending, Turn, piece, send};
+use crate::start_response::{Lent, Turn, piece, send};
 use forebay_worker::host::{Answered, Responder, Running};
 use forebay_worker::{Request, Response};
 use pyo3::exceptions::PyAssertionError;
@@ -28,7 +28,7 @@ pub(crate) fn call<'py>(
     responder: Responder<'_>,
     running: &Running,
 ) -> Answered {
-    let lent = match Lent::new(py, responder) {
+    let lent = match Lent::new(py, responder, running) {
         Ok(lent) => lent,
         Err(_) => unreachable!("a small object needs little memory"),
     };
@@ -153,8 +153,7 @@ impl Answer<'_> {
                 if turn.responder.is_bodiless() {
                     return Ok(false);
                 }
-                let _sending = Sending::new(self.running);
-                Ok::<_, PyErr>(self.goes_on(send(py, &mut turn.responder, bytes)))
+                Ok::<_, PyErr>(self.goes_on(send(py, turn, bytes)))
             })?;
             if !wants_more {
                 return Ok(Rest::Pieces);

@@ -24,6 +24,8 @@ pub(crate) struct Response(Mutex<Option<Turn>>);
 pub(crate) struct Turn {
     /// Only as long as the [`Lent`] lives that was made of it.
     pub(crate) responder: Responder<'static>,
+    /// Likewise.
+    running: &'static Running,
     /// `start_response` was called, and could be.
     pub(crate) is_started: bool,
     /// It was called, whatever has come of it.
@@ -37,12 +39,20 @@ pub(crate) struct Lent<'a, 'py> {
 }
 
 impl<'a, 'py> Lent<'a, 'py> {
-    pub(crate) fn new(py: Python<'py>, responder: Responder<'a>) -> PyResult<Lent<'a, 'py>> {
-        // SAFETY: only the lifetime changes. `take` and `drop` of the result get it back before
-        // `'a` is over; who uses it until then has the lock.
-        let responder =
-            unsafe { std::mem::transmute::<Responder<'a>, Responder<'static>>(responder) };
-        let turn = Turn { responder, is_started: false, is_called: false };
+    pub(crate) fn new(
+        py: Python<'py>,
+        responder: Responder<'a>,
+        running: &'a Running,
+    ) -> PyResult<Lent<'a, 'py>> {
+        // SAFETY: only lifetimes change. `take` and `drop` of the result get both back before
+        // `'a` is over; who uses them until then has the lock.
+        let (responder, running) = unsafe {
+            (
+                std::mem::transmute::<Responder<'a>, Responder<'static>>(responder),
+                std::mem::transmute::<&'a Running, &'static Running>(running),
+            )
+        };
+        let turn = Turn { responder, running, is_started: false, is_called: false };
         let object = Bound::new(py, Response(Mutex::new(Some(turn))))?;
         Ok(Lent { object, responder: PhantomData })
     }
@@ -124,7 +134,7 @@ impl Response {
     fn write(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let bytes = piece(data)?;
         self.with(|turn| match turn.is_started {
-            true => send(py, &mut turn.responder, bytes).map_err(|error| match error.kind() {
+            true => send(py, turn, bytes).map_err(|error| match error.kind() {
                 io::ErrorKind::InvalidData => PyValueError::new_err(error.to_string()),
                 _ => PyBrokenPipeError::new_err("the client has gone"),
             }),
@@ -149,14 +159,12 @@ impl Response {
 
 /// Sends a piece while other threads of the interpreter go on. What is beyond the promised length
 /// is left out, and that is an error.
-pub(crate) fn send(
-    py: Python<'_>,
-    responder: &mut Responder<'static>,
-    bytes: &[u8],
-) -> io::Result<()> {
+pub(crate) fn send(py: Python<'_>, turn: &mut Turn, bytes: &[u8]) -> io::Result<()> {
     if bytes.is_empty() {
         return Ok(());
     }
+    let Turn { responder, running, .. } = turn;
+    let _sending = Sending::new(running);
     py.detach(|| {
         let due = responder.due().and_then(|due| usize::try_from(due).ok());
         match due.filter(|&due| due < bytes.len()) {
@@ -181,10 +189,10 @@ pub(crate) fn piece<'a>(object: &'a Bound<'_, PyAny>) -> PyResult<&'a [u8]> {
 }
 
 /// Says that a piece of the response is on its way, until this is dropped.
-pub(crate) struct Sending<'a>(&'a Running);
+struct Sending<'a>(&'a Running);
 
 impl<'a> Sending<'a> {
-    pub(crate) fn new(running: &'a Running) -> Sending<'a> {
+    fn new(running: &'a Running) -> Sending<'a> {
         running.sending();
         Sending(running)
     }
