@@ -2,7 +2,13 @@
 
 import os
 import re
+import signal
+import threading
 import time
+
+aborted = threading.Event()
+if "LATE_ABORTS" in os.environ:
+    signal.signal(signal.SIGABRT, lambda signal, frame: aborted.set())
 
 
 def loop(environ):
@@ -50,6 +56,16 @@ def cleans_up(environ):
 def stream(environ):
     yield b"first"
     time.sleep(600)
+
+
+def until_abort(environ):
+    while not aborted.is_set():
+        time.sleep(0.001)
+    return pid(environ)
+
+
+def pid(environ):
+    return [str(os.getpid()).encode()]
 
 
 def at_once(environ):

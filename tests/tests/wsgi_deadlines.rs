@@ -90,6 +90,24 @@ fn a_thread_among_others_is_interrupted() {
 }
 
 #[test]
+fn an_application_that_handles_abrt_gets_it_and_nothing_new() {
+    let Some(python) = python() else { return };
+    let site = python.site_builder("late", &["--timeout", "1"]);
+    let site = site.path_variable("LATE_ABORTS", "aborts").start();
+    let mut client = site.client();
+    let mut post = |path: &str| {
+        // Not idempotent: another worker would not run it again.
+        let request = format!("POST {path} HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n");
+        let response = client.exchange(request);
+        assert_eq!(response.status, 200, "{path}");
+        response.text().to_owned()
+    };
+    let late = post("/until-abort");
+    assert_ne!(post("/pid"), late, "it was about to end");
+    assert!(!site.stderr().contains("killed by us"), "{}", site.stderr());
+}
+
+#[test]
 fn a_stream_that_stops_is_cut() {
     let Some(python) = python() else { return };
     let (worker, address) = start(python, &[]);

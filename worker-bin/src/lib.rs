@@ -20,8 +20,8 @@
 //!
 //! A request that takes longer than `--timeout`, or than the edge waits for it, costs its process:
 //! TERM, so that what ends within a second is still answered, then KILL. An application that has a
-//! handler for ABRT gets that instead of TERM, and may log what it was doing. Requests of Python
-//! are interrupted by an exception.
+//! handler for ABRT gets that besides TERM, and may log what it was doing. Requests of Python are
+//! interrupted by an exception.
 
 mod access;
 mod address;

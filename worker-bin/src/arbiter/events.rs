@@ -110,8 +110,8 @@ pub(crate) enum Flaw {
 pub(crate) enum Kill {
     /// TERM: finish the current request.
     Gracefully,
-    /// A request takes too long: the signal for that if the worker handles it, else ABRT
-    /// likewise, else TERM.
+    /// A request takes too long: TERM, and the signal for that if the worker handles it, else ABRT
+    /// likewise.
     Interrupt,
     /// It will be killed: what is it doing?
     Explain,

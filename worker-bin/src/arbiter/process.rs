@@ -216,20 +216,27 @@ fn exists(pid: u32) -> bool {
 
 /// Signals a worker. That it is gone already will be seen when it is reaped.
 pub(super) fn signal(pid: Pid, kill: Kill) {
-    send(
-        pid,
-        match kill {
-            Kill::Gracefully => libc::SIGTERM,
-            Kill::Interrupt => {
-                let wanted = [signals::interruption(), libc::SIGABRT];
-                wanted.into_iter().find(|&it| catches(pid, it)).unwrap_or(libc::SIGTERM)
-            }
-            Kill::Explain if !catches(pid, signals::explanation()) => return,
-            Kill::Explain => signals::explanation(),
-            Kill::Quickly => libc::SIGQUIT,
-            Kill::Forcibly => libc::SIGKILL,
-        },
-    );
+    match kill {
+        Kill::Gracefully => send(pid, libc::SIGTERM),
+        Kill::Interrupt => {
+            // First: a wait that TERM has interrupted goes on, and the handler of Python with it.
+            send_caught(pid, &[signals::interruption(), libc::SIGABRT]);
+            // An idle thread runs no Python, and would take another request.
+            send(pid, libc::SIGTERM);
+        }
+        Kill::Explain => send_caught(pid, &[signals::explanation()]),
+        Kill::Quickly => send(pid, libc::SIGQUIT),
+        Kill::Forcibly => send(pid, libc::SIGKILL),
+    }
+}
+
+/// Sends the first of these for which the process has a handler; to the main thread, where Python
+/// handles signals.
+fn send_caught(pid: Pid, signals: &[libc::c_int]) {
+    if let Some(&signal) = signals.iter().find(|&&signal| catches(pid, signal)) {
+        // SAFETY: a system call without pointers; the pid is of an unreaped child.
+        unsafe { libc::syscall(libc::SYS_tgkill, pid, pid, signal) };
+    }
 }
 
 /// Has a worker open its log file anew.
