@@ -15,6 +15,7 @@ mod worker;
 pub(crate) use program::{ProgramError, find_program};
 
 use crate::sys::{self, To};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -115,8 +116,8 @@ impl Supervisor {
         self.find(id).map(|running| running.command.pool.as_str())
     }
 
-    /// Passes a signal on to every process that is ready. Others may not handle it yet, and the
-    /// default of most is to end.
+    /// Passes a signal on to every process, when it is ready: before, it may not handle it yet, and
+    /// the default of most is to end.
     pub(crate) fn signal(&self, signal: i32) {
         self.commands.iter().for_each(|running| running.pass_on(signal));
     }
@@ -169,10 +170,7 @@ impl Drop for Supervisor {
 
 impl Running {
     fn pass_on(&self, signal: i32) {
-        let state = self.shared.lock();
-        if state.is_ready {
-            state.signal(signal, To::Process);
-        }
+        self.shared.lock().pass_on(signal);
     }
 
     fn stop(&self, signal: i32) {
@@ -206,6 +204,8 @@ struct State {
     pid: Option<u32>,
     /// The process has said that it is.
     is_ready: bool,
+    /// Signals for the time when it is. What has begun before may have read old files.
+    postponed: BTreeSet<i32>,
 }
 
 impl Shared {
@@ -223,6 +223,27 @@ impl Shared {
 }
 
 impl State {
+    fn pass_on(&mut self, signal: i32) {
+        match (self.pid, self.is_ready) {
+            (Some(_), true) => self.signal(signal, To::Process),
+            (Some(_), false) => drop(self.postponed.insert(signal)),
+            // The next process begins with everything as it is then.
+            (None, _) => {}
+        }
+    }
+
+    fn ready(&mut self) {
+        self.is_ready = true;
+        for signal in std::mem::take(&mut self.postponed) {
+            self.signal(signal, To::Process);
+        }
+    }
+
+    fn ended(&mut self) {
+        (self.pid, self.is_ready) = (None, false);
+        self.postponed.clear();
+    }
+
     fn signal(&self, signal: i32, to: To) {
         let Some(pid) = self.pid else { return };
         if let Err(error) = sys::kill(pid, signal, to) {

@@ -56,6 +56,14 @@ fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
+fn wait_for(path: &Path) {
+    let begin = std::time::Instant::now();
+    while !path.exists() {
+        assert!(begin.elapsed() < LIVENESS, "{} does not come", path.display());
+        thread::yield_now();
+    }
+}
+
 #[test]
 fn gets_its_environment_and_stops_on_term() {
     let run = run("echo \"$FOREBAY_EDGE $FOREBAY_SUPERVISED $PWD\" > seen
@@ -134,6 +142,41 @@ fn hang_up_is_passed_on() {
     run.supervisor.signal(libc::SIGHUP);
     run.expect(ready());
     assert_eq!(read(&run.path("got")), "hup\n");
+}
+
+#[test]
+fn signals_wait_until_it_is_ready() {
+    let run = run("touch booting; until test -e go; do sleep 0.01; done
+                   trap 'echo hup >> got' HUP; trap 'echo usr1 >> got' USR1; trap 'exit 0' TERM
+                   echo READY >/proc/self/fd/$FOREBAY_READY_FD
+                   while :; do sleep 0.01; done");
+    wait_for(&run.path("booting"));
+    for signal in [libc::SIGUSR1, libc::SIGHUP, libc::SIGHUP] {
+        run.supervisor.signal(signal);
+    }
+    std::fs::write(run.path("go"), "").unwrap();
+    run.expect(ready());
+    run.supervisor.stop(libc::SIGTERM);
+    run.expect(ended());
+    assert_eq!(read(&run.path("got")), "hup\nusr1\n");
+}
+
+#[test]
+fn what_a_process_was_to_be_told_is_not_told_to_the_next() {
+    let script = "trap 'exit 0' TERM; trap 'echo hup >> got' HUP
+                  if ! test -e booting; then
+                      touch booting; until test -e go; do sleep 0.01; done; exit 1
+                  fi
+                  echo READY >/proc/self/fd/$FOREBAY_READY_FD
+                  while :; do sleep 0.01; done";
+    let run = run_with(script, FirstStart::IsRepeated);
+    wait_for(&run.path("booting"));
+    run.supervisor.signal(libc::SIGHUP);
+    std::fs::write(run.path("go"), "").unwrap();
+    run.expect(ready());
+    run.supervisor.stop(libc::SIGTERM);
+    run.expect(ended());
+    assert!(!run.path("got").exists());
 }
 
 #[test]

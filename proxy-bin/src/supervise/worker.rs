@@ -30,7 +30,7 @@ pub(super) fn watch(
             Ok(None) => break,
             Ok(Some(process)) => process.attend(shared, &mut || {
                 may_fail = true;
-                shared.lock().is_ready = true;
+                shared.lock().ready();
                 report(Report::Ready(id));
             }),
             Err(error) => format!("cannot be started: {error}"),
@@ -116,7 +116,7 @@ impl Process {
         }
         let mut state = shared.lock();
         let status = self.child.wait();
-        (state.pid, state.is_ready) = (None, false);
+        state.ended();
         drop(state);
         // What it wrote last explains its end. Its children may keep the pipes open for long.
         let _ = self.outputs.recv_timeout(OUTPUT_GRACE);
