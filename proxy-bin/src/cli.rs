@@ -105,7 +105,7 @@ Exit codes:
 
 Environment:
   FOREBAY_LOG  what is logged: error, warn, info, debug, trace, or MODULE=LEVEL,...; default
-               warn,proxy_bin=info
+               warn,proxy_bin=info, also for what is none of these
   NO_COLOR     no colours, on a terminal neither
   NOTIFY_SOCKET
                who is told READY=1 when it serves, and STOPPING=1 (sd_notify(3)); systemd sets it

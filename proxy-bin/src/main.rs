@@ -1,14 +1,15 @@
 //! `proxy-bin`: the edge of Forebay as a server.
 //!
 //! `cli` says what is wanted, `config` what is to be served, `edge` builds it, `supervise` runs
-//! the workers, `run` holds all together from start to end and answers `status`; `demo` is a
-//! configuration of its own, `manual` is what `cli` says in other forms.
+//! the workers, `run` holds all together from start to end and answers `status`, `log` writes
+//! messages; `demo` is a configuration of its own, `manual` is what `cli` says in other forms.
 
 mod banner;
 mod cli;
 mod config;
 mod demo;
 mod edge;
+mod log;
 mod manual;
 mod notify;
 mod run;
@@ -20,14 +21,14 @@ mod users;
 use clap::Parser;
 use cli::{Cli, Command, Configuration};
 use config::Config;
+use log::complain;
 use run::Hangup;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
-use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    start_log();
+    log::start();
     match carry_out(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failures) => {
@@ -65,23 +66,3 @@ fn load(configuration: &Configuration) -> Result<Config, Vec<String>> {
     }
     Ok(config)
 }
-
-fn complain(line: &str) {
-    // Nobody is left to be told that standard error is gone.
-    let _ = writeln!(io::stderr(), "proxy-bin: {}", line.replace('\n', " "));
-}
-
-fn start_log() {
-    let filter = EnvFilter::try_from_env("FOREBAY_LOG").unwrap_or_else(|_| EnvFilter::new(LOG));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_target(false)
-        // It would tell of them on standard error, and panic where that fails.
-        .log_internal_errors(false)
-        .init();
-}
-
-/// Failing starts are told in one line, so others than us only warn.
-const LOG: &str = "warn,proxy_bin=info";

@@ -5,6 +5,7 @@
 use super::{Running, commands};
 use crate::config::{self, AccessLog, Config, ConfigError};
 use crate::edge;
+use crate::log;
 use crate::supervise::{CommandId, FirstStart, WorkerCommand};
 use signal_hook::consts::SIGHUP;
 
@@ -14,7 +15,7 @@ impl Running {
         match self.try_reload() {
             Ok(()) => tracing::info!("the configuration has been read again"),
             Err(failures) => {
-                failures.iter().for_each(|line| crate::complain(line));
+                failures.iter().for_each(|line| log::complain(line));
                 tracing::error!("the configuration is not taken over, the old one stays in force");
             }
         }
@@ -26,7 +27,7 @@ impl Running {
             |errors: Vec<ConfigError>| errors.iter().map(ToString::to_string).collect::<Vec<_>>();
         let line = |error: &dyn std::error::Error| vec![error.to_string()];
         let config = config::load(&self.config.file).map_err(lines)?;
-        config.warnings.iter().for_each(|what| crate::complain(&format!("warning: {what}")));
+        config.warnings.iter().for_each(|what| log::complain(&format!("warning: {what}")));
         check_unchanged(&self.config, &config)?;
         let commands = commands(&config).map_err(|error| line(&error))?;
         let log = if is_same(&config.access_log, &self.config.access_log) {
