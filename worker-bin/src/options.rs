@@ -216,6 +216,6 @@ Environment, flags going before all of it, and all of it before the file:
 Exit codes:
   0  stopped as asked
   1  failed
-  2  the command line or the configuration is wrong
+  2  the command line or the settings are wrong
   3  cannot boot: an address in use, no permission
   4  the application cannot be loaded";
