@@ -3,7 +3,8 @@
 //! Owns what build tools' fingerprints look like. Must not know what follows from one.
 
 /// Whether the last part of a path has a fingerprint before its extension or extensions, behind a
-/// `.`, `-` or `_`: at least eight hexadecimal digits, or eight letters and digits.
+/// `.`, `-` or `_`: at least eight hexadecimal digits, or exactly eight letters and digits; as
+/// below.
 ///
 /// No word and no number is one: a file that is taken for immutable without being so stays old for
 /// a year.
