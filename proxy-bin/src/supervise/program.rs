@@ -13,6 +13,9 @@ pub(crate) enum ProgramError {
     /// A path that leads to no program.
     #[error("no program at \"{}\": build it or correct the path", .0.display())]
     Path(PathBuf),
+    /// A file that nobody may run.
+    #[error("\"{}\" is not executable: chmod +x it", .0.display())]
+    NotExecutable(PathBuf),
     /// A bare name.
     #[error(
         "no program `{name}` beside proxy-bin (in {}) nor on PATH ({path}): build or install it, \
@@ -42,18 +45,25 @@ fn find_in(
 ) -> Result<PathBuf, ProgramError> {
     if name.contains('/') {
         let program = directory.join(name);
-        return if is_program(&program) { Ok(program) } else { Err(ProgramError::Path(program)) };
+        return match program.is_file() {
+            true if is_program(&program) => Ok(program),
+            true => Err(ProgramError::NotExecutable(program)),
+            false => Err(ProgramError::Path(program)),
+        };
     }
-    std::iter::once(beside.to_owned())
-        .chain(env::split_paths(path))
-        .filter(|place| place.is_absolute())
-        .map(|place| place.join(name))
-        .find(|program| is_program(program))
-        .ok_or_else(|| ProgramError::Name {
-            name: name.to_owned(),
-            beside: beside.to_owned(),
-            path: path.to_string_lossy().into_owned(),
-        })
+    let places = std::iter::once(beside.to_owned()).chain(env::split_paths(path));
+    let places = places.filter(|place| place.is_absolute());
+    let files: Vec<_> =
+        places.map(|place| place.join(name)).filter(|file| file.is_file()).collect();
+    let missing = || ProgramError::Name {
+        name: name.to_owned(),
+        beside: beside.to_owned(),
+        path: path.to_string_lossy().into_owned(),
+    };
+    match files.iter().find(|file| is_program(file)) {
+        Some(program) => Ok(program.clone()),
+        None => Err(files.into_iter().next().map_or_else(missing, ProgramError::NotExecutable)),
+    }
 }
 
 fn is_program(path: &Path) -> bool {
@@ -78,6 +88,10 @@ mod tests {
         let error = find().unwrap_err().to_string();
         assert!(error.contains(&beside.path().display().to_string()), "{error}");
         assert!(error.contains(&on_path.path().display().to_string()), "{error}");
+        let not_executable = program(beside.path(), 0o644);
+        let error = find().unwrap_err().to_string();
+        let expected = format!("\"{}\" is not executable: chmod +x it", not_executable.display());
+        assert_eq!(error, expected);
         let second = program(on_path.path(), 0o755);
         assert_eq!(find().unwrap(), second);
         let first = program(beside.path(), 0o644);
@@ -92,5 +106,7 @@ mod tests {
         assert_eq!(found.unwrap(), Path::new("/bin/sh"));
         let error = find_in("./none", Path::new("/x"), Path::new("/"), OsStr::new("")).unwrap_err();
         assert!(error.to_string().starts_with("no program at \"/x/./none\""), "{error}");
+        let error = find_in("etc/passwd", Path::new("/"), Path::new("/"), OsStr::new(""));
+        assert!(matches!(error, Err(ProgramError::NotExecutable(_))));
     }
 }
