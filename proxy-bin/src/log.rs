@@ -41,8 +41,8 @@ fn filter(written: &str) -> Result<EnvFilter, String> {
     match words.iter().find(|word| !is_understood(word)) {
         None => Ok(EnvFilter::new(words.join(","))),
         Some(word) => Err(format!(
-            "{VARIABLE}: `{word}` is not error, warn, info, debug, trace or MODULE=LEVEL; the default \
-             is used"
+            "{VARIABLE}: `{word}` is not error, warn, info, debug, trace or MODULE=LEVEL; the \
+             default is used"
         )),
     }
 }
