@@ -24,6 +24,8 @@ struct Place {
     generation: u32,
     /// The earliest moment that the wheel will fire for this place.
     alarm: Time,
+    /// A later one, for which the wheel need not be told again.
+    later: Time,
 }
 
 const NEVER: Time = Time(u64::MAX);
@@ -43,7 +45,7 @@ impl<T> Table<T> {
         let index = vacant.key();
         if index == self.places.len() {
             slack::make_room_in(&mut self.places);
-            self.places.push(Place { generation: 0, alarm: NEVER });
+            self.places.push(Place { generation: 0, alarm: NEVER, later: NEVER });
         }
         let token = Token::new(self.kind, index as u32, self.places[index].generation);
         vacant.insert(make(token));
@@ -70,10 +72,14 @@ impl<T> Table<T> {
 
     /// True: the wheel must be told, it would fire too late.
     pub(crate) fn set_alarm(&mut self, token: Token, at: Time) -> bool {
-        let alarm = &mut self.places[token.index() as usize].alarm;
-        let sooner = at < *alarm;
+        let place = &mut self.places[token.index() as usize];
+        let sooner = at < place.alarm;
         if sooner {
-            *alarm = at;
+            // The first that gives way is the latest.
+            if place.later == NEVER {
+                place.later = place.alarm;
+            }
+            place.alarm = at;
         }
         sooner
     }
@@ -86,7 +92,7 @@ impl<T> Table<T> {
         if place.alarm > now {
             return None;
         }
-        place.alarm = NEVER;
+        place.alarm = std::mem::replace(&mut place.later, NEVER);
         self.entries.get(index)?;
         Some(Token::new(self.kind, token.index(), place.generation))
     }
@@ -145,10 +151,27 @@ mod tests {
         let second = table.insert_with(|_| ());
         assert!(!table.set_alarm(second, Time(80)), "the wheel will fire at 60");
         assert_eq!(table.on_alarm(first, Time(60)), Some(second));
+        assert!(!table.set_alarm(second, Time(80)), "and at 70");
+        assert_eq!(table.on_alarm(first, Time(70)), Some(second));
         assert!(table.set_alarm(second, Time(80)));
-        assert_eq!(table.on_alarm(first, Time(70)), None, "moved to 80");
         table.remove(second);
         assert_eq!(table.on_alarm(second, Time(80)), None, "nobody is there");
+    }
+
+    #[test]
+    fn a_sooner_alarm_leaves_the_later_one() {
+        let mut table = Table::new(0);
+        let token = table.insert_with(|_| ());
+        assert!(table.set_alarm(token, Time(75)));
+        for now in 0..60 {
+            assert!(table.set_alarm(token, Time(now + 2)));
+            assert!(now == 0 || !table.set_alarm(token, Time(now + 5)));
+            assert_eq!(table.on_alarm(token, Time(now + 2)), Some(token));
+            assert!(!table.set_alarm(token, Time(now + 75)), "the wheel will fire at 75");
+        }
+        assert_eq!(table.on_alarm(token, Time(74)), None);
+        assert_eq!(table.on_alarm(token, Time(75)), Some(token));
+        assert!(table.set_alarm(token, Time(134)));
     }
 
     #[test]
