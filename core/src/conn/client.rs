@@ -44,6 +44,8 @@ pub(crate) struct Client {
     pub(super) stalled: bool,
     pub(super) output: Output,
     pub(super) receiving: Receiving,
+    /// Bytes of the buffer that is being received into, also once its content has been refused.
+    pub(super) lent: usize,
     /// A receive is to be in flight also while a request is being answered.
     pub(super) watched: bool,
     /// True exactly while a file operation is in flight.
@@ -130,6 +132,7 @@ impl Client {
             stalled: false,
             output: Output::default(),
             receiving: Receiving::No,
+            lent: 0,
             watched: false,
             file_op: false,
             input_ended: false,
@@ -460,7 +463,7 @@ impl Machine for Client {
         let records = self.record.iter().chain(&self.unsent_records);
         let content = match &self.state {
             State::Content(content) => content.footprint(),
-            _ => 0,
+            _ => self.lent as u64,
         };
         let bytes = size_of::<Client>()
             + self.input.capacity()

@@ -9,7 +9,7 @@
 use super::Machine;
 use super::address::Address;
 use super::client::{Client, Receiving};
-use super::memory::Memory;
+use super::memory::{Memory, Pressure};
 use super::world::World;
 use crate::io::{Fd, Op, Time, Token};
 use crate::per_address::Permit;
@@ -55,8 +55,8 @@ impl Parked {
         }
     }
 
-    /// An armed receive costs the kernel three times the memory of a poll. What arrives meanwhile
-    /// is received still.
+    /// An armed receive costs the kernel three times the memory of a poll, and may bring much at
+    /// once. What arrives meanwhile is received still.
     fn rest(&mut self, w: &mut World) {
         self.receiving = Receiving::Resting;
         w.submit(self.token, Op::EndRecv { target: self.token });
@@ -108,6 +108,29 @@ impl Connection {
         match self {
             Connection::Parked(parked) => parked.receiving == Receiving::No,
             Connection::Awake(client) => client.is_stuck(),
+        }
+    }
+
+    /// Ends at once: whatever its client sends or has not received yet is lost.
+    pub(crate) fn stop(&mut self, w: &mut World) {
+        self.wake(w).stop(w);
+    }
+
+    /// Ends an idle connection as if its time were over: nothing is lost.
+    pub(crate) fn end(&mut self, w: &mut World) {
+        self.wake(w).end(w);
+    }
+
+    /// Memory is scarce.
+    pub(crate) fn hurry(&mut self, pressure: Pressure, w: &mut World) {
+        match self {
+            Connection::Parked(parked) if parked.receiving == Receiving::Repeatedly => {
+                parked.rest(w);
+            }
+            Connection::Awake(client) if pressure >= Pressure::Timeouts => {
+                client.hurry(pressure, w);
+            }
+            _ => {}
         }
     }
 

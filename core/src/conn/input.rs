@@ -51,7 +51,7 @@ impl Client {
     /// Content has been received into the buffer of [`Content::take_buffer`].
     pub(crate) fn on_filled(&mut self, buf: Vec<u8>, result: Result<usize, Errno>, w: &mut World) {
         debug_assert!(self.receiving == Receiving::Once);
-        self.receiving = Receiving::No;
+        (self.receiving, self.lent) = (Receiving::No, 0);
         match (&mut self.state, result) {
             (State::Content(content), Ok(count)) if count > 0 => {
                 w.counters.bytes_in.add(count as u64);
@@ -163,7 +163,7 @@ impl Client {
     pub(super) fn settle_input(&mut self, w: &mut World) {
         match self.receiving {
             Receiving::No if self.wants_input(w) => self.receive(false, w),
-            Receiving::Repeatedly if !self.has_input_room(w) || self.wants_buffer() => {
+            Receiving::Repeatedly if !self.may_repeat(w) => {
                 self.receiving = Receiving::NoMore;
                 w.submit(self.token, Op::EndRecv { target: self.token });
             }
@@ -192,6 +192,11 @@ impl Client {
         }
     }
 
+    /// A repeated receive brings up to 32 pieces at once, however little of that there is room for.
+    fn may_repeat(&self, w: &World) -> bool {
+        self.has_input_room(w) && !self.wants_buffer() && w.memory.pressure() < Pressure::Half
+    }
+
     fn wants_buffer(&self) -> bool {
         matches!(&self.state, State::Content(content) if content.wants_buffer())
     }
@@ -204,8 +209,9 @@ impl Client {
         };
         let watched = self.requests > 0 && buffer.is_none();
         self.watched |= watched;
-        let repeat = watched && !starved;
+        let repeat = watched && !starved && w.memory.pressure() < Pressure::Half;
         self.receiving = if repeat { Receiving::Repeatedly } else { Receiving::Once };
+        self.lent = buffer.as_ref().map_or(0, Vec::capacity);
         let op = match buffer {
             Some(buf) => Op::Fill { fd: self.fd, buf, poll_first: false },
             // Without a buffer, the first try fails although there is nothing to receive.
@@ -225,19 +231,18 @@ impl Client {
                 if rest.is_empty() || self.linger {
                     return;
                 }
-                let is_head = matches!(self.state, State::Head) && !self.stalled;
-                if is_head && w.memory.pressure() >= Pressure::Uploads {
-                    self.refuse_head_without_memory(rest, w);
-                } else {
-                    self.input = w.buffers.small();
-                    self.input.extend_from_slice(rest);
-                    self.await_rest_of_head(w);
-                }
+                self.input = w.buffers.small();
+                self.input.extend_from_slice(rest);
+                self.await_rest_of_head(w);
             }
             _ => {
                 self.input.extend_from_slice(bytes);
                 self.consume_input(w);
             }
+        }
+        let is_half_a_head = matches!(self.state, State::Head) && !self.stalled;
+        if is_half_a_head && !self.input.is_empty() && w.memory.pressure() >= Pressure::Uploads {
+            self.refuse_head_without_memory(w);
         }
     }
 
@@ -279,7 +284,9 @@ impl Client {
     /// For one more answer.
     fn has_output_room(&self, w: &World) -> bool {
         self.output.is_flushed()
-            || self.output.has_room() && w.memory.pressure() < Pressure::Content
+            || self.output.has_room()
+                && self.unsent_records.len() < w.limits.pipelined
+                && w.memory.pressure() < Pressure::Content
     }
 
     /// The input is the beginning of another request.
@@ -325,7 +332,7 @@ impl Client {
     }
 
     /// Ends a connection that owes nothing, so that a request on its way meets no reset.
-    fn end(&mut self, w: &mut World) {
+    pub(super) fn end(&mut self, w: &mut World) {
         self.linger = true;
         self.meta.keep_alive = false;
         self.state = State::Ending;

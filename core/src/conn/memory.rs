@@ -8,6 +8,7 @@
 //!
 //! 1. More than half is used: buffers that nobody uses are freed. Of new content 4 KiB stay in
 //!    memory, the rest goes to the spool in small pieces; so does a response beyond one buffer.
+//!    What clients send is received piece by piece.
 //! 2. From 10/16: connections that wait for their next request end, the oldest first.
 //! 3. From 12/16: clients that are silent inside a request, or take nothing of an answer, have a
 //!    quarter of the usual time.
@@ -35,8 +36,9 @@ pub(crate) struct Memory {
 }
 
 /// How scarce memory is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Pressure {
+    #[default]
     None,
     Half,
     Parked,

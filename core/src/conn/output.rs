@@ -84,7 +84,7 @@ impl Output {
     /// Bytes of memory that it owns.
     pub(crate) fn footprint(&self) -> usize {
         let capacity = |segment: &Segment| match segment {
-            Segment::Bytes(out) => out.capacity(),
+            Segment::Bytes(out) => out.footprint(),
             Segment::File { .. } => 0,
         };
         self.lent + self.queue.iter().map(capacity).sum::<usize>()
@@ -111,7 +111,7 @@ impl Output {
         self.sending = true;
         Some(match segment {
             Segment::Bytes(out) => {
-                self.lent = out.capacity();
+                self.lent = out.footprint();
                 let more = matches!(self.queue.front(), Some(Segment::File { .. }));
                 Op::Send { fd, out, more }
             }

@@ -15,7 +15,10 @@ impl Client {
     /// Begins to spool, or goes on, where the content needs it.
     pub(super) fn spool_on(&mut self, w: &mut World) {
         let State::Content(content) = &mut self.state else { return };
-        if !content.reserve(Pressure::Uploads, &mut self.counted, &mut w.memory) {
+        // What is here as a whole is never given up.
+        if !content.has_arrived()
+            && !content.reserve(Pressure::Uploads, &mut self.counted, &mut w.memory)
+        {
             self.refuse_without_memory(w);
         } else if content.needs_spool() {
             let spool = SpoolFile::create(content.announced(), self.token, w);
@@ -96,10 +99,12 @@ impl Client {
         self.refuse_unspooled(w);
     }
 
-    /// Nor for a head of which these bytes are the beginning.
-    pub(super) fn refuse_head_without_memory(&mut self, bytes: &[u8], w: &mut World) {
+    /// Nor for the head of which its input is the beginning.
+    pub(super) fn refuse_head_without_memory(&mut self, w: &mut World) {
         self.meta = Client::NO_REQUEST;
-        self.record_refused(bytes, w);
+        let input = std::mem::take(&mut self.input);
+        self.record_refused(&input, w);
+        w.buffers.give(input);
         self.refuse_without_memory(w);
     }
 

@@ -65,6 +65,15 @@ impl Outgoing {
             }
     }
 
+    /// Bytes of memory that nobody else needs.
+    pub(crate) fn footprint(&self) -> usize {
+        self.capacity()
+            + match &self.body {
+                Body::Shared(bytes) if bytes.is_unique() => bytes.len(),
+                _ => 0,
+            }
+    }
+
     /// Copies these bytes behind what is here, if there is room for all of them.
     pub(crate) fn append(&mut self, parts: [&[u8]; 3]) -> bool {
         let buf = match &mut self.body {

@@ -149,6 +149,7 @@ impl<B: Backend> Reactor<B> {
             }
             Message::Change(change) => self.on_change(*change),
             Message::Unused(pool) => self.on_unused(&pool),
+            Message::MemoryIsScarce => {}
             Message::Drain => self.drain(),
             Message::Stop => self.stop(),
             Message::End => self.end(),

@@ -6,7 +6,7 @@
 //! once, and not again soon if it was short.
 
 use super::Reactor;
-use crate::conn::Connection;
+use crate::conn::{Connection, World};
 use crate::io::{Backend, Time, Token};
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -28,14 +28,14 @@ const PAUSE: Duration = Duration::from_millis(10);
 impl<B: Backend> Reactor<B> {
     /// Ends the connection that has idled longest, to make room for another one; false: none idles.
     pub(super) fn evict(&mut self) -> bool {
-        let is_evicted = self.end_oldest_parked();
+        let is_evicted = self.end_oldest_parked(Connection::stop);
         self.world.counters.connections_evicted.add(u64::from(is_evicted));
         is_evicted
     }
 
-    /// Likewise, uncounted.
-    pub(super) fn end_oldest_parked(&mut self) -> bool {
-        if self.evict_known() {
+    /// Likewise in a way of one's own, and uncounted.
+    pub(super) fn end_oldest_parked(&mut self, end: fn(&mut Connection, &mut World)) -> bool {
+        if self.evict_known(end) {
             return true;
         }
         let now = self.world.now;
@@ -46,15 +46,15 @@ impl<B: Backend> Reactor<B> {
         if self.parked.oldest.len() < BATCH {
             self.parked.search_again = now.after(PAUSE);
         }
-        self.evict_known()
+        self.evict_known(end)
     }
 
-    fn evict_known(&mut self) -> bool {
+    fn evict_known(&mut self, end: fn(&mut Connection, &mut World)) -> bool {
         while let Some((until, token)) = self.parked.oldest.pop() {
             if let Some(client) = self.clients.get_mut(token)
                 && client.parked_until() == Some((until, token))
             {
-                client.wake(&mut self.world).stop(&mut self.world);
+                end(client, &mut self.world);
                 self.settle_client(token);
                 return true;
             }

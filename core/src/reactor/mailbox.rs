@@ -22,6 +22,8 @@ pub(crate) enum Message {
     Change(Box<Change>),
     /// Nobody can send requests to this pool any more.
     Unused(Arc<SharedPool>),
+    /// Another reactor has seen that; this one will at the end of its turn.
+    MemoryIsScarce,
     /// Take no new connections, finish what has begun, then end.
     Drain,
     /// End without waiting for anybody.

@@ -24,7 +24,7 @@ mod timers;
 
 use crate::conn::{Connection, HandOver, Slot, World, WorldParts};
 use crate::http::DateCache;
-use crate::io::{Backend, Completion, Errno, Graveyard, Op, PARKED_OPERATION, Token, Wait};
+use crate::io::{Backend, Completion, Errno, Graveyard, Op, PARKED_OPERATION, Time, Token, Wait};
 use crate::per_address::Concurrency;
 use crate::route::SharedPool;
 use eviction::Parked;
@@ -205,8 +205,12 @@ impl<B: Backend> Reactor<B> {
         if is_over || !self.mailbox().fall_asleep() {
             return Wait::Poll;
         }
-        let next = self.timers.next().into_iter().chain(self.shedding.due()).min();
-        next.map_or(Wait::Forever, Wait::Until)
+        self.due().map_or(Wait::Forever, Wait::Until)
+    }
+
+    /// When it has something to do, whatever happens.
+    fn due(&self) -> Option<Time> {
+        self.timers.next().into_iter().chain(self.shedding.due()).min()
     }
 
     fn mailbox(&self) -> &Arc<Mailbox> {
@@ -239,6 +243,7 @@ impl<B: Backend> Reactor<B> {
             if let Some(client) = self.clients.get_mut(token) {
                 client.wake(&mut self.world).on_starved(&mut self.world);
                 self.settle_client(token);
+                self.pass_on();
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Owns when: every [`PAUSE`], as long as that lasts. The order of the steps is the account's.
 
-use super::Reactor;
+use super::{Message, Reactor};
 use crate::conn::{Connection, Pressure};
 use crate::io::{Backend, Time};
 use std::time::Duration;
@@ -12,13 +12,19 @@ const EVICTED_AT_ONCE: usize = 16;
 
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// When the next step is due, while memory is scarce.
+/// How far it has come.
 #[derive(Default)]
-pub(super) struct Shedding(Option<Time>);
+pub(super) struct Shedding {
+    /// When the next step is due, while memory is scarce.
+    due: Option<Time>,
+    /// What the other reactors have been told, and when it was more than before.
+    told: Pressure,
+    told_at: Option<Time>,
+}
 
 impl Shedding {
     pub(super) fn due(&self) -> Option<Time> {
-        self.0
+        self.due
     }
 }
 
@@ -33,27 +39,43 @@ impl<B: Backend> Reactor<B> {
             world.count_buffers();
             pressure = world.memory.pressure();
         }
+        if pressure != self.shedding.told {
+            self.tell(pressure);
+        }
         if pressure < Pressure::Parked {
-            self.shedding.0 = None;
-        } else if self.shedding.0.is_none_or(|due| due <= self.world.now) {
-            self.shedding.0 = Some(self.world.now.after(PAUSE));
+            self.shedding.due = None;
+        } else if self.shedding.due.is_none_or(|due| due <= self.world.now) {
+            self.shedding.due = Some(self.world.now.after(PAUSE));
             self.relieve(pressure);
+        }
+    }
+
+    /// One that sleeps does not notice how scarce memory has become.
+    fn tell(&mut self, pressure: Pressure) {
+        let now = self.world.now;
+        if pressure < self.shedding.told {
+            self.shedding.told = pressure;
+        } else if self.shedding.told_at.is_none_or(|at| at.after(PAUSE) <= now) {
+            (self.shedding.told, self.shedding.told_at) = (pressure, Some(now));
+            let own = usize::from(self.world.reactor);
+            for (number, mailbox) in self.shared.mailboxes.iter().enumerate() {
+                if number != own {
+                    mailbox.post(Message::MemoryIsScarce);
+                }
+            }
         }
     }
 
     fn relieve(&mut self, pressure: Pressure) {
         for _ in 0..EVICTED_AT_ONCE {
-            if !self.end_oldest_parked() {
+            if !self.end_oldest_parked(Connection::end) {
                 break;
             }
             self.world.counters.memory_parked.count();
         }
-        if pressure < Pressure::Timeouts {
-            return;
-        }
         for token in self.clients.tokens() {
-            if let Some(client) = self.clients.get_mut(token).and_then(Connection::awake) {
-                client.hurry(pressure, &mut self.world);
+            if let Some(connection) = self.clients.get_mut(token) {
+                connection.hurry(pressure, &mut self.world);
                 self.settle_client(token);
                 self.pass_on();
             }

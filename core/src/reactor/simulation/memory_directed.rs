@@ -2,20 +2,20 @@
 
 use super::*;
 
-const HI: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+pub(super) const HI: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
 const BUDGET: u64 = 16 << 20;
 
-fn edge(limits: Limits) -> Edge {
+pub(super) fn edge(limits: Limits) -> Edge {
     let limits = Limits { memory_budget: BUDGET, content_memory: 10_000, ..limits };
     Edge::new(&Settings { limits, ..Settings::default() })
 }
 
 /// Memory that somebody else uses.
-struct Used(u64);
+pub(super) struct Used(pub(super) u64);
 
 impl Used {
     /// A little more than so many sixteenths of the budget.
-    fn sixteenths(&mut self, edge: &mut Edge, sixteenths: u64) {
+    pub(super) fn sixteenths(&mut self, edge: &mut Edge, sixteenths: u64) {
         let bytes = if sixteenths == 0 { 0 } else { BUDGET / 16 * sixteenths + (100 << 10) };
         let reactor = edge.reactors[0].as_mut().unwrap();
         reactor.world.memory.recount(&mut self.0, bytes);
@@ -24,11 +24,11 @@ impl Used {
     }
 }
 
-fn post(target: &str, length: usize) -> String {
+pub(super) fn post(target: &str, length: usize) -> String {
     format!("POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n")
 }
 
-fn status(client: &Peer) -> String {
+pub(super) fn status(client: &Peer) -> String {
     text(client).get(9..12).unwrap_or_default().to_string()
 }
 

@@ -18,6 +18,8 @@ mod files_directed;
 mod incoming;
 #[cfg(test)]
 mod memory_directed;
+#[cfg(test)]
+mod memory_hostile;
 mod oracle;
 #[cfg(test)]
 mod parking_directed;
@@ -198,13 +200,13 @@ impl Edge {
             let (now, unix_seconds) = (reactor.backend.now(), reactor.backend.unix_seconds());
             reactor.world.set_time(now, unix_seconds, &mut reactor.date);
         }
-        let waited_for = reactor.timers.next();
+        let waited_for = reactor.due();
         let goes_on = reactor.turn().expect("the simulated kernel does not fail");
         assert_nobody_is_stuck(reactor);
         if goes_on {
             // After a turn in which nothing happened it is as if that turn went on: messages must
             // wake it.
-            let happened = has_work || reactor.timers.next() != waited_for;
+            let happened = has_work || reactor.due() != waited_for;
             self.awake[number] = happened || !self.shared.mailboxes[number].fall_asleep();
         } else {
             assert_eq!(reactor.world.bytes_in_use(), 0, "bytes in use at the end");
