@@ -28,11 +28,16 @@ impl Backoff {
 
     /// A place has become empty, after failing `failures` times in a row before.
     pub(crate) fn failed(&mut self, failures: u32, now: Instant) {
-        let (first, most) = Self::DELAYS;
-        let delay = first.saturating_mul(1 << failures.min(20)).min(most);
-        let due = now + delay.mul_f64(self.jitter());
+        let due = now + self.delay(failures);
         self.places.push(Place { due, failures: failures.saturating_add(1) });
         self.places.sort_by_key(|place| place.due);
+    }
+
+    /// How long a place waits that has failed `failures` times in a row before.
+    pub(crate) fn delay(&mut self, failures: u32) -> Duration {
+        let (first, most) = Self::DELAYS;
+        let delay = first.saturating_mul(1 << failures.min(20)).min(most);
+        delay.mul_f64(self.jitter())
     }
 
     /// Fewer places are needed.

@@ -69,6 +69,7 @@ impl Core {
             Event::Booted(pid) => self.with_worker(pid, |worker| worker.booted = true),
             Event::Ready(pid) => self.on_ready(pid),
             Event::Spent(pid) => self.with_worker(pid, |worker| worker.spent = true),
+            Event::TooLarge(pid) => self.on_too_large(pid, now),
             Event::Overdue(pid) => self.on_overdue(pid, now),
             Event::Exited(pid, end) => self.on_exited(pid, end, now),
             Event::Asked(request) => self.on_asked(request, now),
@@ -83,7 +84,9 @@ impl Core {
         let kills = self.workers.iter().filter_map(|worker| worker.kill_at);
         let boots = self.workers.iter().filter(|worker| self.is_booting(worker));
         let boots = boots.map(|worker| worker.since + self.boot_timeout(worker));
-        let restarts = self.ending.is_none().then(|| self.backoff.next()).flatten();
+        let spent = self.workers.iter().filter(|worker| !worker.spent && self.stays(worker));
+        let spent = spent.filter_map(|worker| worker.spent_at);
+        let restarts = spent.chain(self.backoff.next()).filter(|_| self.ending.is_none());
         kills.chain(boots).chain(restarts).min()
     }
 
@@ -179,6 +182,24 @@ impl Core {
         }
     }
 
+    /// One that is so large soon after its start may be as small as any: if nothing but its
+    /// replacement came of that, they would replace each other without end.
+    fn on_too_large(&mut self, pid: Pid, now: Instant) {
+        let Some(worker) = self.workers.iter_mut().find(|worker| worker.pid == pid) else { return };
+        if worker.spent || worker.spent_at.is_some() {
+            return;
+        }
+        if now.duration_since(worker.since) >= HEALTHY_AFTER {
+            (worker.failures, worker.spent_at) = (0, Some(now));
+            return;
+        }
+        if worker.failures > 0 {
+            self.actions.push(Action::TooLargeAgain(pid));
+        }
+        worker.spent_at = Some(now + self.backoff.delay(worker.failures));
+        worker.failures = worker.failures.saturating_add(1);
+    }
+
     /// The worker takes nothing new; what it has begun gets a little more time.
     fn on_overdue(&mut self, pid: Pid, now: Instant) {
         let Some(worker) = self.workers.iter_mut().find(|worker| worker.pid == pid) else { return };
@@ -269,6 +290,7 @@ impl Core {
             Some(ending) => self.end_the_born(ending, now),
             None => {
                 self.give_up_the_unbooted(now);
+                self.spend_the_large(now);
                 self.retire_the_rejected(now);
                 self.retire_the_superfluous(now);
                 self.spawn_the_missing(now);
@@ -326,6 +348,12 @@ impl Core {
         candidate.map_or(self.targets, |candidate| candidate.targets).boot_timeout
     }
 
+    fn spend_the_large(&mut self, now: Instant) {
+        for worker in &mut self.workers {
+            worker.spent |= worker.spent_at.is_some_and(|at| at <= now);
+        }
+    }
+
     /// Candidates that have failed, or that a newer one has overtaken.
     fn retire_the_rejected(&mut self, now: Instant) {
         while let Some(index) = self.workers.iter().position(|worker| {
@@ -371,8 +399,11 @@ impl Core {
         let coming = self.spawning.iter().filter(|s| s.generation == self.generation).count();
         let missing = wanted.saturating_sub(self.staying().count() + coming);
         self.backoff.forget_beyond(missing);
+        // A place that is too small does not become larger by another worker.
+        let large = self.staying().filter(|worker| worker.spent && worker.spent_at.is_some());
+        let failures = large.map(|worker| worker.failures).max().unwrap_or(0);
         for _ in self.backoff.len()..missing {
-            self.spawn(self.generation, 0);
+            self.spawn(self.generation, failures);
         }
         while let Some(failures) = self.backoff.take_due(now) {
             self.spawn(self.generation, failures);

@@ -285,6 +285,56 @@ fn the_spent_are_replaced_one_by_one_new_before_old() {
 }
 
 #[test]
+fn workers_that_are_too_large_from_the_start_are_replaced_ever_more_slowly() {
+    let mut world = World::booted(2);
+    let mut lives = Vec::new();
+    let mut begun = world.now;
+    for round in 0..10 {
+        let large: Vec<_> = world.alive.clone();
+        large.iter().for_each(|&pid| world.tell(Event::TooLarge(pid)));
+        let warnings = usize::from(round > 0) * 2;
+        let warned = large[..warnings].iter().map(|&pid| Action::TooLargeAgain(pid));
+        assert_eq!(world.told(), warned.collect::<Vec<_>>(), "never replaced at once");
+        large.iter().for_each(|&pid| world.tell(Event::TooLarge(pid)));
+        for pid in large {
+            while world.alive.contains(&pid) {
+                world.now = world.now.max(world.core.next_wakeup().unwrap_or(world.now));
+                world.tell(Event::Tick);
+                world.all_ready();
+                let leaving = |pid: &Pid| world.core.worker(*pid).unwrap().is_leaving();
+                let gone: Vec<_> = world.alive.iter().copied().filter(leaving).collect();
+                gone.into_iter().for_each(|pid| world.dies(pid, End::Code(0)));
+            }
+        }
+        lives.push(world.now.duration_since(begun).as_secs_f64());
+        begun = world.now;
+        world.told();
+    }
+    assert!((0.07..0.26).contains(&lives[0]), "{lives:?}");
+    assert!(lives.is_sorted_by(|one, next| *one < next * 1.5), "{lives:?}");
+    assert!((7.0..13.0).contains(&lives[9]), "{lives:?}");
+    assert_eq!((world.core.crashes(), world.alive.len()), (0, 2));
+}
+
+#[test]
+fn a_worker_that_has_grown_is_replaced_at_once() {
+    let mut world = World::booted(1);
+    world.tell(Event::TooLarge(100));
+    world.pass(1.0);
+    world.tell(Event::Ready(101));
+    world.dies(100, End::Code(0));
+    world.pass(60.0);
+    world.told();
+    world.tell(Event::TooLarge(101));
+    assert_eq!(world.told(), [Action::Spawn(0)]);
+    world.tell(Event::Ready(102));
+    world.dies(101, End::Code(0));
+    world.told();
+    world.tell(Event::TooLarge(102));
+    assert_eq!(world.told(), [], "its place has no failures behind it");
+}
+
+#[test]
 fn an_overdue_request_ends_its_worker_and_another_one_comes_at_once() {
     let mut world = World::booted(1);
     world.tell(Event::Overdue(100));

@@ -19,8 +19,10 @@ pub(crate) enum Event {
     Booted(Pid),
     /// A worker can take requests.
     Ready(Pid),
-    /// A worker has answered as many requests, or uses as much memory, as one may.
+    /// A worker has answered as many requests as one may.
     Spent(Pid),
+    /// A worker uses more memory than one may.
+    TooLarge(Pid),
     /// A request of this worker should have ended a while ago.
     Overdue(Pid),
     /// A child has ended; perhaps none of ours.
@@ -90,6 +92,9 @@ pub(crate) enum Action {
     Rejected(u64, Flaw),
     /// A worker of no new generation has not booted in time, and will be killed.
     NotBooted(Pid),
+    /// A worker has become too large soon after its start, like the one before it: it will be
+    /// replaced, but later each time.
+    TooLargeAgain(Pid),
     /// End, with this exit code.
     Exit(i32),
 }

@@ -17,6 +17,8 @@ pub(crate) struct Worker {
     pub(crate) ready: bool,
     /// It should go when its replacement is ready.
     pub(crate) spent: bool,
+    /// It is too large, and counts as spent from this time on.
+    pub(crate) spent_at: Option<Instant>,
     /// A request of it took too long.
     pub(crate) overdue: bool,
     /// It was asked what it is doing.
@@ -50,6 +52,7 @@ impl Worker {
             booted: false,
             ready: false,
             spent: false,
+            spent_at: None,
             overdue: false,
             explained: false,
             failures,

@@ -142,7 +142,7 @@ impl Shell<'_> {
                         Action::Rejected(..) => {
                             self.keep(|generation| generation <= core.generation());
                         }
-                        Action::NotBooted(_) => {}
+                        Action::NotBooted(_) | Action::TooLargeAgain(_) => {}
                         Action::Exit(code) => return Ok(code),
                     }
                 }
@@ -349,11 +349,13 @@ impl Shell<'_> {
         for sight in self.watch.look(Instant::now()) {
             let (pid, event) = match sight {
                 Sight::Overdue { pid, .. } => (pid, Event::Overdue(pid)),
-                Sight::TooLarge { pid, .. } => (pid, Event::Spent(pid)),
+                Sight::TooLarge { pid, .. } => (pid, Event::TooLarge(pid)),
             };
             let is_known = |worker: &member::Worker| match sight {
                 Sight::Overdue { .. } => worker.overdue,
-                Sight::TooLarge { .. } => worker.spent || worker.is_leaving(),
+                Sight::TooLarge { .. } => {
+                    worker.spent || worker.spent_at.is_some() || worker.is_leaving()
+                }
             };
             if core.worker(pid).is_some_and(|worker| !is_known(worker)) {
                 notes::sight(&sight);

@@ -64,6 +64,13 @@ pub(super) fn action(action: Action) {
         Action::NotBooted(pid) => {
             log::error!("worker {pid} has not booted within the boot timeout: killing it");
         }
+        Action::TooLargeAgain(pid) => {
+            log::error!(
+                "worker {pid} is too large soon after its start, and so was the one before it: \
+                 raise --max-memory above what the application needs; until then workers are \
+                 replaced ever more slowly"
+            );
+        }
         _ => {}
     }
 }

@@ -86,6 +86,7 @@ fn a_worker_that_is_too_large_is_replaced() {
     let mut program = Program::start(&["--edge", &edge.address(), "--max-memory", "1K", "probe"]);
     let load = Load::start(edge);
     program.wait_for_log("MiB, more than it may");
+    program.wait_for_log("raise --max-memory");
     load.wait_for_pids(3);
     load.assert_nothing_lost();
 }
