@@ -132,6 +132,7 @@ Examples:
   proxy-bin check --config site.toml
   proxy-bin check --config site.toml && kill -HUP $(pidof proxy-bin)
 Exit code 1 if anything is wrong. Unknown keys are errors; the key that was perhaps meant is named.
+Files and directories are looked for when nothing is wrong with the text.
 `proxy-bin run --help` tells all keys.";
 
 const DEMO_HELP: &str = "\

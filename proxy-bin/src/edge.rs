@@ -42,7 +42,7 @@ pub(crate) fn describe(config: &Config, log: Option<AccessLog>) -> Result<Builde
         builder = builder.listen(address);
     }
     if let Some(directory) = &config.spool_dir {
-        builder = builder.spool_dir(directory);
+        builder = builder.spool_dir(&directory.value);
     }
     builder = builder.trusted_proxies(config.trusted_proxies.iter().copied());
     if let Some(log) = log {

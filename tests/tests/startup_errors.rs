@@ -32,6 +32,20 @@ fn a_root_that_is_a_file() {
 }
 
 #[test]
+fn a_spool_directory_that_is_a_file() {
+    let site = Site::builder().files("/", "site").server("spool_dir = \"forebay.toml\"");
+    assert_fails(site, &["forebay.toml:4: spool_dir", "is not a directory"]);
+}
+
+#[test]
+fn a_socket_of_two_pools() {
+    let second = "[pool.second]\nsocket = \"run/../run/app.sock\"\n";
+    let route = "path = \"/second\"\npool = \"second\"";
+    let site = with_socket("run/app.sock").route(route).config(second);
+    assert_fails(site, &["forebay.toml:", "[pool.second] is also that of [pool.app]"]);
+}
+
+#[test]
 fn a_socket_path_that_is_too_long() {
     let path = format!("run/{}.sock", "x".repeat(120));
     assert_fails(with_socket(&path), &[&path, "shorter"]);

@@ -43,7 +43,7 @@ pub enum BuildError {
         why: &'static str,
     },
     /// A files route's directory.
-    #[error("cannot serve files from {directory}: {error}: create it, or correct the path")]
+    #[error("cannot serve files from {directory}: {error}: {}", remedy(error))]
     Root {
         /// The directory as given.
         directory: PathBuf,
@@ -131,6 +131,13 @@ pub enum RunError {
     /// A reactor panicked. Please file a bug.
     #[error("reactor {0} panicked; please file a bug")]
     Panic(usize),
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "give this user the right to read it",
+        _ => "create it, or correct the path",
+    }
 }
 
 /// As [`std::fmt::Display`]: a `main` that returns the error prints it so.

@@ -38,7 +38,7 @@ pub(crate) struct Config {
     /// Where requests are logged.
     pub(crate) access_log: AccessLog,
     /// `None`: the edge's default.
-    pub(crate) spool_dir: Option<PathBuf>,
+    pub(crate) spool_dir: Option<At<PathBuf>>,
     /// Whose word about their clients is taken.
     pub(crate) trusted_proxies: Vec<Network>,
     /// Where `status` is answered; `None`: nowhere.

@@ -22,7 +22,7 @@ pub(crate) fn resolve(
     let Written { server, limits, routes, pools } = written;
     let listen = resolver.listen(server.listen.unwrap_or_default());
     let access_log = resolver.access_log(server.access_log);
-    let spool_dir = server.spool_dir.map(|written| resolver.path(written).value);
+    let spool_dir = server.spool_dir.map(|written| resolver.path(written));
     let trusted_proxies = resolver.networks(server.trusted_proxies.unwrap_or_default());
     let mut pools: Vec<_> = pools.into_iter().filter_map(|pool| resolver.pool(pool)).collect();
     let control = server.control.map(|written| resolver.socket(written, "control"));

@@ -6,7 +6,9 @@ use super::error::{At, ConfigError, Problems};
 use super::{AccessLog, Config, Pool, Target};
 use crate::supervise::find_program;
 use crate::users;
+use std::collections::HashMap;
 use std::fs::Metadata;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
@@ -19,7 +21,7 @@ pub(crate) fn check(config: &Config, file: &Path) -> Result<(), Vec<ConfigError>
     for route in &config.routes {
         let Target::Files { roots, .. } = &route.target else { continue };
         for root in roots {
-            if let Err(what) = look_at_directory(&root.value) {
+            if let Err(what) = look_into_directory(&root.value) {
                 let root_text = root.value.display();
                 problems.add(root.line, format!("files: directory \"{root_text}\" {what}"));
             }
@@ -27,6 +29,11 @@ pub(crate) fn check(config: &Config, file: &Path) -> Result<(), Vec<ConfigError>
     }
     if let AccessLog::File(path) = &config.access_log {
         check_parent(&mut problems, "access_log", path);
+    }
+    if let Some(At { value, line }) = &config.spool_dir
+        && let Err(what) = look_at_directory(value)
+    {
+        problems.add(*line, format!("spool_dir \"{}\" {what}", value.display()));
     }
     if let Some(control) = &config.control {
         check_socket(&mut problems, "control", control);
@@ -43,7 +50,29 @@ pub(crate) fn check(config: &Config, file: &Path) -> Result<(), Vec<ConfigError>
             problems.add(program.line, format!("workers of [pool.{}]: {error}", name.value));
         }
     }
+    check_distinct(&mut problems, config);
     problems.none_or(())
+}
+
+/// Different paths may lead to one place, by symbolic links or `..`.
+fn check_distinct(problems: &mut Problems, config: &Config) {
+    let pools =
+        config.pools.iter().map(|pool| (format!("[pool.{}]", pool.name.value), &pool.socket));
+    let control = config.control.iter().map(|control| ("`control`".to_owned(), control));
+    let mut seen: HashMap<PathBuf, String> = HashMap::new();
+    for (owner, socket) in control.chain(pools) {
+        let Some(place) = place(&socket.value) else { continue };
+        if let Some(other) = seen.insert(place, owner.clone()) {
+            let path = socket.value.display();
+            let what = format!("socket \"{path}\" of {owner} is also that of {other}");
+            problems.add(socket.line, format!("{what}: give each its own"));
+        }
+    }
+}
+
+/// Where a file will be made. `None`: nowhere.
+fn place(path: &Path) -> Option<PathBuf> {
+    Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?))
 }
 
 fn check_parent(problems: &mut Problems, key: &str, path: &At<PathBuf>) {
@@ -88,6 +117,20 @@ fn look_at_directory(directory: &Path) -> Result<(), String> {
     match directory.metadata() {
         Ok(metadata) if metadata.is_dir() => Ok(()),
         Ok(_) => Err("is not a directory: name one".to_owned()),
-        Err(error) => Err(format!("cannot be opened: {error}: create it or correct the path")),
+        Err(error) => Err(cannot_be_opened(&error)),
     }
+}
+
+/// Likewise, and whether this user may see what is in it.
+fn look_into_directory(directory: &Path) -> Result<(), String> {
+    look_at_directory(directory)?;
+    directory.read_dir().map(drop).map_err(|error| cannot_be_opened(&error))
+}
+
+fn cannot_be_opened(error: &io::Error) -> String {
+    let remedy = match error.kind() {
+        ErrorKind::PermissionDenied => "give this user the right to read it",
+        _ => "create it or correct the path",
+    };
+    format!("cannot be opened: {error}: {remedy}")
 }
