@@ -19,7 +19,8 @@
 //! disk instead: each of them runs `main` again, with the same arguments, up to here.
 //!
 //! A request that takes longer than `--timeout`, or than the edge waits for it, costs its process:
-//! TERM, so that what ends within a second is still answered, then KILL. An application that has a
+//! TERM, so that what ends within a second is still answered, then KILL, unless it has ended: then
+//! requests of other threads have `--graceful-timeout` to end. An application that has a
 //! handler for ABRT gets that besides TERM, and may log what it was doing. Requests of Python are
 //! interrupted by an exception.
 

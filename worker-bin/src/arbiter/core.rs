@@ -71,6 +71,9 @@ impl Core {
             Event::Spent(pid) => self.with_worker(pid, |worker| worker.spent = true),
             Event::TooLarge(pid) => self.on_too_large(pid, now),
             Event::Overdue(pid) => self.on_overdue(pid, now),
+            Event::OnTime(pid) => self.with_worker(pid, |worker| {
+                (worker.overdue, worker.explained) = (None, false);
+            }),
             Event::Exited(pid, end) => self.on_exited(pid, end, now),
             Event::Asked(request) => self.on_asked(request, now),
             Event::Tick => {}
@@ -81,7 +84,7 @@ impl Core {
 
     /// When to send [`Event::Tick`], if nothing else happens before.
     pub(crate) fn next_wakeup(&self) -> Option<Instant> {
-        let kills = self.workers.iter().filter_map(|worker| worker.kill_at);
+        let kills = self.workers.iter().filter_map(Worker::dies_at);
         let boots = self.workers.iter().filter(|worker| self.is_booting(worker));
         let boots = boots.map(|worker| worker.since + self.boot_timeout(worker));
         let spent = self.workers.iter().filter(|worker| !worker.spent && self.stays(worker));
@@ -200,12 +203,13 @@ impl Core {
         worker.failures = worker.failures.saturating_add(1);
     }
 
-    /// The worker takes nothing new; what it has begun gets a little more time.
+    /// The worker takes nothing new. The request gets a little more time; if it ends within that,
+    /// those of other threads get as much as in any worker that is to end.
     fn on_overdue(&mut self, pid: Pid, now: Instant) {
         let Some(worker) = self.workers.iter_mut().find(|worker| worker.pid == pid) else { return };
-        if !worker.overdue {
-            worker.overdue = true;
-            worker.leave_by(now + OVERDUE_GRACE);
+        if !worker.is_overdue() {
+            worker.overdue = Some(now + OVERDUE_GRACE);
+            worker.leave_by(now + self.targets.graceful_timeout.max(OVERDUE_GRACE));
             self.actions.push(Action::Signal(pid, Kill::Interrupt));
         }
     }
@@ -301,16 +305,16 @@ impl Core {
 
     fn kill_the_late(&mut self, now: Instant) {
         for worker in &mut self.workers {
-            if worker.kill_at.is_none_or(|at| at > now) {
+            if worker.dies_at().is_none_or(|at| at > now) {
                 continue;
             }
-            if worker.overdue && !std::mem::replace(&mut worker.explained, true) {
+            if worker.is_overdue() && !std::mem::replace(&mut worker.explained, true) {
                 self.actions.push(Action::Signal(worker.pid, Kill::Explain));
-                worker.kill_at = Some(now + EXPLANATION);
+                worker.postpone(now + EXPLANATION);
             } else {
                 self.actions.push(Action::Signal(worker.pid, Kill::Forcibly));
                 // A process in an uninterruptible wait outlives even this: ask again, but rarely.
-                worker.kill_at = Some(now + KILL_AGAIN);
+                worker.postpone(now + KILL_AGAIN);
             }
         }
     }

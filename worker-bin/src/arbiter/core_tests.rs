@@ -366,6 +366,34 @@ fn an_overdue_request_does_not_get_the_grace_of_a_stop() {
 }
 
 #[test]
+fn when_an_overdue_request_has_ended_the_others_get_the_grace_of_a_stop() {
+    let mut world = World::booted(1);
+    world.tell(Event::Overdue(100));
+    world.pass(0.7);
+    assert_eq!(world.told(), [Action::Signal(100, Kill::Interrupt), Action::Spawn(0)]);
+    world.tell(Event::OnTime(100));
+    world.pass(29.2);
+    assert_eq!(world.told(), []);
+    world.pass(0.1);
+    assert_eq!(world.told(), [Action::Signal(100, Kill::Forcibly)], "30 s in all");
+}
+
+#[test]
+fn another_request_that_is_overdue_is_interrupted_as_well() {
+    let mut world = World::booted(1);
+    world.tell(Event::Overdue(100));
+    world.pass(0.9);
+    world.tell(Event::OnTime(100));
+    world.pass(1.0);
+    world.told();
+    world.tell(Event::Overdue(100));
+    world.pass(0.8);
+    world.pass(0.2);
+    let kills = [Kill::Interrupt, Kill::Explain, Kill::Forcibly];
+    assert_eq!(world.told(), kills.map(|kill| Action::Signal(100, kill)));
+}
+
+#[test]
 fn a_worker_that_hangs_in_boot_is_replaced_after_a_while_but_not_one_without_an_edge() {
     let mut world = World::new(2);
     world.told();

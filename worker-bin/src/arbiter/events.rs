@@ -25,6 +25,8 @@ pub(crate) enum Event {
     TooLarge(Pid),
     /// A request of this worker should have ended a while ago.
     Overdue(Pid),
+    /// No request of this worker, which had such a one, takes too long any more.
+    OnTime(Pid),
     /// A child has ended; perhaps none of ours.
     Exited(Pid, End),
     /// The operator or the supervisor wants something.

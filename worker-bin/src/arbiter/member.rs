@@ -19,8 +19,8 @@ pub(crate) struct Worker {
     pub(crate) spent: bool,
     /// It is too large, and counts as spent from this time on.
     pub(crate) spent_at: Option<Instant>,
-    /// A request of it took too long.
-    pub(crate) overdue: bool,
+    /// A request of it takes too long: it is killed at this time, unless that ends.
+    pub(crate) overdue: Option<Instant>,
     /// It was asked what it is doing.
     pub(crate) explained: bool,
     /// How often in a row its place had failed before.
@@ -53,7 +53,7 @@ impl Worker {
             ready: false,
             spent: false,
             spent_at: None,
-            overdue: false,
+            overdue: None,
             explained: false,
             failures,
             kill_at: None,
@@ -63,6 +63,22 @@ impl Worker {
     /// Whether it was asked to end.
     pub(crate) fn is_leaving(&self) -> bool {
         self.kill_at.is_some()
+    }
+
+    /// A request of it takes too long.
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.overdue.is_some()
+    }
+
+    /// When it is killed, as things are.
+    pub(super) fn dies_at(&self) -> Option<Instant> {
+        self.kill_at.into_iter().chain(self.overdue).min()
+    }
+
+    /// It is not killed before this time, but then.
+    pub(super) fn postpone(&mut self, at: Instant) {
+        let times = self.kill_at.iter_mut().chain(&mut self.overdue);
+        times.for_each(|time| *time = at.max(*time));
     }
 
     /// It is asked to end. An earlier time to be killed stays.

@@ -249,7 +249,9 @@ impl Shell<'_> {
         // Without a control socket, the signals twice.
         let asked = control.map_or(signals, AsFd::as_fd);
         let readable = wait_readable([signals, words, asked], Some(timeout))?;
-        let mut events = vec![Event::Tick];
+        // Before its time is up.
+        let mut events = self.on_time(core);
+        events.push(Event::Tick);
         if readable[1] {
             events.extend(self.hear()?);
         }
@@ -344,6 +346,13 @@ impl Shell<'_> {
         }
     }
 
+    /// Workers whose requests that took too long have ended.
+    fn on_time(&self, core: &Core) -> Vec<Event> {
+        let overdue = core.workers().iter().filter(|worker| worker.is_overdue());
+        let on_time = overdue.filter(|worker| !self.watch.is_overdue(worker.pid));
+        on_time.map(|worker| Event::OnTime(worker.pid)).collect()
+    }
+
     fn look(&mut self, core: &Core) -> Vec<Event> {
         let mut events = Vec::new();
         for sight in self.watch.look(Instant::now()) {
@@ -352,7 +361,7 @@ impl Shell<'_> {
                 Sight::TooLarge { pid, .. } => (pid, Event::TooLarge(pid)),
             };
             let is_known = |worker: &member::Worker| match sight {
-                Sight::Overdue { .. } => worker.overdue,
+                Sight::Overdue { .. } => worker.is_overdue(),
                 Sight::TooLarge { .. } => {
                     worker.spent || worker.spent_at.is_some() || worker.is_leaving()
                 }

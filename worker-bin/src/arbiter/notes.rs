@@ -21,7 +21,7 @@ pub(super) fn event(core: &Core, event: Event, out_of_memory: &mut OutOfMemory, 
                 log::error!("worker {pid} has ended in request {id}, begun {age:.3} s ago");
             }
             match end {
-                End::Signal(9) if worker.overdue => {
+                End::Signal(9) if worker.is_overdue() => {
                     log::error!("worker {pid} was killed by us: a request took too long");
                 }
                 End::Signal(9) if worker.is_leaving() => {
@@ -35,6 +35,9 @@ pub(super) fn event(core: &Core, event: Event, out_of_memory: &mut OutOfMemory, 
                 End::Code(code) => log::error!("worker {pid} has exited with code {code}"),
                 End::Signal(signal) => log::error!("worker {pid} was killed by signal {signal}"),
             }
+        }
+        Event::OnTime(pid) => {
+            log::info!("worker {pid}: that request has ended; it is replaced when its others have");
         }
         Event::Asked(request) => log::info!("{}", describe(request)),
         _ => {}
@@ -82,7 +85,7 @@ pub(super) fn sight(sight: &Sight) {
             let age = age.as_secs_f64();
             log::error!(
                 "worker {pid}: request {id} has been running for {age:.1} s, past its deadline: \
-                 interrupting it, and killing the process in a second"
+                 interrupting it, and killing the process if it goes on for a second"
             );
         }
         Sight::TooLarge { pid, bytes } => {

@@ -72,7 +72,7 @@ pub(super) fn status(core: &Core, watch: &Watch, started: Instant) -> Status {
             }
         }
         status.state = match () {
-            () if worker.overdue => "overdue",
+            () if worker.is_overdue() => "overdue",
             () if worker.is_leaving() => "leaving",
             () if !worker.booted => "booting",
             () if !worker.ready => "waiting for the edge",

@@ -82,6 +82,10 @@ impl Watch {
         self.places.keys().flat_map(|&pid| self.overdue(pid).or(self.too_large(pid))).collect()
     }
 
+    pub(super) fn is_overdue(&self, pid: Pid) -> bool {
+        self.overdue(pid).is_some()
+    }
+
     fn overdue(&self, pid: Pid) -> Option<Sight> {
         let is_overdue =
             |snapshot: &Snapshot| snapshot.overdue.is_some_and(|overdue| overdue >= PATIENCE);

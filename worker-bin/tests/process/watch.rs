@@ -46,6 +46,21 @@ fn an_overdue_request_that_ends_in_its_grace_is_answered() {
 }
 
 #[test]
+fn an_overdue_request_that_ends_in_its_grace_costs_other_threads_nothing() {
+    let edge = Edge::new();
+    let (mut program, mut slots) = edge.with_threads(2);
+    slots[0].ask("/sleep/4000");
+    let fields = "Forebay-Request-Id: late-3\r\nForebay-Deadline-Ms: 1\r\n";
+    ask(&mut slots[1], "/sleep/1250", fields);
+    program.wait_for_log("request late-3");
+    assert_eq!(slots[1].answer(), "slept 1250 ms\n");
+    program.wait_for_log("that request has ended");
+    assert_eq!(edge.slot().get("/hello"), "Hello, world!", "of another worker");
+    assert_eq!(slots[0].answer(), "slept 4000 ms\n");
+    assert_eq!(slots[0].rest().unwrap(), "GOODBYE forebay-slot/1\r\n");
+}
+
+#[test]
 fn a_stream_has_the_timeout_for_each_piece() {
     let edge = Edge::new();
     let program = Program::start(&["--edge", &edge.address(), "--timeout", "1", "probe"]);
