@@ -2,7 +2,7 @@
 //!
 //! Owns words, defaults and help. Must not do anything.
 
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -51,13 +51,13 @@ pub(crate) struct Configuration {
 /// Which server is asked, and how its answer is shown.
 #[derive(Debug, Args)]
 #[command(after_help = STATUS_HELP)]
+#[command(group(ArgGroup::new("server").required(true).args(["config", "socket"])))]
 pub(crate) struct Status {
     /// The configuration with which it runs: its `control` is the socket
-    #[arg(long, value_name = "FILE", required_unless_present = "socket")]
-    #[arg(value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
     /// Its control socket
-    #[arg(long, value_name = "PATH", conflicts_with = "config")]
+    #[arg(long, value_name = "PATH")]
     pub(crate) socket: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]

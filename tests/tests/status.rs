@@ -184,6 +184,8 @@ fn a_server_must_be_named_once() {
     for arguments in [&[][..], &["--json"], &["--config", "a", "--socket", "b"]] {
         assert_eq!(ask(arguments).status.code(), Some(2), "{arguments:?}");
     }
+    let usage = error(&ask(&[]));
+    assert!(usage.contains("<--config <FILE>|--socket <PATH>>"), "{usage}");
 }
 
 fn parked(site: &Site) -> Value {

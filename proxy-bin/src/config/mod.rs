@@ -146,7 +146,9 @@ pub(crate) fn load(file: &Path) -> Result<Config, Vec<ConfigError>> {
 pub(crate) fn read(file: &Path) -> Result<Config, Vec<ConfigError>> {
     let text = std::fs::read_to_string(file).map_err(|error| {
         let mut problems = Problems::new(file);
-        problems.add(0, format!("cannot read the configuration: {error}"));
+        let hint =
+            if file == Path::new("-") { "; standard input is not read; /dev/stdin is" } else { "" };
+        problems.add(0, format!("cannot read the configuration: {error}{hint}"));
         problems.sorted()
     })?;
     parse(&text, file)
