@@ -181,11 +181,7 @@ fn serve_any(options: &Options, app: Application<'_>) -> ExitCode {
 
 fn print_config(options: &Options) -> ExitCode {
     match settings::Effective::new(options, |name| std::env::var(name).ok()) {
-        Ok(effective) => {
-            // Whoever closed standard output did not want to know.
-            let _ = std::io::stdout().write_all(effective.to_toml().as_bytes());
-            ExitCode::SUCCESS
-        }
+        Ok(effective) => manual::print(effective.to_toml().as_bytes()),
         Err(error) => fail(2, error),
     }
 }
@@ -198,8 +194,20 @@ pub fn parse_arguments<T: clap::Parser>() -> Result<T, ExitCode> {
             let _ = error.print();
             return ExitCode::SUCCESS;
         }
-        fail(2, format_args!("{}; see --help", one_line(&error)))
+        let what = one_too_many(&error, &T::command()).unwrap_or_else(|| one_line(&error));
+        fail(2, format_args!("{what}; see --help"))
     })
+}
+
+/// To clap a word behind the application is a command, though there is none of this name.
+fn one_too_many(error: &clap::Error, command: &clap::Command) -> Option<String> {
+    use clap::error::{ContextKind, ContextValue};
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
+        return None;
+    };
+    let is_known =
+        command.find_subcommand(word).is_some() || command.get_positionals().count() == 0;
+    (!is_known).then(|| format!("unexpected argument '{word}': one application is served"))
 }
 
 /// What is wrong with a command line, and what was meant perhaps.

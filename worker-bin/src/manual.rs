@@ -39,7 +39,8 @@ pub(crate) fn pages(directory: Option<&Path>, command: clap::Command) -> ExitCod
     }
 }
 
-fn print(text: &[u8]) -> ExitCode {
+/// To standard output.
+pub(crate) fn print(text: &[u8]) -> ExitCode {
     match std::io::stdout().write_all(text) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, format_args!("cannot write to standard output: {error}")),

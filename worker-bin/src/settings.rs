@@ -32,7 +32,7 @@ enum Origin {
 /// What is wrong; one line that says what to do.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SettingsError {
-    #[error("cannot read {0}: {1}")]
+    #[error("cannot read {0}: {1}{hint}", hint = hint(.0))]
     Unreadable(PathBuf, std::io::Error),
     #[error("{0}: {1}")]
     NotToml(PathBuf, String),
@@ -251,6 +251,10 @@ fn suggest(name: &str, known: &[String]) -> String {
     let best = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
     let best = best.filter(|best| likeness(best) > 0.8);
     best.map(|best| format!(", did you mean `{best}`?")).unwrap_or_default()
+}
+
+fn hint(unreadable: &Path) -> &'static str {
+    if unreadable.ends_with("-") { "; standard input is not read; /dev/stdin is" } else { "" }
 }
 
 const PLACES: [&str; 2] = ["edge", "bind"];

@@ -35,6 +35,15 @@ fn print_config_says_what_holds_and_why() {
     let (code, _, stderr) = run(&["-c", config.to_str().unwrap(), "hello"], &[]);
     assert_eq!(code, Some(2));
     assert!(stderr.contains("did you mean `max_requests`?"), "{stderr}");
+    let (code, _, stderr) = run(&["-c", "-", "hello"], &[]);
+    assert!(code == Some(2) && stderr.contains("standard input is not read"), "{stderr}");
+}
+
+#[test]
+fn one_word_too_many_is_named() {
+    let (code, _, stderr) = run(&["-b", "127.0.0.1:0", "hello", "echo"], &[]);
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("unexpected argument 'echo': one application"), "{stderr}");
 }
 
 #[test]
