@@ -159,7 +159,12 @@ pub fn serve_wsgi(options: &Options, application: &str) -> ExitCode {
 }
 
 fn serve_any(options: &Options, app: Application<'_>) -> ExitCode {
-    let handover = Handover::from_environment();
+    if let (Some(handover), Application::Native(app)) = (Handover::from_environment(), app) {
+        return match Plan::inherited(&handover.options) {
+            Ok(plan) => server::work(plan, app, handover),
+            Err(error) => wrong_plan(error),
+        };
+    }
     let mut options = options.clone();
     // It is read again later, in another directory perhaps.
     let config = options.config.or_else(settings::named_by_environment);
@@ -168,14 +173,16 @@ fn serve_any(options: &Options, app: Application<'_>) -> ExitCode {
     if options.print_config {
         return print_config(&options);
     }
-    let plan = match Plan::new(&options) {
-        Ok(plan) => plan,
-        Err(error @ PlanError::Identity(_)) => return fail(3, error),
-        Err(error) => return fail(2, error),
-    };
-    match (handover, app) {
-        (Some(handover), Application::Native(app)) => server::work(plan, app, handover),
-        _ => server::serve(&options, plan, app),
+    match Plan::new(&options) {
+        Ok(plan) => server::serve(&options, plan, app),
+        Err(error) => wrong_plan(error),
+    }
+}
+
+fn wrong_plan(error: PlanError) -> ExitCode {
+    match error {
+        PlanError::Identity(_) => fail(3, error),
+        _ => fail(2, error),
     }
 }
 

@@ -102,6 +102,12 @@ impl Plan {
         Plan::of(&effective.options)
     }
 
+    /// From settings that an arbiter has passed on, which may be of another version; nothing else is
+    /// asked.
+    pub(crate) fn inherited(options: &Options) -> Result<Plan, PlanError> {
+        Plan::of(&Effective::new(options, |_| None)?.options)
+    }
+
     /// From settings that are complete.
     pub(crate) fn of(options: &Options) -> Result<Plan, PlanError> {
         let place = match (&options.edge, &options.bind[..]) {

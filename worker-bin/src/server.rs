@@ -169,13 +169,17 @@ impl Host for Server<'_> {
         Ok(plan.arbiter)
     }
 
+    fn options(&self) -> Options {
+        self.options.borrow().clone()
+    }
+
     fn listeners(&self) -> Vec<BorrowedFd<'_>> {
         Server::listeners(self).iter().map(AsFd::as_fd).collect()
     }
 
     fn recipe(&self) -> Option<Recipe> {
         let Application::Wsgi(application) = self.app else { return None };
-        let options = self.options.borrow().clone();
+        let options = self.options();
         Some(Recipe {
             python: python::find(options.python.as_deref(), self.program.directory()),
             directory: match &options.chdir {

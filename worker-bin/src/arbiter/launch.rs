@@ -32,6 +32,22 @@ pub(crate) struct Station {
     pub(crate) words: Words,
 }
 
+/// What a generation that begins later than this process is made of: all of its workers are the
+/// same, whatever becomes of the files that this was read from.
+#[derive(Debug)]
+pub(super) struct Release {
+    program: File,
+    /// All settings.
+    options: Options,
+}
+
+impl Release {
+    /// As things are now.
+    pub(super) fn new(program: &Program, options: Options) -> io::Result<Release> {
+        Ok(Release { program: program.open()?, options })
+    }
+}
+
 /// How this process was started, to start it again.
 #[derive(Clone, Debug)]
 pub(crate) struct Program {
@@ -62,7 +78,7 @@ impl Program {
     }
 
     /// The program as it is on disk now.
-    pub(crate) fn open(&self) -> io::Result<File> {
+    fn open(&self) -> io::Result<File> {
         let file = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(&self.path);
         let file = file.map_err(|error| self.explain(&error))?;
         if !is_program(Path::new(&format!("/proc/self/fd/{}", file.as_raw_fd()))) {
@@ -71,8 +87,9 @@ impl Program {
         Ok(file)
     }
 
-    /// Replaces this process, a worker as yet without a program, by `file`.
-    pub(crate) fn execute(&self, file: &File, handover: &Handover) -> io::Error {
+    /// Replaces this process, a worker as yet without a program, by that of the release.
+    pub(super) fn execute(&self, release: &Release, handover: &Handover) -> io::Error {
+        let file = &release.program;
         let inherited = [handover.words, handover.table, file.as_raw_fd()];
         for fd in inherited.into_iter().chain(handover.listeners.iter().copied()) {
             if let Err(error) = process::keep_on_exec(fd) {
@@ -113,18 +130,20 @@ pub(crate) struct Handover {
     table: RawFd,
     listeners: Vec<RawFd>,
     program: RawFd,
+    /// All settings.
+    pub(crate) options: Options,
 }
 
 impl Handover {
     const VARIABLE: &str = "FOREBAY_WORKER";
 
     /// For this process, which was forked by `station.arbiter`.
-    pub(crate) fn new(
+    pub(super) fn new(
         station: &Station,
         generation: u64,
         table: &Table,
         listeners: &[BorrowedFd<'_>],
-        program: &File,
+        release: &Release,
     ) -> Handover {
         Handover {
             pid: std::process::id(),
@@ -135,7 +154,8 @@ impl Handover {
             words: station.words.as_fd().as_raw_fd(),
             table: table.as_fd().as_raw_fd(),
             listeners: numbers(listeners),
-            program: program.as_raw_fd(),
+            program: release.program.as_raw_fd(),
+            options: release.options.clone(),
         }
     }
 

@@ -18,6 +18,7 @@ mod watch;
 mod words;
 
 pub(crate) use self::events::{Pid, Targets};
+use self::launch::Release;
 pub(crate) use self::launch::{Handover, Program, Recipe, Station, Task, start_directory};
 pub(crate) use self::process::Signals;
 pub(crate) use self::status::Status;
@@ -33,9 +34,9 @@ use self::watch::{Sight, Watch};
 use crate::control::Control;
 use crate::liveness::Table;
 use crate::log;
+use crate::options::Options;
 use crate::socket::{Socket, wait_readable};
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -57,6 +58,8 @@ pub(crate) trait Host {
     fn announce(&self);
     /// The settings as they are now, for a reload; or why there is none.
     fn settings(&self) -> Result<Settings, String>;
+    /// All that was set when `settings` were read last.
+    fn options(&self) -> Options;
     /// What all workers accept from.
     fn listeners(&self) -> Vec<BorrowedFd<'_>>;
     /// How to start a mold, if that is what makes the workers.
@@ -100,8 +103,8 @@ pub(crate) fn run(
 struct Shell<'a> {
     host: &'a dyn Host,
     program: &'a Program,
-    /// The programs of later generations than the first.
-    generations: BTreeMap<u64, File>,
+    /// What later generations than the first are made of.
+    generations: BTreeMap<u64, Release>,
     molds: Molds,
     watch: Watch,
     supervisor: Supervisor,
@@ -183,7 +186,8 @@ impl Shell<'_> {
             return Ok(None);
         }
         if generation > 0 && !self.generations.contains_key(&generation) {
-            self.generations.insert(generation, self.program.open()?);
+            let release = Release::new(self.program, self.host.options())?;
+            self.generations.insert(generation, release);
         }
         let pid = process::fork_worker(self.private(), || self.work(generation, number))?;
         self.watch.enter(pid, number);
@@ -230,10 +234,10 @@ impl Shell<'_> {
         let station = Station { arbiter, number, place, words };
         match self.generations.get(&generation) {
             None => self.host.work(station),
-            Some(program) => {
+            Some(release) => {
                 let listeners = self.host.listeners();
-                let handover = Handover::new(&station, generation, table, &listeners, program);
-                cannot_boot(&self.program.execute(program, &handover))
+                let handover = Handover::new(&station, generation, table, &listeners, release);
+                cannot_boot(&self.program.execute(release, &handover))
             }
         }
     }

@@ -92,6 +92,33 @@ fn a_reload_reads_the_settings_again() {
 }
 
 #[test]
+fn what_is_written_after_a_reload_is_for_the_next_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("worker.toml");
+    let (edge, deployed) = (Edge::new(), Deployed::new());
+    fs::write(&config, "max_requests = 1\n").unwrap();
+    let flags = ["--edge", &edge.address(), "--config", config.to_str().unwrap(), "probe"];
+    let mut program = deployed.start(&flags);
+    // Kept open: a worker that is about to end would dial again.
+    let mut slots = vec![edge.slot()];
+    fs::write(&config, "max_requests = 2\nenv = [\"PROBE_LOG=/nowhere/log\"]\n").unwrap();
+    program.signal("HUP");
+    slots.push(edge.slot());
+    program.wait_for_log("generation 1 is ready");
+    for text in ["threads = 9\nmax_requests = 9\n", "this is no setting\n"] {
+        fs::write(&config, text).unwrap();
+        let slot = slots.last_mut().unwrap();
+        assert!(slot.get("/once/1").contains("/nowhere/log"), "of the reload");
+        // The last one that it may answer.
+        slot.pid();
+        slots.push(edge.slot());
+    }
+    assert!(slots.last_mut().unwrap().get("/once/1").contains("/nowhere/log"));
+    program.signal("TERM");
+    assert_eq!(program.end().0, Some(0));
+}
+
+#[test]
 fn reloads_that_overtake_each_other_leak_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let nobody = format!("unix:{}", directory.path().join("socket").display());
