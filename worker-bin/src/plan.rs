@@ -102,8 +102,8 @@ impl Plan {
         Plan::of(&effective.options)
     }
 
-    /// From settings that an arbiter has passed on, which may be of another version; nothing else is
-    /// asked.
+    /// From settings that an arbiter has passed on, which may be of another version; nothing else
+    /// is asked.
     pub(crate) fn inherited(options: &Options) -> Result<Plan, PlanError> {
         Plan::of(&Effective::new(options, |_| None)?.options)
     }
