@@ -1,6 +1,6 @@
 //! The real binary behind an edge that is written by hand.
 
-use crate::support::{Edge, Program, signal};
+use crate::support::{Edge, Program, signal, stop};
 use std::io::ErrorKind;
 use std::io::Read;
 use std::process::Command;
@@ -69,7 +69,7 @@ fn the_edge_can_tell_whether_a_request_was_started() {
 
     let mut slot = edge.slot();
     let pid = slot.pid();
-    signal(pid, "STOP");
+    stop(pid);
     slot.ask("/pid");
     signal(pid, "KILL");
     assert_eq!(slot.rest().unwrap_err().kind(), ErrorKind::ConnectionReset, "it has not run");

@@ -1,8 +1,10 @@
 //! The real binary, and the edge's end of its socket.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::fs::{self, DirEntry};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -85,6 +87,20 @@ impl Drop for Program {
 pub(crate) fn signal(pid: u32, name: &str) {
     let status = Command::new("kill").args(["-s", name, &pid.to_string()]).status().unwrap();
     assert!(status.success(), "kill -s {name} {pid}");
+}
+
+/// Stops a process until it is told otherwise: afterwards none of its threads does anything.
+pub(crate) fn stop(pid: u32) {
+    signal(pid, "STOP");
+    let is_stopped = |task: io::Result<DirEntry>| {
+        let stat = fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
+        stat.rsplit_once(") ").unwrap().1.starts_with('T')
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while !fs::read_dir(format!("/proc/{pid}/task")).unwrap().all(is_stopped) {
+        assert!(Instant::now() < deadline, "{pid} does not stop");
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// A pool's socket, as an edge would have it.

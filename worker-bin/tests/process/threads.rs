@@ -1,6 +1,6 @@
 //! Workers with several threads: slots that run, stop and end together.
 
-use crate::support::{Edge, PATIENCE, Program, Slot, signal};
+use crate::support::{Edge, PATIENCE, Program, Slot, signal, stop};
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 
@@ -63,8 +63,10 @@ fn the_process_is_ready_when_its_last_slot_is() {
 fn a_death_ends_all_slots_and_says_what_was_begun() {
     let edge = Edge::new();
     let (_program, mut slots) = edge.with_threads(3);
+    // Then each of them has read that it was accepted.
+    slots.iter_mut().for_each(|slot| assert_eq!(slot.get("/hello"), "Hello, world!"));
     let pid = slots[0].pid();
-    signal(pid, "STOP");
+    stop(pid);
     slots[0].ask("/hello");
     signal(pid, "KILL");
     let error = slots[0].rest().unwrap_err();
@@ -72,7 +74,6 @@ fn a_death_ends_all_slots_and_says_what_was_begun() {
     assert_eq!(slots[1].rest().unwrap(), "");
 
     let mut slots: Vec<Slot> = (0..3).map(|_| edge.slot()).collect();
-    // Then each of them has read that it was accepted.
     slots.iter_mut().for_each(|slot| assert_eq!(slot.get("/hello"), "Hello, world!"));
     slots[1].ask("/exit");
     assert!(slots.iter_mut().all(|slot| slot.rest().unwrap().is_empty()));
