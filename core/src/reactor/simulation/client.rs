@@ -138,6 +138,10 @@ impl Client {
                 self.on_response(&seen, oracle);
             }
         }
+        if self.saw_last && oracle.lacks_memory && self.plan[self.answered - 1].to_head {
+            // A head that is refused before it is whole may not be known to be of HEAD.
+            self.received.clear();
+        }
         if at_end || was_reset {
             self.on_end(was_reset, oracle);
         }
