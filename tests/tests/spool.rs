@@ -132,7 +132,7 @@ fn a_directory_that_cannot_be_used_is_said_at_the_start() {
     let (_dir, mut process) = site.launch();
     assert!(!process.wait_exit(PATIENCE).success());
     let said = process.whole_stderr();
-    assert!(said.contains("spool directory") && said.contains("missing"), "{said}");
+    assert!(said.contains("forebay.toml:4: spool_dir") && said.contains("missing"), "{said}");
 }
 
 #[test]
