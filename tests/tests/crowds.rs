@@ -72,7 +72,7 @@ fn slow_readers_leave_the_workers_idle() {
 /// that would be many times the budget.
 #[test]
 fn crowds_in_both_directions_stay_within_the_memory_budget() {
-    let (count, speed) = if is_full() { (500, 20_000) } else { (150, 300_000) };
+    let (count, speed) = if is_full() { (150, 20_000) } else { (150, 300_000) };
     let site = site().limit("memory_budget = \"16MiB\"");
     let site = site.pool("queue_timeout = \"60s\"").pool("queue_target = \"60s\"").start();
     let (before, peak) = (own_bytes(site.pid()), Peak::watch(site.pid()));

@@ -9,7 +9,8 @@
 //! 1. More than half is used: buffers that nobody uses are freed. Of new content 4 KiB stay in
 //!    memory, the rest goes to the spool in small pieces; so does a response beyond one buffer.
 //!    What clients send is received piece by piece.
-//! 2. From 10/16: connections that wait for their next request end, the oldest first.
+//! 2. From 10/16: connections that have waited for their next request for a second end, the oldest
+//!    first.
 //! 3. From 12/16: clients that are silent inside a request, or take nothing of an answer, have a
 //!    quarter of the usual time.
 //! 4. From 14/16: requests with content are answered 503. Pipelined ones wait for their turn.

@@ -28,14 +28,18 @@ const PAUSE: Duration = Duration::from_millis(10);
 impl<B: Backend> Reactor<B> {
     /// Ends the connection that has idled longest, to make room for another one; false: none idles.
     pub(super) fn evict(&mut self) -> bool {
-        let is_evicted = self.end_oldest_parked(Connection::stop);
+        let is_evicted = self.end_oldest_parked(Time(u64::MAX), Connection::stop);
         self.world.counters.connections_evicted.add(u64::from(is_evicted));
         is_evicted
     }
 
-    /// Likewise in a way of one's own, and uncounted.
-    pub(super) fn end_oldest_parked(&mut self, end: fn(&mut Connection, &mut World)) -> bool {
-        if self.evict_known(end) {
+    /// Likewise in a way of one's own, uncounted, and only if its time is over by then.
+    pub(super) fn end_oldest_parked(
+        &mut self,
+        by: Time,
+        end: fn(&mut Connection, &mut World),
+    ) -> bool {
+        if self.evict_known(by, end) {
             return true;
         }
         let now = self.world.now;
@@ -46,11 +50,13 @@ impl<B: Backend> Reactor<B> {
         if self.parked.oldest.len() < BATCH {
             self.parked.search_again = now.after(PAUSE);
         }
-        self.evict_known(end)
+        self.evict_known(by, end)
     }
 
-    fn evict_known(&mut self, end: fn(&mut Connection, &mut World)) -> bool {
-        while let Some((until, token)) = self.parked.oldest.pop() {
+    fn evict_known(&mut self, by: Time, end: fn(&mut Connection, &mut World)) -> bool {
+        while let Some(&(until, token)) = self.parked.oldest.last().filter(|oldest| oldest.0 <= by)
+        {
+            self.parked.oldest.pop();
             if let Some(client) = self.clients.get_mut(token)
                 && client.parked_until() == Some((until, token))
             {
@@ -64,6 +70,7 @@ impl<B: Backend> Reactor<B> {
 
     fn search_parked(&mut self) {
         let oldest = &mut self.parked.oldest;
+        oldest.clear();
         oldest.extend(self.clients.iter().filter_map(Connection::parked_until));
         if oldest.len() > BATCH {
             oldest.select_nth_unstable(BATCH);

@@ -10,6 +10,9 @@ use std::time::Duration;
 /// Idle connections are few bytes each; but each that stays may become a request.
 const EVICTED_AT_ONCE: usize = 16;
 
+/// Who is silent for less is about to ask again, and has hardly anything that others need.
+const IDLE_AFTER: Duration = Duration::from_secs(1);
+
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// How far it has come.
@@ -67,8 +70,10 @@ impl<B: Backend> Reactor<B> {
     }
 
     fn relieve(&mut self, pressure: Pressure) {
+        let patience = self.world.limits.keepalive_timeout.saturating_sub(IDLE_AFTER);
+        let by = self.world.now.after(patience);
         for _ in 0..EVICTED_AT_ONCE {
-            if !self.end_oldest_parked(Connection::end) {
+            if !self.end_oldest_parked(by, Connection::end) {
                 break;
             }
             self.world.counters.memory_parked.count();

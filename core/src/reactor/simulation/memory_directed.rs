@@ -121,6 +121,9 @@ fn then_the_oldest_idle_connections_go() {
         idle.push(edge.client(0, get("/fixed")));
         edge.pass(Duration::from_millis(10));
     }
+    used.sixteenths(&mut edge, 10);
+    edge.pass(Duration::from_millis(500));
+    assert_eq!((edge.stats().parked, edge.stats().memory_parked), (20, 0), "so short a time");
     used.sixteenths(&mut edge, 9);
     edge.pass(Duration::from_secs(1));
     assert_eq!((edge.stats().parked, edge.stats().memory_parked), (20, 0));

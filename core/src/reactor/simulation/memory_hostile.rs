@@ -106,6 +106,7 @@ fn a_reactor_that_sleeps_hears_that_memory_is_scarce() {
     let mut used = Used(0);
     let silent = edge.client(1, post("/app/1", 1_000) + "half");
     let idle = edge.client(1, get("/fixed"));
+    edge.pass(Duration::from_secs(1));
     used.sixteenths(&mut edge, 8);
     used.sixteenths(&mut edge, 12);
     edge.pass(Duration::from_millis(100));
