@@ -77,14 +77,14 @@ pub struct Limits {
     pub response_max: u64,
     /// Bytes of memory of the whole process for everything that connections and requests hold:
     /// heads, content that arrives, waits or is at a handler, what is received from workers and
-    /// waits for clients, and unused buffers. Not files kept in memory, nor handlers' responses.
+    /// waits for clients, and unused buffers. Not files kept in memory.
     ///
     /// As it is used up, in this order: above half of it, 4 KiB of new content and one buffer of a
-    /// response stay in memory, the rest goes to the spool; above 10/16 connections that wait for
-    /// their next request end, the oldest first; above 12/16 silent clients have a quarter of the
-    /// usual time; above 14/16 new requests with content are answered 503; above 15/16 uploads
-    /// below `rate_min` end, responses are received in small pieces, and incomplete heads are
-    /// answered 503. A complete request is never given up.
+    /// response stay in memory, the rest goes to the spool; above 10/16 connections that have
+    /// waited a second for their next request end, the oldest first; above 12/16 silent clients
+    /// have a quarter of the usual time; above 14/16 new requests with content are answered 503;
+    /// above 15/16 uploads below `rate_min` end, responses are received in small pieces, and
+    /// incomplete heads are answered 503. A complete request is never given up.
     pub memory_budget: u64,
     /// Bytes in the spool files of the whole process. Requests that need one and announce more than
     /// is left are answered 503 at once, others when they find nothing left; responses wait in
