@@ -2,7 +2,7 @@
 //!
 //! Owns the tables, the timers and the only [`Backend`]. Must not know policy or protocol.
 //!
-//! A turn: read the mail, wait, dispatch completions, fire timers. After each event the notices
+//! A turn: wait, read the mail, dispatch completions, fire timers. After each event the notices
 //! that it caused are passed on at once; operations are submitted after every
 //! [`SUBMIT_EVERY`] events, so that the last of a large batch does not wait for all others.
 
@@ -160,6 +160,7 @@ impl<B: Backend> Reactor<B> {
             fired: Vec::new(),
         };
         sources.into_iter().for_each(|source| reactor.listen(source));
+        reactor.submit();
         reactor
     }
 
@@ -175,14 +176,15 @@ impl<B: Backend> Reactor<B> {
     /// One turn of the loop. False: the reactor has ended.
     pub(crate) fn turn(&mut self) -> Result<bool, Errno> {
         let is_last = self.phase == Phase::Ended;
-        self.read_mail();
-        self.submit();
         let wait = if is_last { Wait::Poll } else { self.wait() };
         let result = self.backend.turn(wait, &mut self.completions);
         self.mailbox().awake();
         result?;
         let (now, unix_seconds) = (self.backend.now(), self.backend.unix_seconds());
         self.world.set_time(now, unix_seconds, &mut self.date);
+        // Before what the wait has brought: a request that was sent after a change was made is
+        // answered as the change says.
+        self.read_mail();
         let mut completions = std::mem::take(&mut self.completions);
         for (count, completion) in completions.drain(..).enumerate() {
             self.dispatch(completion);

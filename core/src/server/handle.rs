@@ -25,8 +25,9 @@ impl Handle {
     }
 
     /// Answers requests as `builder` says, instead of how they have been answered so far: routes,
-    /// pools, limits and access log are replaced as a whole. No connection is closed, and requests
-    /// whose head has been read go on as they began.
+    /// pools, limits and access log are replaced as a whole. That holds for whatever is sent when
+    /// this has returned. No connection is closed, and requests whose head has been read go on as
+    /// they began.
     ///
     /// A pool of the same socket is the same pool, with its workers and its queue, under new
     /// settings. A pool to which no route leads any more takes no new workers and finishes its
