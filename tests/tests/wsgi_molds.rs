@@ -230,6 +230,32 @@ fn a_mold_that_ends_is_replaced_when_it_is_needed() {
 }
 
 #[test]
+fn a_mold_that_is_replaced_after_a_rejected_reload_is_as_before() {
+    let source = answering("one").replace("one {LOADED}", "{os.environ[\"WHO\"]} {LOADED}");
+    let refusing = "import os\nassert os.environ['WHO'] == 'old'\n".to_owned() + &source;
+    let changing = Changing::new(&refusing);
+    let settings = changing.path().join("settings.toml");
+    let set = |who: &str| fs::write(&settings, format!("env = [\"WHO={who}\"]\n")).unwrap();
+    set("old");
+    let arguments = ["-c", settings.to_str().unwrap(), "-w", "1", "site_app:application"];
+    let Some(mut arbiter) = changing.start(&arguments) else { return };
+    let address = arbiter.listening(1, PATIENCE)[0];
+    let before = ask(address);
+    set("new");
+    arbiter.signal(HUP);
+    let is_rejected = || arbiter.stderr().contains("the reload has failed");
+    wait_until("the refusal", PATIENCE, is_rejected);
+    for pid in &before[1..] {
+        let pid = pid.parse().unwrap();
+        send_signal(pid, KILL);
+        wait_until("its end", PATIENCE, || !is_alive(pid));
+    }
+    wait_until("another worker", PATIENCE, || !workers_of(arbiter.pid()).is_empty());
+    let after = ask(address);
+    assert!(after[0] == "old" && after[1] != before[1], "{before:?} {after:?}");
+}
+
+#[test]
 fn a_worker_that_cannot_be_ordered_for_want_of_descriptors_is_ordered_again() {
     let changing = Changing::new(&answering("one"));
     let Some(mut arbiter) = changing.start(&["-w", "1", "site_app:application"]) else { return };

@@ -32,19 +32,28 @@ pub(crate) struct Station {
     pub(crate) words: Words,
 }
 
-/// What a generation that begins later than this process is made of: all of its workers are the
-/// same, whatever becomes of the files that this was read from.
+/// What a generation is made of: all of its workers are the same, whatever becomes of the files
+/// that this was read from.
 #[derive(Debug)]
-pub(super) struct Release {
+pub(super) enum Release {
+    /// This process, as it is.
+    Own,
+    Successor(Successor),
+    Mold(Recipe),
+}
+
+/// A program that was on disk later than this one.
+#[derive(Debug)]
+pub(super) struct Successor {
     program: File,
     /// All settings.
     options: Options,
 }
 
-impl Release {
+impl Successor {
     /// As things are now.
-    pub(super) fn new(program: &Program, options: Options) -> io::Result<Release> {
-        Ok(Release { program: program.open()?, options })
+    pub(super) fn new(program: &Program, options: Options) -> io::Result<Successor> {
+        Ok(Successor { program: program.open()?, options })
     }
 }
 
@@ -87,9 +96,9 @@ impl Program {
         Ok(file)
     }
 
-    /// Replaces this process, a worker as yet without a program, by that of the release.
-    pub(super) fn execute(&self, release: &Release, handover: &Handover) -> io::Error {
-        let file = &release.program;
+    /// Replaces this process, a worker as yet without a program, by the successor.
+    pub(super) fn execute(&self, successor: &Successor, handover: &Handover) -> io::Error {
+        let file = &successor.program;
         let inherited = [handover.words, handover.table, file.as_raw_fd()];
         for fd in inherited.into_iter().chain(handover.listeners.iter().copied()) {
             if let Err(error) = process::keep_on_exec(fd) {
@@ -143,7 +152,7 @@ impl Handover {
         generation: u64,
         table: &Table,
         listeners: &[BorrowedFd<'_>],
-        release: &Release,
+        successor: &Successor,
     ) -> Handover {
         Handover {
             pid: std::process::id(),
@@ -154,8 +163,8 @@ impl Handover {
             words: station.words.as_fd().as_raw_fd(),
             table: table.as_fd().as_raw_fd(),
             listeners: numbers(listeners),
-            program: release.program.as_raw_fd(),
-            options: release.options.clone(),
+            program: successor.program.as_raw_fd(),
+            options: successor.options.clone(),
         }
     }
 

@@ -18,8 +18,8 @@ mod watch;
 mod words;
 
 pub(crate) use self::events::{Pid, Targets};
-use self::launch::Release;
 pub(crate) use self::launch::{Handover, Program, Recipe, Station, Task, start_directory};
+use self::launch::{Release, Successor};
 pub(crate) use self::process::Signals;
 pub(crate) use self::status::Status;
 pub(crate) use self::words::{Word, Words};
@@ -103,7 +103,7 @@ pub(crate) fn run(
 struct Shell<'a> {
     host: &'a dyn Host,
     program: &'a Program,
-    /// What later generations than the first are made of.
+    /// What each is made of, from its first worker on.
     generations: BTreeMap<u64, Release>,
     molds: Molds,
     watch: Watch,
@@ -177,21 +177,31 @@ impl Shell<'_> {
     fn start(&mut self, generation: u64) -> io::Result<Option<Pid>> {
         let number = self.watch.free_place(|place| self.molds.has_promised(place));
         let number = number.ok_or_else(|| io::Error::other("there are too many"))?;
-        if let Some(recipe) = self.host.recipe() {
+        if !self.generations.contains_key(&generation) {
+            self.generations.insert(generation, self.release(generation)?);
+        }
+        if let Some(Release::Mold(recipe)) = self.generations.get(&generation) {
             if !self.molds.has(generation) {
-                let mold = self.start_mold(generation, recipe)?;
+                let mold = self.start_mold(generation, recipe.clone())?;
                 self.molds.add(mold);
             }
             self.molds.order(generation, number);
             return Ok(None);
         }
-        if generation > 0 && !self.generations.contains_key(&generation) {
-            let release = Release::new(self.program, self.host.options())?;
-            self.generations.insert(generation, release);
-        }
         let pid = process::fork_worker(self.private(), || self.work(generation, number))?;
         self.watch.enter(pid, number);
         Ok(Some(pid))
+    }
+
+    /// As things are now.
+    fn release(&self, generation: u64) -> io::Result<Release> {
+        if let Some(recipe) = self.host.recipe() {
+            return Ok(Release::Mold(recipe));
+        }
+        match generation {
+            0 => Ok(Release::Own),
+            _ => Successor::new(self.program, self.host.options()).map(Release::Successor),
+        }
     }
 
     fn start_mold(&self, generation: u64, recipe: Recipe) -> io::Result<Mold> {
@@ -233,12 +243,12 @@ impl Shell<'_> {
         let place = table.place(number, generation);
         let station = Station { arbiter, number, place, words };
         match self.generations.get(&generation) {
-            None => self.host.work(station),
-            Some(release) => {
+            Some(Release::Successor(successor)) => {
                 let listeners = self.host.listeners();
-                let handover = Handover::new(&station, generation, table, &listeners, release);
-                cannot_boot(&self.program.execute(release, &handover))
+                let handover = Handover::new(&station, generation, table, &listeners, successor);
+                cannot_boot(&self.program.execute(successor, &handover))
             }
+            _ => self.host.work(station),
         }
     }
 
