@@ -6,7 +6,8 @@
 use crate::http::{
     ChunkedDecoder, Forwarded, Framing, HeadLimits, HeadSearch, LAST_CHUNK, Piece, RequestHead,
     ResponseHead, SLOTS, Version, clean_target, decode_path_for_files, finish_request,
-    parse_request, parse_response, write_chunk_head, write_request, write_response,
+    parse_request, parse_response, parse_whole_request, parse_whole_response, split_query,
+    write_chunk_head, write_request, write_response,
 };
 use std::mem::MaybeUninit;
 
@@ -28,6 +29,10 @@ pub fn head(data: &[u8]) {
     }
     if let Ok(Some(head)) = parsed {
         rewritten(&head);
+    }
+    let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
+    if let Some(whole) = parse_whole_request(data, &mut slots, &LIMITS) {
+        assert_eq!(format!("{:?}", parsed), format!("Ok(Some({whole:?}))"));
     }
 }
 
@@ -62,7 +67,7 @@ pub fn target(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(clean) = clean_target(text) {
         assert_eq!(clean_target(&clean).as_deref(), Ok(&*clean), "cleaned twice");
-        let path = clean.split('?').next().unwrap_or_default();
+        let (path, _) = split_query(&clean);
         assert!(clean == "*" || path.starts_with('/'));
         assert!(path.split('/').all(|segment| segment != "." && segment != ".."), "{clean}");
     }
@@ -191,7 +196,12 @@ pub fn response_head(data: &[u8]) {
 
 fn outcome(bytes: &[u8], to_head: bool) -> String {
     let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
-    format!("{:?}", parse_response(bytes, &mut slots, &LIMITS, to_head))
+    let outcome = format!("{:?}", parse_response(bytes, &mut slots, &LIMITS, to_head));
+    let whole = parse_whole_response(bytes, &mut slots, &LIMITS, to_head);
+    let whole = whole.map(|head| format!("Ok(Some({head:?}))"));
+    assert_eq!(whole.is_some(), outcome.starts_with("Ok(Some("), "{outcome}");
+    assert!(whole.is_none_or(|whole| whole == outcome), "{outcome}");
+    outcome
 }
 
 fn written(head: &ResponseHead<'_, '_>, to_head: bool) {

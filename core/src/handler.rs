@@ -30,7 +30,7 @@ impl Request {
 
     /// The path, without query.
     pub fn path(&self) -> &str {
-        self.target.split('?').next().unwrap_or_default()
+        crate::http::split_query(&self.target).0
     }
 
     /// What follows the first `?`, if there is one.

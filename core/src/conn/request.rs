@@ -32,6 +32,12 @@ impl Client {
             target_bytes: w.limits.target_bytes,
         };
         let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
+        if self.search.is_new()
+            && let Some(head) = http::parse_whole_request(bytes, &mut slots, &limits)
+        {
+            self.on_head(&head, bytes, w);
+            return head.len;
+        }
         match http::parse_arriving_request(&mut self.search, bytes, &mut slots, &limits) {
             Ok(None) => 0,
             Ok(Some(head)) => {
@@ -117,7 +123,7 @@ impl Client {
             return Ok(());
         }
         let target = http::clean_target(head.target)?;
-        let path = target.split('?').next().unwrap_or_default();
+        let (path, _) = http::split_query(&target);
         let found = w.policy.routes.find(head.host, path).map(|f| (f.action.clone(), f.rest));
         let Some((Routed { action, bounds }, rest)) = found else {
             self.unread_content_ends(head);

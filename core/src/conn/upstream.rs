@@ -9,7 +9,8 @@ use super::relay::Relay;
 use super::response::COPY_MOST;
 use super::world::{Meta, World};
 use crate::http::{
-    self, BadResponse, ChunkedDecoder, Framing, HeadLimits, HeadSearch, SLOTS, Version,
+    self, BadResponse, ChunkedDecoder, Framing, HeadLimits, HeadSearch, ResponseHead, SLOTS,
+    Version,
 };
 use crate::io::{Body, Outgoing, Passed};
 use crate::pool::{Goodbye, begins_like_goodbye};
@@ -256,21 +257,33 @@ impl Upstream {
         }
         let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
         let (search, to_head) = (&mut self.search, self.meta.to_head);
-        let parsed = http::parse_arriving_response(search, buf, &mut slots, &limits, to_head);
-        let head = match parsed {
-            Ok(Some(head)) => head,
-            Ok(None) => return Ok(Parsed::Incomplete),
-            Err(BadResponse::HeadTooLarge) => {
-                return Err("the head is larger than response_head_bytes");
-            }
-            Err(bad) => return Err(bad.reason()),
-        };
+        if search.is_new()
+            && let Some(head) = http::parse_whole_response(buf, &mut slots, &limits, to_head)
+        {
+            return self.begin(&head, out, relay, w);
+        }
+        match http::parse_arriving_response(search, buf, &mut slots, &limits, to_head) {
+            Ok(Some(head)) => self.begin(&head, out, relay, w),
+            Ok(None) => Ok(Parsed::Incomplete),
+            Err(BadResponse::HeadTooLarge) => Err("the head is larger than response_head_bytes"),
+            Err(bad) => Err(bad.reason()),
+        }
+    }
+
+    /// Its content is next, if it is not an interim response.
+    fn begin(
+        &mut self,
+        head: &ResponseHead<'_, '_>,
+        out: &mut Vec<u8>,
+        relay: &mut Relay,
+        w: &World,
+    ) -> Result<Parsed, &'static str> {
         match head.status {
             101 => return Err("101 without an upgrade"),
             100..=199 => return Ok(Parsed::Interim(head.len)),
             _ => {}
         }
-        let file = std::mem::take(&mut self.attached).content(&head)?;
+        let file = std::mem::take(&mut self.attached).content(head)?;
         self.keep_alive = head.keep_alive;
         self.client_framing = match (head.framing, self.meta.version) {
             (Framing::Length(length), _) => Framing::Length(length),
@@ -294,7 +307,7 @@ impl Upstream {
         let Meta { version, keep_alive, .. } = self.meta;
         let keep_alive = keep_alive && relay.keep_alive && !w.draining;
         relay.keep_alive = keep_alive;
-        http::write_response(out, &head, self.client_framing, version, keep_alive, &w.date);
+        http::write_response(out, head, self.client_framing, version, keep_alive, &w.date);
         Ok(Parsed::Final(head.len))
     }
 

@@ -7,9 +7,11 @@ use super::representation::Representation;
 use super::root::Tree;
 use crate::io::{SharedFile, Time};
 use bytes::Bytes;
+use foldhash::SharedSeed;
+use foldhash::quality::SeedableRandomState;
 use slab::Slab;
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, DefaultHasher, Hasher};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
 /// What a name stands for.
@@ -183,8 +185,8 @@ impl Class {
 
 fn hash(seed: u64, place: Place, path: &[u8]) -> u64 {
     let Place { tree: Tree { root, generation }, coding } = place;
-    let mut hasher = DefaultHasher::new();
-    hasher.write_u64(seed);
+    let mut hasher =
+        SeedableRandomState::with_seed(seed, SharedSeed::global_fixed()).build_hasher();
     hasher.write_u64(u64::from(root) << 32 | u64::from(generation));
     hasher.write_u8(coding as u8);
     hasher.write(path);

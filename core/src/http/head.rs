@@ -5,6 +5,7 @@
 use super::Reject;
 use super::framing::{Fault, Framing, FramingFields};
 use super::search::{HeadLimits, HeadSearch};
+use super::syntax::{TOKEN, is};
 use super::target::{Target, check_host};
 use std::mem::MaybeUninit;
 
@@ -103,6 +104,38 @@ pub fn parse_arriving_request<'s, 'b>(
     let slots = &mut slots[..limits.fields.min(SLOTS)];
     let parsed = request.parse_with_uninit_headers(bytes, slots);
     parsed.map_err(|error| reject_of(error, bytes))?;
+    head_of(request, len, limits).map(Some)
+}
+
+/// As [`parse_request`], where a whole head has probably arrived at once, and in less time. `None`:
+/// it has not, it begins with an empty line, or something is wrong with it; the others tell.
+pub fn parse_whole_request<'s, 'b>(
+    bytes: &'b [u8],
+    slots: &'s mut Slots<'b>,
+    limits: &HeadLimits,
+) -> Option<RequestHead<'s, 'b>> {
+    // httparse would take any number of empty lines.
+    if !bytes.first().is_some_and(|&b| is(b, TOKEN)) {
+        return None;
+    }
+    let mut request = httparse::Request::new(&mut []);
+    let slots = &mut slots[..limits.fields.min(SLOTS)];
+    let Ok(httparse::Status::Complete(len)) = request.parse_with_uninit_headers(bytes, slots)
+    else {
+        return None;
+    };
+    if !limits.allow(&bytes[..len], request.headers) {
+        return None;
+    }
+    head_of(request, len, limits).ok()
+}
+
+/// What has been parsed, if it is what a request may be. `len`: bytes of the head.
+fn head_of<'s, 'b>(
+    request: httparse::Request<'s, 'b>,
+    len: usize,
+    limits: &HeadLimits,
+) -> Result<RequestHead<'s, 'b>, Reject> {
     let (Some(method), Some(target), Some(version)) =
         (request.method, request.path, request.version)
     else {
@@ -116,7 +149,7 @@ pub fn parse_arriving_request<'s, 'b>(
     let said = Said::by(fields)?;
     let target = Target::parse(method, target)?;
     let framing = said.framing.declared(version)?.unwrap_or(Framing::Length(0));
-    Ok(Some(RequestHead {
+    Ok(RequestHead {
         len,
         method,
         target: target.path_and_query,
@@ -128,7 +161,7 @@ pub fn parse_arriving_request<'s, 'b>(
         expects_continue: said.continue_expected
             && framing != Framing::Length(0)
             && version == Version::Http11,
-    }))
+    })
 }
 
 /// Whether a request may be sent again without asking (RFC 9110 §9.2.2).

@@ -31,11 +31,14 @@ pub use forward::{Forwarded, announce_file, finish_request, write_request};
 pub use framing::Framing;
 pub use head::{
     RequestHead, SLOTS, Slots, Version, is_idempotent, parse_arriving_request, parse_request,
+    parse_whole_request,
 };
 pub(crate) use origin::{Origin, REQUEST_ID_BYTES};
-pub use path::{NotAFile, clean_target, decode_path_for_files};
+pub use path::{NotAFile, clean_target, decode_path_for_files, split_query};
 pub use reject::Reject;
-pub use response::{BadResponse, ResponseHead, parse_arriving_response, parse_response};
+pub use response::{
+    BadResponse, ResponseHead, parse_arriving_response, parse_response, parse_whole_response,
+};
 pub use search::{HeadLimits, HeadSearch};
 pub use status::reason_phrase;
 pub use syntax::{is_field_value, is_token};

@@ -3,7 +3,7 @@
 //! Owns what two spellings of one path have in common. Must not know routes or file systems.
 
 use super::Reject;
-use super::syntax::{TARGET, UNRESERVED, all, hex_value, is};
+use super::syntax::{PLAIN, TARGET, UNRESERVED, all, hex_value, is, span};
 use std::borrow::Cow;
 
 /// The path is not one that a file can have, whatever files there are: answer 404.
@@ -18,19 +18,19 @@ pub struct NotAFile;
 /// 400: a malformed percent-encoding in the path, `..` above the root, or a character that no
 /// target has, a fragment's `#` among them.
 pub fn clean_target(target: &str) -> Result<Cow<'_, str>, Reject> {
-    if !all(target.as_bytes(), TARGET) {
+    let bytes = target.as_bytes();
+    let plain = span(bytes, PLAIN);
+    if !all(&bytes[plain..], TARGET) {
         return Err(Reject::BadTarget);
     }
-    let end = memchr::memchr(b'?', target.as_bytes()).unwrap_or(target.len());
-    let (path, query) = target.split_at(end);
-    if path == "*" && query.is_empty() {
-        return Ok(Cow::Borrowed(target));
-    }
-    if path.is_empty() {
-        return Ok(Cow::Owned(format!("/{query}")));
-    }
-    if !path.starts_with('/') {
-        return Err(Reject::BadTarget);
+    let (path, query) = split_query(target);
+    match path {
+        "*" if query.is_empty() => return Ok(Cow::Borrowed(target)),
+        "" => return Ok(Cow::Owned(format!("/{query}"))),
+        _ if !path.starts_with('/') => return Err(Reject::BadTarget),
+        // Nothing to decode, as in most.
+        _ if plain >= path.len() && !has_dot_segment(path) => return Ok(Cow::Borrowed(target)),
+        _ => {}
     }
     let decoded = decode_unreserved(path)?;
     if matches!(decoded, Cow::Borrowed(_)) && !has_dot_segment(&decoded) {
@@ -40,6 +40,12 @@ pub fn clean_target(target: &str) -> Result<Cow<'_, str>, Reject> {
     resolve_dot_segments(&decoded, &mut clean)?;
     clean.push_str(query);
     Ok(Cow::Owned(clean))
+}
+
+/// The path of a target, and the rest, which is empty or begins with `?`.
+pub fn split_query(target: &str) -> (&str, &str) {
+    let end = target.bytes().position(|b| b == b'?').unwrap_or(target.len());
+    target.split_at(end)
 }
 
 /// The bytes of a file's name relative to a root: percent-decoded, exactly once.
@@ -111,8 +117,9 @@ fn push_normal(out: &mut String, byte: u8) {
 }
 
 fn has_dot_segment(path: &str) -> bool {
-    // Most paths have no dot.
-    path.as_bytes().contains(&b'.') && path.split('/').any(|segment| matches!(segment, "." | ".."))
+    // In most paths no segment begins with a dot.
+    path.as_bytes().windows(2).any(|two| two == b"/.")
+        && path.split('/').any(|segment| matches!(segment, "." | ".."))
 }
 
 /// RFC 3986 §5.2.4, but `..` above the root is an error and not ignored.

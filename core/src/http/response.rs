@@ -144,6 +144,40 @@ pub fn parse_arriving_response<'s, 'b>(
         &mut slots[..limits.fields.min(SLOTS)],
     );
     parsed.map_err(fault_of)?;
+    head_of(response, len, to_head).map(Some)
+}
+
+/// As [`parse_response`], where a whole head has probably arrived at once, and in less time.
+/// `None`: it has not, or something is wrong with it; the others tell.
+pub fn parse_whole_response<'s, 'b>(
+    bytes: &'b [u8],
+    slots: &'s mut Slots<'b>,
+    limits: &HeadLimits,
+    to_head: bool,
+) -> Option<ResponseHead<'s, 'b>> {
+    if bytes.first() != Some(&b'H') {
+        return None;
+    }
+    let mut response = httparse::Response::new(&mut []);
+    let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+        &mut response,
+        bytes,
+        &mut slots[..limits.fields.min(SLOTS)],
+    );
+    let Ok(httparse::Status::Complete(len)) = parsed else { return None };
+    let without_target = HeadLimits { target_bytes: usize::MAX, ..*limits };
+    if !without_target.allow(&bytes[..len], response.headers) {
+        return None;
+    }
+    head_of(response, len, to_head).ok()
+}
+
+/// What has been parsed, if it is what a response may be. `len`: bytes of the head.
+fn head_of<'s, 'b>(
+    response: httparse::Response<'s, 'b>,
+    len: usize,
+    to_head: bool,
+) -> Result<ResponseHead<'s, 'b>, BadResponse> {
     let (Some(status), Some(version)) = (response.code, response.version) else {
         return Err(BadResponse::StatusLine);
     };
@@ -163,7 +197,7 @@ pub fn parse_arriving_response<'s, 'b>(
         Some(declared) => declared,
         None => Framing::UntilClose,
     };
-    Ok(Some(ResponseHead {
+    Ok(ResponseHead {
         len,
         status,
         reason: response.reason.unwrap_or_default(),
@@ -172,7 +206,7 @@ pub fn parse_arriving_response<'s, 'b>(
         content_length: said.content_length,
         without_content,
         keep_alive: said.keeps_alive(version) && framing != Framing::UntilClose,
-    }))
+    })
 }
 
 #[cold]

@@ -5,6 +5,7 @@
 
 use super::Reject;
 use super::syntax::{TOKEN, is};
+use httparse::Header;
 use memchr::memchr;
 
 /// Bounds of a head.
@@ -37,6 +38,11 @@ impl HeadSearch {
         self.find(bytes, limits).map(|end| end.is_some())
     }
 
+    /// Nothing has been looked at.
+    pub fn is_new(&self) -> bool {
+        self.searched == 0
+    }
+
     /// The end of the head, if it has arrived.
     pub(super) fn find(
         &mut self,
@@ -64,14 +70,32 @@ impl HeadSearch {
     }
 
     fn check_size(&self, arrived: usize, limits: &HeadLimits) -> Result<(), Reject> {
-        let line_most = limits.target_bytes.saturating_add(REQUEST_LINE_MORE).min(limits.bytes);
-        if self.request_line == 0 && arrived > line_most {
+        if self.request_line == 0 && arrived > limits.line_most() {
             return Err(Reject::TargetTooLong);
         }
         if arrived > limits.bytes {
             return Err(Reject::HeadTooLarge);
         }
         Ok(())
+    }
+}
+
+impl HeadLimits {
+    /// Bytes of the request line.
+    fn line_most(&self) -> usize {
+        self.target_bytes.saturating_add(REQUEST_LINE_MORE).min(self.bytes)
+    }
+
+    /// Whether `head`, in which httparse has found `fields`, is one that a [`HeadSearch`] finds,
+    /// too: within the bounds, and no line ends in a bare line feed, which httparse takes.
+    pub(super) fn allow(&self, head: &[u8], fields: &[Header<'_>]) -> bool {
+        let start_of = |field: &Header<'_>| head.element_offset(field.name.as_bytes().first()?);
+        let follows_a_line = |at: usize| head[..at].ends_with(b"\r\n");
+        let first = fields.first().map_or(Some(head.len()), start_of);
+        head.len() <= self.bytes
+            && first.is_some_and(|at| at <= self.line_most())
+            && head.ends_with(b"\r\n\r\n")
+            && fields.iter().all(|field| start_of(field).is_some_and(follows_a_line))
     }
 }
 
@@ -107,7 +131,7 @@ const REQUEST_LINE_MORE: usize = 64;
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::{SLOTS, parse_request};
+    use super::super::{SLOTS, parse_request, parse_whole_request};
     use super::*;
     use proptest::prelude::*;
     use std::mem::MaybeUninit;
@@ -118,7 +142,13 @@ pub(super) mod tests {
     /// The outcome as text, so that results that borrow different buffers compare.
     pub(in super::super) fn outcome(bytes: &[u8]) -> String {
         let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
-        format!("{:?}", parse_request(bytes, &mut slots, &LIMITS))
+        let outcome = format!("{:?}", parse_request(bytes, &mut slots, &LIMITS));
+        if let Some(whole) = parse_whole_request(bytes, &mut slots, &LIMITS) {
+            assert_eq!(format!("Ok(Some({whole:?}))"), outcome);
+        } else if outcome.starts_with("Ok(Some(") {
+            assert!(bytes.starts_with(b"\r\n"), "{} is whole", bytes.escape_ascii());
+        }
+        outcome
     }
 
     /// As a connection does it: what has arrived grows by `cut` bytes until the head is complete.

@@ -13,6 +13,11 @@ pub fn is_field_value(bytes: &[u8]) -> bool {
     all(bytes, VALUE)
 }
 
+/// Of how many bytes the longest beginning is all of these classes.
+pub(super) fn span(bytes: &[u8], classes: u8) -> usize {
+    bytes.iter().position(|&b| !is(b, classes)).unwrap_or(bytes.len())
+}
+
 /// Whether every byte is of one of these classes.
 pub(super) fn all(bytes: &[u8], classes: u8) -> bool {
     bytes.iter().all(|&b| is(b, classes))
@@ -91,6 +96,8 @@ pub(super) const UNRESERVED: u8 = 4;
 /// Visible ASCII without `#`: what a request target is made of. Wider than RFC 3986, because
 /// browsers send `|`, `{` and the like as they are.
 pub(super) const TARGET: u8 = 8;
+/// Of those, what stands for itself in a path: neither `%` nor `?`.
+pub(super) const PLAIN: u8 = 16;
 
 static CLASSES: [u8; 256] = {
     let mut table = [0; 256];
@@ -116,6 +123,9 @@ const fn classes_of(byte: u8) -> u8 {
     }
     if byte.is_ascii_graphic() && byte != b'#' {
         classes |= TARGET;
+    }
+    if classes & TARGET != 0 && !matches!(byte, b'%' | b'?') {
+        classes |= PLAIN;
     }
     classes
 }

@@ -4,7 +4,7 @@
 
 use super::Reject;
 use super::head::Version;
-use super::syntax::{TARGET, UNRESERVED, all};
+use super::syntax::{TARGET, UNRESERVED, all, span};
 use std::net::Ipv6Addr;
 
 /// A request target, taken apart.
@@ -106,24 +106,18 @@ impl<'b> Authority<'b> {
     /// IPv6 address in brackets; without user information, percent-encoding and sub-delimiters,
     /// which no host on the web has and which recipients read differently.
     fn parse(text: &'b str) -> Option<Self> {
-        let (host, port) = match text.strip_prefix('[') {
+        let (host, rest) = match text.strip_prefix('[') {
             Some(rest) => {
                 let (address, _) = rest.split_once(']')?;
                 address.parse::<Ipv6Addr>().ok()?;
-                let (host, rest) = text.split_at(address.len() + 2);
-                (host, if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?) })
+                text.split_at(address.len() + 2)
             }
-            None => {
-                let (host, port) = match text.split_once(':') {
-                    Some((host, port)) => (host, Some(port)),
-                    None => (text, None),
-                };
-                if host.is_empty() || !all(host.as_bytes(), UNRESERVED) {
-                    return None;
-                }
-                (host, port)
-            }
+            None => text.split_at(span(text.as_bytes(), UNRESERVED)),
         };
+        if host.is_empty() {
+            return None;
+        }
+        let port = if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?) };
         port.is_none_or(is_port).then_some(Authority { host, port })
     }
 

@@ -11,6 +11,7 @@ mod bounds;
 mod network;
 mod shared_pool;
 
+use foldhash::fast::FixedState;
 use std::collections::HashMap;
 
 pub use action::Redirect;
@@ -23,7 +24,7 @@ pub(crate) use shared_pool::{RoutedPool, SharedPool};
 #[derive(Debug)]
 pub(crate) struct Routes<A> {
     any_host: Prefixes<A>,
-    hosts: HashMap<Box<str>, Prefixes<A>>,
+    hosts: HashMap<Box<str>, Prefixes<A>, FixedState>,
 }
 
 /// What a look-up found.
@@ -40,7 +41,8 @@ pub(crate) struct Duplicate;
 
 #[derive(Debug)]
 struct Prefixes<A> {
-    actions: HashMap<Box<str>, A>,
+    /// Whose paths the configuration has chosen, so nobody can make them collide.
+    actions: HashMap<Box<str>, A, FixedState>,
     /// Bytes of the longest of them: what is longer need not be looked up, however many segments
     /// somebody sends.
     longest: usize,
@@ -48,13 +50,13 @@ struct Prefixes<A> {
 
 impl<A> Default for Routes<A> {
     fn default() -> Self {
-        Routes { any_host: Prefixes::default(), hosts: HashMap::new() }
+        Routes { any_host: Prefixes::default(), hosts: HashMap::default() }
     }
 }
 
 impl<A> Default for Prefixes<A> {
     fn default() -> Self {
-        Prefixes { actions: HashMap::new(), longest: 0 }
+        Prefixes { actions: HashMap::default(), longest: 0 }
     }
 }
 
