@@ -57,6 +57,8 @@ pub(super) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Appends a field line.
+// Most names are known where it is called, and cost next to nothing there.
+#[inline(always)]
 pub(super) fn push_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
