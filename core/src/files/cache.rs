@@ -101,7 +101,7 @@ impl FileCache {
         }
         let mut walk = Walk::default();
         match self.search(route, path, &ask, &mut walk, now) {
-            Ok(found) => Step::Reply(answer(&found, &ask, unix_seconds)),
+            Ok(found) => Step::Reply(answer(found, &ask, unix_seconds)),
             Err(question) => {
                 let now = (now, unix_seconds);
                 Wanted::new(route, path, ask, walk, now).put(question, now)
@@ -174,7 +174,7 @@ impl FileCache {
     fn go_on(&mut self, mut wanted: Box<Wanted>, now: (Time, u64)) -> Step {
         let Wanted { route, path, ask, walk, .. } = &mut *wanted;
         match self.search(route, path, ask, walk, now.0) {
-            Ok(found) => Step::Reply(answer(&found, &wanted.ask, now.1)),
+            Ok(found) => Step::Reply(answer(found, &wanted.ask, now.1)),
             Err(question) => wanted.put(question, now),
         }
     }
@@ -183,7 +183,7 @@ impl FileCache {
     fn take(&mut self, mut wanted: Box<Wanted>, found: Found, now: (Time, u64)) -> Step {
         let Wanted { route, ask, walk, .. } = &mut *wanted;
         match walk.take(found, route, ask) {
-            Some(found) => Step::Reply(answer(&found, ask, now.1)),
+            Some(found) => Step::Reply(answer(found, ask, now.1)),
             None => self.go_on(wanted, now),
         }
     }
@@ -274,17 +274,16 @@ impl FileCache {
     }
 }
 
-fn answer(found: &Found, ask: &Ask<'_>, unix_seconds: u64) -> FileReply {
+fn answer(found: Found, ask: &Ask<'_>, unix_seconds: u64) -> FileReply {
     match found {
-        Found::Missing(status) => FileReply::error(*status),
+        Found::Missing(status) => FileReply::error(status),
         Found::Directory => FileReply::redirect_to_directory(ask),
         Found::Open { representation, file } => {
-            let content = FileContent::file(file, representation.stat.size);
-            FileReply::of(representation, content, ask, unix_seconds)
+            let content = FileContent::file(&file, representation.stat.size);
+            FileReply::of(&representation, content, ask, unix_seconds)
         }
         Found::Memory { representation, content } => {
-            let content = FileContent::Memory(content.clone());
-            FileReply::of(representation, content, ask, unix_seconds)
+            FileReply::of(&representation, FileContent::Memory(content), ask, unix_seconds)
         }
     }
 }
