@@ -122,10 +122,10 @@ impl<'b> Authority<'b> {
     }
 
     fn is_same(&self, other: &Authority<'_>, default_port: &str) -> bool {
-        let port = |port: Option<&'b str>| port.filter(|p| !p.is_empty());
-        let own = port(self.port).unwrap_or(default_port);
-        let others = other.port.filter(|p| !p.is_empty()).unwrap_or(default_port);
-        self.host.eq_ignore_ascii_case(other.host) && own == others
+        let number = |port: Option<&str>| {
+            port.filter(|port| !port.is_empty()).unwrap_or(default_port).parse::<u16>().ok()
+        };
+        self.host.eq_ignore_ascii_case(other.host) && number(self.port) == number(other.port)
     }
 }
 
@@ -172,6 +172,7 @@ mod tests {
         assert_eq!(host("GET", "http://a:80/", "a"), Ok("a:80".into()));
         assert_eq!(host("GET", "https://a/", "a:443"), Ok("a".into()));
         assert_eq!(host("GET", "http://a:/", "a:80"), Ok("a:".into()));
+        assert_eq!(host("GET", "https://a:0443/", "a"), Ok("a:0443".into()));
         assert_eq!(host("GET", "http://a/", "b"), Err(Reject::HostMismatch));
         assert_eq!(host("GET", "http://a/", "a:81"), Err(Reject::HostMismatch));
         assert_eq!(host("GET", "http://a/", ""), Err(Reject::BadHost));
