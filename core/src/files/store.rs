@@ -8,10 +8,10 @@ use super::root::Tree;
 use crate::io::{SharedFile, Time};
 use bytes::Bytes;
 use foldhash::SharedSeed;
-use foldhash::quality::SeedableRandomState;
+use foldhash::quality::FoldHasher;
 use slab::Slab;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
 /// What a name stands for.
@@ -60,7 +60,8 @@ pub(super) struct Store {
     /// later one wins.
     index: HashMap<u64, usize, BuildHasherDefault<Identity>>,
     classes: [Class; 3],
-    seed: u64,
+    /// Of the hash: where it begins, and what it multiplies by.
+    seed: (u64, SharedSeed),
 }
 
 /// Bounds of a [`Store`].
@@ -78,12 +79,13 @@ impl Store {
     /// Keys are hashed with `seed`, so that clients cannot choose which names collide.
     pub(super) fn new(bounds: Bounds, seed: u64) -> Store {
         let classes = [bounds.missing, bounds.open, bounds.memory].map(Class::new);
+        let seed = (seed, SharedSeed::from_u64(seed));
         Store { entries: Slab::new(), index: HashMap::default(), classes, seed }
     }
 
     /// Looks up without allocating.
     pub(super) fn find(&mut self, place: Place, path: &[u8]) -> Option<&Entry> {
-        let slot = *self.index.get(&hash(self.seed, place, path))?;
+        let slot = *self.index.get(&hash(&self.seed, place, path))?;
         let entry = &mut self.entries[slot];
         if entry.place != place || *entry.path != *path {
             return None;
@@ -95,7 +97,7 @@ impl Store {
     /// Remembers, in place of what was known of this name, at the cost of entries of the same
     /// class. Does nothing if the class has no room for it at all.
     pub(super) fn insert(&mut self, place: Place, path: &[u8], found: Found, fresh_until: Time) {
-        let hash = hash(self.seed, place, path);
+        let hash = hash(&self.seed, place, path);
         if let Some(slot) = self.index.get(&hash) {
             self.remove(*slot);
         }
@@ -183,10 +185,9 @@ impl Class {
     }
 }
 
-fn hash(seed: u64, place: Place, path: &[u8]) -> u64 {
+fn hash((begin, seed): &(u64, SharedSeed), place: Place, path: &[u8]) -> u64 {
     let Place { tree: Tree { root, generation }, coding } = place;
-    let mut hasher =
-        SeedableRandomState::with_seed(seed, SharedSeed::global_fixed()).build_hasher();
+    let mut hasher = FoldHasher::with_seed(*begin, seed);
     hasher.write_u64(u64::from(root) << 32 | u64::from(generation));
     hasher.write_u8(coding as u8);
     hasher.write(path);

@@ -245,7 +245,12 @@ mod tests {
 
     fn outcome(bytes: &[u8], to_head: bool) -> String {
         let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
-        format!("{:?}", parse_response(bytes, &mut slots, &LIMITS, to_head))
+        let outcome = format!("{:?}", parse_response(bytes, &mut slots, &LIMITS, to_head));
+        let whole = parse_whole_response(bytes, &mut slots, &LIMITS, to_head);
+        let whole = whole.map(|head| format!("Ok(Some({head:?}))"));
+        assert_eq!(whole.is_some(), outcome.starts_with("Ok(Some("), "{outcome}");
+        assert!(whole.is_none_or(|whole| whole == outcome), "{outcome}");
+        outcome
     }
 
     fn fed(bytes: &[u8], cut: usize) -> String {

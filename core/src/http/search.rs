@@ -38,7 +38,7 @@ impl HeadSearch {
         self.find(bytes, limits).map(|end| end.is_some())
     }
 
-    /// Nothing has been looked at.
+    /// No byte of the head has been looked at.
     pub fn is_new(&self) -> bool {
         self.searched == 0
     }
@@ -91,7 +91,7 @@ impl HeadLimits {
     pub(super) fn allow(&self, head: &[u8], fields: &[Header<'_>]) -> bool {
         let start_of = |field: &Header<'_>| head.element_offset(field.name.as_bytes().first()?);
         let follows_a_line = |at: usize| head[..at].ends_with(b"\r\n");
-        let first = fields.first().map_or(Some(head.len()), start_of);
+        let first = fields.first().map_or(Some(head.len().saturating_sub(2)), start_of);
         head.len() <= self.bytes
             && first.is_some_and(|at| at <= self.line_most())
             && head.ends_with(b"\r\n\r\n")

@@ -24,6 +24,7 @@ pub(crate) use shared_pool::{RoutedPool, SharedPool};
 #[derive(Debug)]
 pub(crate) struct Routes<A> {
     any_host: Prefixes<A>,
+    /// Like paths, chosen by the configuration, so nobody can make them collide.
     hosts: HashMap<Box<str>, Prefixes<A>, FixedState>,
 }
 
@@ -41,7 +42,6 @@ pub(crate) struct Duplicate;
 
 #[derive(Debug)]
 struct Prefixes<A> {
-    /// Whose paths the configuration has chosen, so nobody can make them collide.
     actions: HashMap<Box<str>, A, FixedState>,
     /// Bytes of the longest of them: what is longer need not be looked up, however many segments
     /// somebody sends.
