@@ -32,7 +32,8 @@ fn slow_reading() {
 }
 
 /// The kernel takes the whole of such an answer, however little of it the client takes. Then the
-/// connection is idle, and among the first that end when so many answers fill the memory.
+/// connection is idle, and among the first that end when the answers that the kernel has not taken
+/// yet fill the memory.
 #[test]
 fn slow_reading_of_what_the_kernel_holds() {
     let ends = ["keepalive_timeout", "send_timeout", "rate_min", "memory_parked"];
