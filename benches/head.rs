@@ -4,7 +4,7 @@
 //! parses. Both have room for 256 fields that is not initialised.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use forebay::http::{HeadLimits, SLOTS, parse_request};
+use forebay::http::{HeadLimits, SLOTS, parse_whole_request};
 use std::hint::black_box;
 use std::mem::MaybeUninit;
 
@@ -43,8 +43,8 @@ fn hundred_fields() -> String {
 
 fn forebay_fields(head: &[u8]) -> usize {
     let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
-    let parsed = parse_request(black_box(head), &mut slots, &LIMITS);
-    let parsed = parsed.expect("it is a good head").expect("it is whole");
+    let parsed = parse_whole_request(black_box(head), &mut slots, &LIMITS);
+    let parsed = parsed.expect("it is good and whole");
     assert_eq!(parsed.len, head.len());
     black_box(parsed.fields).len()
 }

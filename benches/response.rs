@@ -1,7 +1,7 @@
 //! What does it cost to hold a worker's response head to the rules and to write the client's?
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use forebay::http::{Framing, HeadLimits, SLOTS, Version, parse_response, write_response};
+use forebay::http::{Framing, HeadLimits, SLOTS, Version, parse_whole_response, write_response};
 use std::hint::black_box;
 use std::mem::MaybeUninit;
 
@@ -22,8 +22,8 @@ const FLASK: &str = "HTTP/1.1 200 OK\r\n\
 
 fn pass_on(head: &[u8], out: &mut Vec<u8>) {
     let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
-    let parsed = parse_response(black_box(head), &mut slots, &LIMITS, false);
-    let parsed = parsed.expect("it is a good head").expect("it is whole");
+    let parsed = parse_whole_response(black_box(head), &mut slots, &LIMITS, false);
+    let parsed = parsed.expect("it is good and whole");
     let Framing::Length(length) = parsed.framing else { panic!("it has a length") };
     out.clear();
     write_response(out, &parsed, Framing::Length(length), Version::Http11, true, DATE.as_bytes());
