@@ -1,6 +1,6 @@
 //! Large contents occupy a worker for no longer than it needs itself, however slow the client is.
 //!
-//! Occupied is a worker by one request for one uninterrupted time; that is what is looked for.
+//! One request occupies a worker for one uninterrupted time: that is what is measured.
 //!
 //! With `FOREBAY_FULL=1` contents are larger and shares of the client's time are asserted; in a
 //! short run on a shared machine they are chance.

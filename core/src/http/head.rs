@@ -108,7 +108,8 @@ pub fn parse_arriving_request<'s, 'b>(
 }
 
 /// As [`parse_request`], where a whole head has probably arrived at once, and in less time. `None`:
-/// it has not, it begins with an empty line, or something is wrong with it; the others tell.
+/// it has not, it begins with an empty line, or something is wrong with it;
+/// [`parse_arriving_request`] tells which.
 pub fn parse_whole_request<'s, 'b>(
     bytes: &'b [u8],
     slots: &'s mut Slots<'b>,

@@ -28,11 +28,12 @@ pub fn clean_target(target: &str) -> Result<Cow<'_, str>, Reject> {
         "*" if query.is_empty() => return Ok(Cow::Borrowed(target)),
         "" => return Ok(Cow::Owned(format!("/{query}"))),
         _ if !path.starts_with('/') => return Err(Reject::BadTarget),
-        // Nothing to decode, as in most.
-        _ if plain >= path.len() && !has_dot_segment(path) => return Ok(Cow::Borrowed(target)),
         _ => {}
     }
-    let decoded = decode_unreserved(path)?;
+    let decoded = match plain < path.len() {
+        true => decode_unreserved(path)?,
+        false => Cow::Borrowed(path),
+    };
     if matches!(decoded, Cow::Borrowed(_)) && !has_dot_segment(&decoded) {
         return Ok(Cow::Borrowed(target));
     }

@@ -148,7 +148,7 @@ pub fn parse_arriving_response<'s, 'b>(
 }
 
 /// As [`parse_response`], where a whole head has probably arrived at once, and in less time.
-/// `None`: it has not, or something is wrong with it; the others tell.
+/// `None`: it has not, or something is wrong with it; [`parse_arriving_response`] tells which.
 pub fn parse_whole_response<'s, 'b>(
     bytes: &'b [u8],
     slots: &'s mut Slots<'b>,
@@ -244,13 +244,7 @@ mod tests {
     const LIMITS: HeadLimits = HeadLimits { bytes: 512, fields: 4, target_bytes: 0 };
 
     fn outcome(bytes: &[u8], to_head: bool) -> String {
-        let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
-        let outcome = format!("{:?}", parse_response(bytes, &mut slots, &LIMITS, to_head));
-        let whole = parse_whole_response(bytes, &mut slots, &LIMITS, to_head);
-        let whole = whole.map(|head| format!("Ok(Some({head:?}))"));
-        assert_eq!(whole.is_some(), outcome.starts_with("Ok(Some("), "{outcome}");
-        assert!(whole.is_none_or(|whole| whole == outcome), "{outcome}");
-        outcome
+        crate::fuzz::outcome(bytes, &LIMITS, to_head)
     }
 
     fn fed(bytes: &[u8], cut: usize) -> String {
