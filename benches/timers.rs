@@ -17,7 +17,7 @@ fn after(key: u32) -> Duration {
 
 fn full() -> Timers {
     let mut timers = Timers::default();
-    (0..COUNT).for_each(|key| timers.insert(key, after(key)));
+    (0..COUNT).for_each(|key| timers.set(key, after(key)));
     timers
 }
 

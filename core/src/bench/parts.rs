@@ -12,7 +12,7 @@ use crate::route;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// The reactor's timer wheel, with keys for tokens and the wheel's own clock.
+/// The reactor's timer wheel, with keys for places and the wheel's own clock.
 pub struct Timers {
     wheel: reactor::Timers,
     now: Time,
@@ -26,9 +26,9 @@ impl Default for Timers {
 }
 
 impl Timers {
-    /// Fires for `key` once, `after` from now.
-    pub fn insert(&mut self, key: u32, after: Duration) {
-        self.wheel.insert(Token::new(0, key, 0), self.now.after(after));
+    /// Fires for `key` once, `after` from now, unless it fires before that.
+    pub fn set(&mut self, key: u32, after: Duration) {
+        self.wheel.set(Token::new(0, key, 0), self.now.after(after));
     }
 
     /// How long a reactor may wait. None: nothing is due, ever.

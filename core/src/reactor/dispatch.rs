@@ -124,7 +124,11 @@ impl<B: Backend> Reactor<B> {
                     self.settle_slot(token);
                 }
             }
-            _ => self.on_listener_timer(token),
+            _ => {
+                if let Some(token) = self.listeners.current(token) {
+                    self.on_listener_timer(token);
+                }
+            }
         }
     }
 
@@ -326,9 +330,9 @@ impl<B: Backend> Reactor<B> {
     }
 }
 
-/// The wheel has fired for a place: has the deadline of its entry passed? Says whose.
+/// A place has fired: has the deadline of its entry passed? Says whose.
 fn fire<T: Machine>(table: &mut Table<T>, token: Token, world: &mut World) -> Option<Token> {
-    let token = table.on_alarm(token, world.now)?;
+    let token = table.current(token)?;
     let entry = table.get_mut(token)?;
     if entry.deadline().is_some_and(|at| at <= world.now) {
         entry.on_deadline(world);
@@ -349,10 +353,8 @@ fn settle<T: Machine>(
     if entry.is_over() {
         return table.remove(token);
     }
-    if let Some(at) = entry.deadline()
-        && table.set_alarm(token, at)
-    {
-        timers.insert(token, at);
+    if let Some(at) = entry.deadline() {
+        timers.set(token, at);
     }
     None
 }

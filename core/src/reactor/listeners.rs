@@ -6,7 +6,7 @@
 
 use super::Reactor;
 use crate::conn::{Connection, Slot, World};
-use crate::io::{Backend, Errno, Fd, Op, Peer, Token};
+use crate::io::{Backend, Errno, Fd, Op, Peer, Time, Token};
 use crate::per_address::Permit;
 use crate::route::SharedPool;
 use std::net::{IpAddr, SocketAddr};
@@ -35,6 +35,8 @@ pub(super) struct Listener {
     /// An accept is in flight.
     armed: bool,
     phase: Phase,
+    /// Nothing is to be done by itself before.
+    rests_until: Time,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +85,8 @@ impl<B: Backend> Reactor<B> {
             Source::Workers { .. } => None,
         };
         let address = address.filter(|address| !address.ip().is_unspecified());
-        let listener = |_| Listener { source, address, armed: false, phase: Phase::Serving };
+        let (phase, rests_until) = (Phase::Serving, Time::default());
+        let listener = |_| Listener { source, address, armed: false, phase, rests_until };
         let token = self.listeners.insert_with(listener);
         self.arm(token);
     }
@@ -120,6 +123,9 @@ impl<B: Backend> Reactor<B> {
 
     pub(super) fn on_listener_timer(&mut self, token: Token) {
         match self.listeners.get_mut(token) {
+            Some(&mut Listener { rests_until, .. }) if rests_until > self.world.now => {
+                self.timers.set(token, rests_until);
+            }
             Some(Listener { phase: Phase::Serving, armed: false, .. }) => self.arm(token),
             Some(Listener { phase: Phase::Leaving, .. }) => self.cancel(token),
             _ => {}
@@ -156,7 +162,9 @@ impl<B: Backend> Reactor<B> {
     }
 
     fn wake_after(&mut self, token: Token, after: Duration) {
-        self.timers.insert(token, self.world.now.after(after));
+        let Some(listener) = self.listeners.get_mut(token) else { return };
+        listener.rests_until = self.world.now.after(after);
+        self.timers.set(token, listener.rests_until);
     }
 
     fn arm(&mut self, token: Token) {

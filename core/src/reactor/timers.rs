@@ -1,11 +1,14 @@
 //! One timer wheel for all deadlines of a reactor.
 //!
-//! Owns when to look at whom again. Must not know what a deadline means: an entry that fires says
-//! only that its receiver should compare its deadline with the clock.
+//! Owns when to look at whom again: one moment for each place of each table. Must not know what a
+//! deadline means: what fires says only that whoever is there should compare its deadline with the
+//! clock.
 //!
 //! Three levels of 256 slots of 4 ms, 1.024 s and 4.4 minutes. Deadlines move later all the time
-//! and are almost never reached, so moving one later costs nothing: the entry stays where it is,
-//! and whoever it fires for inserts itself again. Entries fire up to 4 ms late, never early.
+//! and are almost never reached, so moving one later costs nothing: the place fires when it would
+//! have, and is set again. For the same reason a moment belongs to the place, not to the life of
+//! an entry: an exchange that is over leaves it to the next one. Places fire up to 4 ms late,
+//! never early.
 
 use crate::io::{Time, Token};
 use crate::slack;
@@ -14,34 +17,71 @@ const TICK: u64 = 4_000_000; // nanoseconds
 const BITS: u32 = 8;
 const SLOTS: usize = 1 << BITS;
 const LEVELS: usize = 3;
+/// Of tokens.
+const KINDS: usize = 4;
 
 /// The wheel.
 pub(crate) struct Timers {
     /// Ticks before this one have fired.
     tick: u64,
     levels: [Level; LEVELS],
+    /// By kind and index.
+    places: [Vec<Place>; KINDS],
+    /// Places that will fire.
     len: usize,
 }
 
 struct Level {
-    slots: Vec<Vec<(Token, u64)>>,
+    /// The first of each slot's list.
+    heads: Box<[Link; SLOTS]>,
     /// One bit per slot that is not empty.
     occupied: [u64; SLOTS / 64],
 }
 
+/// A place, in the list of a slot if it is to fire.
+#[derive(Clone, Copy)]
+struct Place {
+    /// The tick when it fires.
+    due: u64,
+    next: Link,
+    previous: Link,
+}
+
+/// A place, the head of a slot's list, or nothing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Link(u32);
+
+const NEVER: u64 = u64::MAX;
+
 impl Timers {
-    /// Bytes for an entry.
-    pub(crate) const ENTRY: usize = size_of::<(Token, u64)>();
+    /// Bytes for a place.
+    pub(crate) const ENTRY: usize = size_of::<Place>();
 
     pub(crate) fn new(now: Time) -> Timers {
-        let level = || Level { slots: vec![Vec::new(); SLOTS], occupied: [0; SLOTS / 64] };
-        Timers { tick: now.0 / TICK, levels: [level(), level(), level()], len: 0 }
+        let level = || Level { heads: Box::new([Link::NONE; SLOTS]), occupied: [0; SLOTS / 64] };
+        let levels = [level(), level(), level()];
+        Timers { tick: now.0 / TICK, levels, places: Default::default(), len: 0 }
     }
 
-    /// Fires for `token` at `at` or within a tick after it.
-    pub(crate) fn insert(&mut self, token: Token, at: Time) {
-        self.len += 1;
-        self.place(token, at.0.div_ceil(TICK));
+    /// The place of `token` fires at `at` or within a tick after it, unless it fires before that.
+    pub(crate) fn set(&mut self, token: Token, at: Time) {
+        let due = at.0.div_ceil(TICK);
+        let places = &mut self.places[usize::from(token.kind())];
+        while places.len() <= token.index() as usize {
+            slack::make_room_in(places);
+            places.push(Place { due: NEVER, next: Link::NONE, previous: Link::NONE });
+        }
+        let before = std::mem::replace(&mut places[token.index() as usize].due, due);
+        let link = Link::of(token);
+        if before <= due {
+            self.place(link).due = before;
+            return;
+        }
+        match before {
+            NEVER => self.len += 1,
+            _ => self.unlink(link),
+        }
+        self.link(link);
     }
 
     /// When [`Timers::expire`] should be called next at the latest.
@@ -59,7 +99,8 @@ impl Timers {
         due.min().map(|tick| Time(tick * TICK))
     }
 
-    /// Appends to `fired` whoever is due by `now`.
+    /// Appends to `fired` the places that are due by `now`, as tokens whose generation says
+    /// nothing.
     pub(crate) fn expire(&mut self, now: Time, fired: &mut Vec<Token>) {
         let until = now.0 / TICK;
         while self.tick <= until {
@@ -68,19 +109,22 @@ impl Timers {
                 return;
             }
             self.cascade();
-            for (token, _) in self.levels[0].take(self.tick as usize % SLOTS) {
+            let mut link = self.levels[0].take(self.tick as usize % SLOTS);
+            while link != Link::NONE {
+                fired.push(link.token());
                 self.len -= 1;
-                fired.push(token);
+                let place = self.place(link);
+                place.due = NEVER;
+                link = place.next;
             }
             self.tick = self.skip_to(until + 1);
         }
     }
 
-    /// Of all entries.
+    /// Of all places.
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
-        let slots = self.levels.iter().flat_map(|level| &level.slots);
-        slots.map(|slot| slot.capacity() * Timers::ENTRY).sum()
+        self.places.iter().map(|places| places.capacity() * Timers::ENTRY).sum()
     }
 
     /// The next tick at which anything can happen, at most `limit`.
@@ -91,21 +135,30 @@ impl Timers {
         ahead.unwrap_or(boundary).min(boundary).min(limit).max(next)
     }
 
-    /// At the start of a higher level's slot, spreads its entries over the level below.
+    /// At the start of a higher level's slot, spreads its places over the level below.
     fn cascade(&mut self) {
         for level in (1..LEVELS).rev() {
             let shift = level as u32 * BITS;
             if self.tick.trailing_zeros() >= shift || self.tick == 0 {
                 let slot = (self.tick >> shift) as usize % SLOTS;
-                for (token, due) in self.levels[level].take(slot) {
-                    self.place(token, due);
+                let mut link = self.levels[level].take(slot);
+                while link != Link::NONE {
+                    let next = self.place(link).next;
+                    self.link(link);
+                    link = next;
                 }
             }
         }
     }
 
-    fn place(&mut self, token: Token, due: u64) {
-        let due = due.max(self.tick);
+    fn place(&mut self, link: Link) -> &mut Place {
+        let token = link.token();
+        &mut self.places[usize::from(token.kind())][token.index() as usize]
+    }
+
+    /// Puts a place into the slot of its tick.
+    fn link(&mut self, link: Link) {
+        let due = self.place(link).due.max(self.tick);
         let distance = due - self.tick;
         let mut level = 0;
         while level < LEVELS - 1 && distance >> ((level as u32 + 1) * BITS) != 0 {
@@ -115,10 +168,26 @@ impl Timers {
         // Beyond the last level's reach: as late as it can hold; then it is placed again.
         let farthest = (self.tick >> shift) + SLOTS as u64 - 1;
         let slot = (due >> shift).min(farthest) as usize % SLOTS;
-        let entries = &mut self.levels[level].slots[slot];
-        slack::make_room_in(entries);
-        entries.push((token, due));
-        self.levels[level].occupied[slot / 64] |= 1 << (slot % 64);
+        let next = self.levels[level].replace_head(slot, link);
+        let place = self.place(link);
+        (place.next, place.previous) = (next, Link::head(level, slot));
+        if next != Link::NONE {
+            self.place(next).previous = link;
+        }
+    }
+
+    /// Takes a place out of its slot.
+    fn unlink(&mut self, link: Link) {
+        let Place { next, previous, .. } = *self.place(link);
+        match previous.as_head() {
+            Some((level, slot)) => {
+                self.levels[level].replace_head(slot, next);
+            }
+            None => self.place(previous).next = next,
+        }
+        if next != Link::NONE {
+            self.place(next).previous = previous;
+        }
     }
 }
 
@@ -138,9 +207,42 @@ impl Level {
         })
     }
 
-    fn take(&mut self, slot: usize) -> Vec<(Token, u64)> {
-        self.occupied[slot / 64] &= !(1 << (slot % 64));
-        std::mem::take(&mut self.slots[slot])
+    fn take(&mut self, slot: usize) -> Link {
+        self.replace_head(slot, Link::NONE)
+    }
+
+    fn replace_head(&mut self, slot: usize, head: Link) -> Link {
+        let bit = 1 << (slot % 64);
+        match head {
+            Link::NONE => self.occupied[slot / 64] &= !bit,
+            _ => self.occupied[slot / 64] |= bit,
+        }
+        std::mem::replace(&mut self.heads[slot], head)
+    }
+}
+
+/// The kind is in the upper bits, so that of heads is [`KINDS`].
+impl Link {
+    const NONE: Link = Link(u32::MAX);
+    const SHIFT: u32 = 29;
+
+    fn of(token: Token) -> Link {
+        debug_assert!(usize::from(token.kind()) < KINDS && token.index() >> Link::SHIFT == 0);
+        Link(u32::from(token.kind()) << Link::SHIFT | token.index())
+    }
+
+    fn head(level: usize, slot: usize) -> Link {
+        Link((KINDS as u32) << Link::SHIFT | (level * SLOTS + slot) as u32)
+    }
+
+    fn as_head(self) -> Option<(usize, usize)> {
+        let (kind, index) =
+            (self.0 >> Link::SHIFT, self.0 as usize % (LEVELS * SLOTS).next_power_of_two());
+        (kind == KINDS as u32).then_some((index / SLOTS, index % SLOTS))
+    }
+
+    fn token(self) -> Token {
+        Token::new((self.0 >> Link::SHIFT) as u8, self.0 & ((1 << Link::SHIFT) - 1), 0)
     }
 }
 
@@ -163,7 +265,7 @@ mod tests {
         for n in 0..5_000 {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             let at = start.after(Duration::from_millis((random >> 33) % 2_000_000));
-            timers.insert(token(n), at);
+            timers.set(token(n), at);
             due.insert(n, at);
         }
         let (mut now, mut fired, mut waits) = (start, Vec::new(), 0);
@@ -183,10 +285,36 @@ mod tests {
     }
 
     #[test]
+    fn a_place_fires_once_as_early_as_it_was_set() {
+        let mut timers = Timers::new(Time(0));
+        let (mut due, mut fired, mut random) = (BTreeMap::new(), Vec::new(), 1u64);
+        let mut next = move || {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            random >> 33
+        };
+        for step in 0..50_000 {
+            let now = Time(step * TICK / 3);
+            let place = Token::new(next() as u8 % KINDS as u8, next() as u32 % 50, 7);
+            let at = now.after(Duration::from_millis(next() % (1 << (next() % 20))));
+            timers.set(place, at);
+            let key = (place.kind(), place.index());
+            due.entry(key).and_modify(|due: &mut Time| *due = at.min(*due)).or_insert(at);
+            timers.expire(now, &mut fired);
+            for place in fired.drain(..) {
+                let at = due.remove(&(place.kind(), place.index())).expect("it was set once");
+                assert!(now >= at && now.since(at) < Duration::from_nanos(2 * TICK));
+            }
+            let is_late = |at: &Time| at.0 + 2 * TICK < now.0;
+            assert!(!due.values().any(is_late), "one has been forgotten");
+            assert_eq!(timers.len, due.len());
+        }
+    }
+
+    #[test]
     fn far_deadlines_survive_the_wheels_reach() {
         let mut timers = Timers::new(Time(0));
         let at = Time(0).after(Duration::from_secs(200_000));
-        timers.insert(token(1), at);
+        timers.set(token(1), at);
         let mut fired = Vec::new();
         timers.expire(Time(at.0 - TICK), &mut fired);
         assert!(fired.is_empty());
@@ -198,7 +326,7 @@ mod tests {
     #[test]
     fn a_past_deadline_fires_at_once() {
         let mut timers = Timers::new(Time(1_000 * TICK));
-        timers.insert(token(1), Time(5));
+        timers.set(token(1), Time(5));
         let mut fired = Vec::new();
         timers.expire(Time(1_000 * TICK), &mut fired);
         assert_eq!(fired, [token(1)]);
