@@ -3,20 +3,21 @@
 //! Owns free lists of three sizes. Must not know what the buffers are for.
 
 use super::relay::Piece;
+use super::spare::Spare;
 use crate::io::Outgoing;
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
+use std::vec::Drain;
 
 /// Free lists of one reactor.
-#[derive(Default)]
 pub(crate) struct Buffers {
-    small: Vec<Vec<u8>>,
-    large: Vec<Vec<u8>>,
-    huge: Vec<Vec<u8>>,
+    small: Spare<Vec<u8>>,
+    large: Spare<Vec<u8>>,
+    huge: Spare<Vec<u8>>,
     /// Bytes in those three.
     free: usize,
-    queues: Vec<VecDeque<Piece>>,
-    outgoing_queues: Vec<VecDeque<Outgoing>>,
+    queues: Spare<VecDeque<Piece>>,
+    outgoing_queues: Spare<VecDeque<Outgoing>>,
 }
 
 impl Buffers {
@@ -54,21 +55,21 @@ impl Buffers {
 
     /// An empty queue.
     pub(crate) fn queue(&mut self) -> VecDeque<Piece> {
-        self.queues.pop().unwrap_or_default()
+        self.queues.take().unwrap_or_default()
     }
 
-    /// Takes a buffer back. Unusual sizes, and more than are useful, are freed.
+    /// Takes a buffer back. Unusual sizes, and more than are useful, are dropped.
     pub(crate) fn give(&mut self, mut buf: Vec<u8>) {
         buf.clear();
-        let (list, most) = match buf.capacity() {
-            Buffers::HUGE => (&mut self.huge, 16),
-            size if LARGES.contains(&size) => (&mut self.large, 64),
-            size if SMALLS.contains(&size) => (&mut self.small, 1024),
+        let size = buf.capacity();
+        let list = match size {
+            Buffers::HUGE => &mut self.huge,
+            size if LARGES.contains(&size) => &mut self.large,
+            size if SMALLS.contains(&size) => &mut self.small,
             _ => return,
         };
-        if list.len() < most {
-            self.free += buf.capacity();
-            list.push(buf);
+        if list.give(buf) {
+            self.free += size;
         }
     }
 
@@ -77,14 +78,33 @@ impl Buffers {
         self.free as u64
     }
 
-    /// Frees them.
-    pub(crate) fn shed(&mut self) {
-        [&mut self.small, &mut self.large, &mut self.huge].into_iter().for_each(Vec::clear);
-        self.free = 0;
+    /// Drops them. How many bytes.
+    pub(crate) fn shed(&mut self) -> usize {
+        self.drop_each(Spare::clear)
     }
 
-    fn take(list: &mut Vec<Vec<u8>>, free: &mut usize, size: usize) -> Vec<u8> {
-        let Some(buf) = list.pop() else { return Vec::with_capacity(size) };
+    /// Drops what nobody has needed since the last call. How many bytes.
+    pub(crate) fn trim(&mut self) -> usize {
+        self.queues.trim();
+        self.outgoing_queues.trim();
+        self.drop_each(Spare::trim)
+    }
+
+    /// Whether [`Buffers::trim`] may have something to do sooner or later.
+    pub(crate) fn has_more(&self) -> bool {
+        let none = self.free == 0 && self.queues.is_empty() && self.outgoing_queues.is_empty();
+        !none
+    }
+
+    fn drop_each(&mut self, which: fn(&mut Spare<Vec<u8>>) -> Drain<'_, Vec<u8>>) -> usize {
+        let lists = [&mut self.small, &mut self.large, &mut self.huge];
+        let bytes = lists.into_iter().flat_map(which).map(|buf| buf.capacity()).sum();
+        self.free -= bytes;
+        bytes
+    }
+
+    fn take(list: &mut Spare<Vec<u8>>, free: &mut usize, size: usize) -> Vec<u8> {
+        let Some(buf) = list.take() else { return Vec::with_capacity(size) };
         *free -= buf.capacity();
         buf
     }
@@ -106,22 +126,31 @@ impl Buffers {
 
     /// An empty queue of bytes.
     pub(crate) fn outgoing_queue(&mut self) -> VecDeque<Outgoing> {
-        self.outgoing_queues.pop().unwrap_or_default()
+        self.outgoing_queues.take().unwrap_or_default()
     }
 
     /// Takes such a queue back.
     pub(crate) fn give_outgoing_queue(&mut self, mut queue: VecDeque<Outgoing>) {
         queue.drain(..).for_each(|out| self.give_outgoing(out));
-        if self.outgoing_queues.len() < 64 {
-            self.outgoing_queues.push(queue);
-        }
+        self.outgoing_queues.give(queue);
     }
 
     /// Takes a queue back.
     pub(crate) fn give_queue(&mut self, mut queue: VecDeque<Piece>) {
         queue.drain(..).for_each(|piece| self.give_piece(piece));
-        if self.queues.len() < 1024 {
-            self.queues.push(queue);
+        self.queues.give(queue);
+    }
+}
+
+impl Default for Buffers {
+    fn default() -> Buffers {
+        Buffers {
+            small: Spare::new(1024),
+            large: Spare::new(64),
+            huge: Spare::new(16),
+            free: 0,
+            queues: Spare::new(1024),
+            outgoing_queues: Spare::new(64),
         }
     }
 }
@@ -144,11 +173,25 @@ mod tests {
         let again = buffers.small();
         assert_eq!((again.as_ptr(), again.len()), (place, 0));
         buffers.give(Vec::with_capacity(10 << 20));
-        assert!(buffers.large.is_empty(), "a huge buffer is not kept");
-        assert_eq!(buffers.free_bytes(), 0);
+        assert_eq!(buffers.free_bytes(), 0, "a huge buffer is not kept");
         buffers.give(again);
         assert_eq!(buffers.free_bytes(), Buffers::SMALL as u64);
         buffers.shed();
         assert_eq!(buffers.free_bytes(), 0);
+    }
+
+    #[test]
+    fn what_has_not_been_needed_lately_is_dropped() {
+        let mut buffers = Buffers::default();
+        let four: Vec<_> = (0..4).map(|_| buffers.large()).collect();
+        four.into_iter().for_each(|buf| buffers.give(buf));
+        assert!(buffers.has_more());
+        assert_eq!(buffers.trim(), 0, "just used");
+        let one = buffers.large();
+        buffers.give(one);
+        assert_eq!(buffers.trim(), 3 * Buffers::LARGE);
+        assert_eq!(buffers.free_bytes(), Buffers::LARGE as u64);
+        assert_eq!(buffers.trim(), Buffers::LARGE);
+        assert!(!buffers.has_more());
     }
 }

@@ -15,6 +15,7 @@
 //! so that its end is noticed; what comes behind the request waits, up to a bound, in `input`.
 
 use super::Machine;
+use super::address::{LocalAddresses, LocalId};
 use super::connection::{Connection, Parked};
 use super::content::Content;
 use super::memory::Memory;
@@ -36,6 +37,8 @@ pub(crate) struct Client {
     pub(super) fd: Fd,
     pub(super) peer: SocketAddr,
     pub(super) local: SocketAddr,
+    /// What `local` is known by; a connection without that is never parked.
+    pub(super) local_id: Option<LocalId>,
     pub(super) state: State,
     /// Received and not consumed: an incomplete head, or requests that wait their turn.
     pub(super) input: Vec<u8>,
@@ -126,6 +129,7 @@ impl Client {
             fd: -1,
             peer: NOWHERE,
             local: NOWHERE,
+            local_id: None,
             state: State::Head,
             input: Vec::new(),
             search: HeadSearch::default(),
@@ -174,6 +178,7 @@ impl Client {
         w.counters.accepted.count();
         (self.token, self.fd, self.permit) = (token, fd, permit);
         (self.peer, self.local) = (peer, local);
+        self.local_id = w.locals.enter(local);
         self.receive_deadline = Some(w.now.after(w.limits.client_header_timeout));
         self.settle(w);
     }
@@ -191,21 +196,21 @@ impl Client {
             fd: self.fd,
             requests: u32::try_from(self.requests).unwrap_or(u32::MAX),
             peer: self.peer.into(),
-            local: self.local.into(),
+            local: self.local_id?,
             receiving: self.receiving,
             watched: self.watched,
         })
     }
 
     /// Takes a parked connection.
-    pub(super) fn go_on(&mut self, parked: Parked) {
+    pub(super) fn go_on(&mut self, parked: Parked, locals: &LocalAddresses) {
         self.token = parked.token;
         self.receive_deadline = Some(parked.until);
         self.delivery = Delivery::after(parked.accepted);
         self.fd = parked.fd;
         self.requests = parked.requests.into();
         self.peer = parked.peer.into();
-        self.local = parked.local.into();
+        (self.local, self.local_id) = (locals.get(parked.local), Some(parked.local));
         self.receiving = parked.receiving;
         self.watched = parked.watched;
         self.parked = true;

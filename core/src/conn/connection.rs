@@ -7,9 +7,10 @@
 //! holds no buffer and nothing else on the heap, which its being `Copy` proves. An event wakes it.
 
 use super::Machine;
-use super::address::Address;
+use super::address::{Address, LocalId};
 use super::client::{Client, Receiving};
 use super::memory::{Memory, Pressure};
+use super::spare::Spare;
 use super::world::World;
 use crate::io::{Fd, Op, Time, Token};
 use crate::per_address::Permit;
@@ -27,29 +28,29 @@ pub(crate) enum Connection {
 pub(crate) struct Parked {
     pub(super) token: Token,
     pub(super) until: Time,
-    /// From when on a cheaper receive will do: so many milliseconds before `until`.
-    pub(super) rests_before: u32,
+    /// From when on a cheaper receive will do: so many tenths of a second before `until`.
+    pub(super) rests_before: u16,
     /// Bytes that the kernel has accepted of its answers.
     pub(super) accepted: u64,
     pub(super) fd: Fd,
     /// Saturates.
     pub(super) requests: u32,
     pub(super) peer: Address,
-    pub(super) local: Address,
+    pub(super) local: LocalId,
     pub(super) receiving: Receiving,
     pub(super) watched: bool,
 }
 
 impl Parked {
-    pub(super) fn rests_before(until: Time, now: Time) -> u32 {
-        let rested = until.since(now.after(RESTS_AFTER)).as_millis();
-        u32::try_from(rested).unwrap_or(u32::MAX)
+    pub(super) fn rests_before(until: Time, now: Time) -> u16 {
+        let rested = until.since(now.after(RESTS_AFTER)).as_millis() / 100;
+        u16::try_from(rested).unwrap_or(u16::MAX)
     }
 
     fn deadline(&self) -> Time {
         match self.receiving {
             Receiving::Repeatedly => {
-                self.until.before(Duration::from_millis(self.rests_before.into()))
+                self.until.before(Duration::from_millis(100) * self.rests_before.into())
             }
             _ => self.until,
         }
@@ -64,13 +65,11 @@ impl Parked {
 }
 
 /// Machines that nobody uses. Boxed, because that is how they are used.
-#[derive(Default)]
-#[allow(clippy::vec_box)]
-pub(crate) struct Machines(Vec<Box<Client>>);
+pub(crate) struct Machines(Spare<Box<Client>>);
 
 impl Connection {
     /// What an idle connection counts in `memory_budget`: the most that it may have in all tables.
-    pub(crate) const PARKED_BYTES: u64 = 192;
+    pub(crate) const PARKED_BYTES: u64 = 128;
 
     pub(crate) fn new(
         token: Token,
@@ -88,7 +87,7 @@ impl Connection {
     pub(crate) fn wake(&mut self, w: &mut World) -> &mut Client {
         if let Connection::Parked(parked) = self {
             let mut client = w.machines.take();
-            client.go_on(*parked);
+            client.go_on(*parked, &w.locals);
             *self = Connection::Awake(client);
         }
         self.awake().expect("just woken")
@@ -150,6 +149,9 @@ impl Connection {
     pub(crate) fn dispose(self, w: &mut World) {
         if let Connection::Awake(mut client) = self {
             w.memory.recount(&mut client.counted, 0);
+            if let Some(id) = client.local_id {
+                w.locals.leave(id);
+            }
             w.machines.give(client);
         }
     }
@@ -194,18 +196,30 @@ impl Machine for Connection {
 
 impl Machines {
     fn take(&mut self) -> Box<Client> {
-        self.0.pop().unwrap_or_else(|| Box::new(Client::vacant()))
+        self.0.take().unwrap_or_else(|| Box::new(Client::vacant()))
     }
 
     /// Takes a machine back; more than are useful are freed.
     fn give(&mut self, mut client: Box<Client>) {
-        if self.0.len() < Machines::MOST {
-            client.vacate();
-            self.0.push(client);
-        }
+        client.vacate();
+        self.0.give(client);
     }
 
-    const MOST: usize = 256;
+    /// Drops those that nobody has needed since the last call. How many bytes.
+    pub(crate) fn trim(&mut self) -> usize {
+        self.0.trim().count() * size_of::<Client>()
+    }
+
+    /// Whether [`Machines::trim`] may have something to do sooner or later.
+    pub(crate) fn has_more(&self) -> bool {
+        !self.0.is_empty()
+    }
+}
+
+impl Default for Machines {
+    fn default() -> Machines {
+        Machines(Spare::new(1024))
+    }
 }
 
 /// So long a silent connection keeps the receive that is quickest for its next request.

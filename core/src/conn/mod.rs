@@ -25,6 +25,7 @@ mod request;
 mod request_id;
 mod response;
 mod slot;
+mod spare;
 mod spool;
 mod text;
 mod upload;

@@ -3,6 +3,7 @@
 //! Owns the reactor's share of everything that is not a connection: clock reading, caches, free
 //! buffers, policy, and what goes out: operations and notices.
 
+use super::address::LocalAddresses;
 use super::buffers::Buffers;
 use super::connection::Machines;
 use super::memory::Memory;
@@ -17,6 +18,7 @@ use crate::limits::Limits;
 use crate::per_address::Permit;
 use crate::pool::{Assignment, ReactorId};
 use crate::route::{Policy, RoutedPool, SharedPool};
+use crate::slack;
 use crate::stats::Counters;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -42,6 +44,9 @@ pub(crate) struct World {
     /// What `memory` knows of `buffers`.
     buffers_counted: u64,
     pub(super) machines: Machines,
+    pub(super) locals: LocalAddresses,
+    /// Bytes that the allocator has got back and may still keep.
+    dropped: usize,
     pub(crate) log: Option<AccessLog>,
     /// No new requests are expected; every answer ends its connection.
     pub(crate) draining: bool,
@@ -128,10 +133,12 @@ impl World {
             spool: parts.spool,
             buffers: Buffers::default(),
             buffers_counted: 0,
+            dropped: 0,
             machines: Machines::default(),
+            locals: LocalAddresses::default(),
             log: parts.log,
             draining: false,
-            ops: Vec::with_capacity(512),
+            ops: Vec::new(),
             notices: VecDeque::with_capacity(64),
             ids: RequestIds::new(parts.seed),
             silent_until: Time::default(),
@@ -156,6 +163,30 @@ impl World {
     /// Buffers that nobody uses are memory like any other.
     pub(crate) fn count_buffers(&mut self) {
         self.memory.recount(&mut self.buffers_counted, self.buffers.free_bytes());
+    }
+
+    /// Drops buffers that nobody uses.
+    pub(crate) fn shed(&mut self) {
+        self.dropped += self.buffers.shed();
+        self.count_buffers();
+    }
+
+    /// Drops what nobody has needed since the last call. True: so much has been dropped that the
+    /// allocator should be asked to give it back, for which it looks at all that it has.
+    pub(crate) fn trim(&mut self) -> bool {
+        self.dropped += self.buffers.trim() + self.machines.trim();
+        slack::trim(&mut self.ops);
+        self.count_buffers();
+        let much = self.dropped >= MUCH;
+        if much {
+            self.dropped = 0;
+        }
+        much
+    }
+
+    /// Whether [`World::trim`] may have something to do sooner or later.
+    pub(crate) fn has_more(&self) -> bool {
+        self.dropped >= MUCH || self.buffers.has_more() || self.machines.has_more()
     }
 
     /// Bytes of memory that somebody uses.
@@ -222,6 +253,9 @@ impl World {
         self.ids.next()
     }
 }
+
+/// Bytes.
+const MUCH: usize = 256 << 10;
 
 /// ASCII bytes as text.
 pub(crate) fn ascii(bytes: &[u8]) -> &str {

@@ -424,6 +424,13 @@ pub(crate) trait Backend {
     /// Gives a transit buffer back to the pool.
     fn recycle(&mut self, piece: Transit);
 
+    /// Whether [`Backend::let_go`] may have something to do sooner or later.
+    fn has_spare(&self) -> bool;
+
+    /// Gives memory that nobody needs back to the system: of the transit buffers, if nothing has
+    /// been received since the last call; with `all`, what the allocator keeps, too.
+    fn let_go(&mut self, all: bool);
+
     /// The monotonic clock.
     fn now(&mut self) -> Time;
 

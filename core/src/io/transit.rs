@@ -23,6 +23,16 @@ pub(super) struct TransitPool {
     count: u16,
     size: u32,
     tail: u16,
+    used: Use,
+}
+
+/// What buffers have been used for since their memory was given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    Nothing,
+    /// Not since [`TransitPool::let_go`] was called last.
+    Before,
+    Lately,
 }
 
 impl TransitPool {
@@ -38,7 +48,7 @@ impl TransitPool {
             return Err(io::Error::last_os_error());
         }
         let mapping = NonNull::new(address.cast()).expect("mmap does not map page zero");
-        let mut pool = TransitPool { mapping, len, count, size, tail: 0 };
+        let mut pool = TransitPool { mapping, len, count, size, tail: 0, used: Use::Nothing };
         (0..count).for_each(|buffer| pool.provide(buffer));
         Ok(pool)
     }
@@ -71,7 +81,29 @@ impl TransitPool {
     /// Gives a buffer back to the kernel.
     pub(super) fn recycle(&mut self, buffer: u16) {
         assert!(buffer < self.count, "not a buffer of this pool");
+        self.used = Use::Lately;
         self.provide(buffer);
+    }
+
+    /// Whether [`TransitPool::let_go`] may have something to do sooner or later.
+    pub(super) fn has_spare(&self) -> bool {
+        self.used != Use::Nothing
+    }
+
+    /// Gives the memory of the buffers back to the system, if none has been used since the last
+    /// call. The caller has recycled all, and the kernel has received nothing since.
+    pub(super) fn let_go(&mut self) {
+        self.used = match self.used {
+            Use::Lately => Use::Before,
+            Use::Before | Use::Nothing => {
+                let len = usize::from(self.count) * self.size as usize;
+                // SAFETY: the range is that of the buffers, which nobody reads before they are
+                // written again, and no slice of it outlives a use of `self`. The ring's entries,
+                // which the kernel has pinned, are on pages of their own.
+                unsafe { libc::madvise(self.buffer(0).cast(), len, libc::MADV_DONTNEED) };
+                Use::Nothing
+            }
+        };
     }
 
     /// Keeps the mapping for ever, for a ring that may still write to it.
@@ -135,6 +167,24 @@ mod tests {
             end = start + 100;
         }
         assert_eq!(pool.bytes(&Transit { buffer: 3, len: 100 }), [0; 100]);
+    }
+
+    #[test]
+    fn what_has_not_been_used_for_a_while_is_let_go_of() {
+        let mut pool = TransitPool::new(2, 4096).unwrap();
+        let piece = Transit { buffer: 1, len: 3 };
+        // SAFETY: within the mapping, and no kernel knows of it.
+        let write = |pool: &TransitPool| unsafe { pool.buffer(1).copy_from(b"abc".as_ptr(), 3) };
+        write(&pool);
+        pool.recycle(1);
+        pool.let_go();
+        assert!(pool.has_spare());
+        assert_eq!(pool.bytes(&piece), b"abc", "just used");
+        pool.let_go();
+        assert!(!pool.has_spare());
+        assert_eq!(pool.bytes(&piece), [0; 3]);
+        write(&pool);
+        assert_eq!(pool.bytes(&piece), b"abc");
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod eviction;
 mod handle;
 mod listeners;
 mod mailbox;
+mod quiet;
 mod shedding;
 #[cfg(any(test, feature = "fuzz"))]
 #[cfg_attr(not(test), allow(dead_code, unused_imports))]
@@ -58,6 +59,8 @@ pub(crate) struct Reactor<B: Backend> {
     starved: Vec<Token>,
     parked: Parked,
     shedding: Shedding,
+    /// When to look for memory that nobody needs, while there may be some.
+    trim_at: Option<Time>,
     completions: Vec<Completion>,
     messages: Vec<Message>,
     fired: Vec<Token>,
@@ -155,7 +158,8 @@ impl<B: Backend> Reactor<B> {
             starved: Vec::new(),
             parked: Parked::default(),
             shedding: Shedding::default(),
-            completions: Vec::with_capacity(512),
+            trim_at: None,
+            completions: Vec::new(),
             messages: Vec::with_capacity(64),
             fired: Vec::new(),
         };
@@ -197,6 +201,7 @@ impl<B: Backend> Reactor<B> {
         self.feed_starved();
         self.fire_timers();
         self.shed();
+        self.trim();
         self.go_on_ending();
         self.submit();
         Ok(!is_last)
@@ -212,7 +217,7 @@ impl<B: Backend> Reactor<B> {
 
     /// When it has something to do, whatever happens.
     fn due(&self) -> Option<Time> {
-        self.timers.next().into_iter().chain(self.shedding.due()).min()
+        [self.timers.next(), self.shedding.due(), self.trim_at].into_iter().flatten().min()
     }
 
     fn mailbox(&self) -> &Arc<Mailbox> {
@@ -253,9 +258,12 @@ impl<B: Backend> Reactor<B> {
     fn fire_timers(&mut self) {
         let mut fired = std::mem::take(&mut self.fired);
         self.timers.expire(self.world.now, &mut fired);
-        for token in fired.drain(..) {
+        for (count, token) in fired.drain(..).enumerate() {
             self.on_timer(token);
             self.pass_on();
+            if count % SUBMIT_EVERY == SUBMIT_EVERY - 1 {
+                self.submit();
+            }
         }
         self.fired = fired;
     }

@@ -38,8 +38,7 @@ impl<B: Backend> Reactor<B> {
         world.count_buffers();
         let mut pressure = world.memory.pressure();
         if pressure >= Pressure::Half {
-            world.buffers.shed();
-            world.count_buffers();
+            world.shed();
             pressure = world.memory.pressure();
         }
         if pressure != self.shedding.told {

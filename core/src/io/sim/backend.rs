@@ -88,6 +88,12 @@ impl Backend for SimBackend {
         self.pool.recycle(piece);
     }
 
+    fn has_spare(&self) -> bool {
+        false
+    }
+
+    fn let_go(&mut self, _all: bool) {}
+
     fn now(&mut self) -> Time {
         self.kernel.now()
     }

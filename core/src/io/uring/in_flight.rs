@@ -38,27 +38,22 @@ pub(super) enum Looked<'a> {
 #[derive(Debug)]
 struct Entry {
     token: Token,
-    kept: Kept,
     next: u32,
     previous: u32,
+    /// The descriptor of an operation that owns nothing; else its place in `owning`.
+    operand: u32,
+    what: What,
     cancelled: bool,
     is_cold: bool,
 }
 
 /// Every idle connection has an operation in flight: those that can last are kept small.
 #[derive(Clone, Copy, Debug)]
-enum Kept {
-    Plain(Plain),
-    /// Where it is in `owning`.
-    At(u32),
-}
-
-/// An operation that owns nothing.
-#[derive(Clone, Copy, Debug)]
-enum Plain {
-    Recv { fd: Fd, poll_first: bool, repeat: bool },
-    Poll { fd: Fd },
-    PollIn { fd: Fd },
+enum What {
+    Recv { poll_first: bool, repeat: bool },
+    Poll,
+    PollIn,
+    Owning,
 }
 
 impl InFlight {
@@ -69,14 +64,18 @@ impl InFlight {
         self.entries.len()
     }
 
+    /// Gives room back that was needed once.
+    pub(super) fn trim(&mut self) {
+        slack::trim_slab(&mut self.entries);
+        slack::trim_slab(&mut self.owning);
+    }
+
     pub(super) fn insert(&mut self, token: Token, op: Op) -> u32 {
-        let kept = match op {
-            Op::Recv { fd, poll_first, repeat } => {
-                Kept::Plain(Plain::Recv { fd, poll_first, repeat })
-            }
-            Op::Poll { fd } => Kept::Plain(Plain::Poll { fd }),
-            Op::PollIn { fd } => Kept::Plain(Plain::PollIn { fd }),
-            op => Kept::At(self.owning.insert(op) as u32),
+        let (what, operand) = match op {
+            Op::Recv { fd, poll_first, repeat } => (What::Recv { poll_first, repeat }, fd as u32),
+            Op::Poll { fd } => (What::Poll, fd as u32),
+            Op::PollIn { fd } => (What::PollIn, fd as u32),
+            op => (What::Owning, self.owning.insert(op) as u32),
         };
         slack::make_room(&mut self.entries);
         let key = self.entries.vacant_key() as u32;
@@ -84,22 +83,24 @@ impl InFlight {
         if next != NONE {
             self.entries[next as usize].previous = key;
         }
-        let entry = Entry { token, kept, cancelled: false, is_cold: false, next, previous: NONE };
-        self.entries.insert(entry);
+        let (previous, cancelled, is_cold) = (NONE, false, false);
+        self.entries.insert(Entry { token, next, previous, operand, what, cancelled, is_cold });
         key
     }
 
     pub(super) fn get_mut(&mut self, key: u32) -> Option<InFlightOp<'_>> {
-        let Entry { token, kept, cancelled, is_cold, .. } = self.entries.get_mut(key as usize)?;
-        let op = match *kept {
-            Kept::Plain(plain) => Looked::Plain(plain.into()),
-            Kept::At(place) => Looked::There(&mut self.owning[place as usize]),
+        let entry = self.entries.get_mut(key as usize)?;
+        let op = match entry.plain() {
+            Some(op) => Looked::Plain(op),
+            None => Looked::There(&mut self.owning[entry.operand as usize]),
         };
-        Some(InFlightOp { token: *token, op, cancelled: *cancelled, is_cold })
+        let Entry { token, cancelled, ref mut is_cold, .. } = *entry;
+        Some(InFlightOp { token, op, cancelled, is_cold })
     }
 
     pub(super) fn remove(&mut self, key: u32) -> (Token, Op) {
-        let Entry { token, kept, next, previous, .. } = self.entries.remove(key as usize);
+        let entry = self.entries.remove(key as usize);
+        let Entry { token, next, previous, operand, .. } = entry;
         match previous {
             NONE => *self.head(token) = next,
             previous => self.entries[previous as usize].next = next,
@@ -107,11 +108,7 @@ impl InFlight {
         if next != NONE {
             self.entries[next as usize].previous = previous;
         }
-        let op = match kept {
-            Kept::Plain(plain) => plain.into(),
-            Kept::At(place) => self.owning.remove(place as usize),
-        };
-        (token, op)
+        (token, entry.plain().unwrap_or_else(|| self.owning.remove(operand as usize)))
     }
 
     /// The key of one operation of `target` that is meant and not cancelled yet; it is from now on.
@@ -119,11 +116,11 @@ impl InFlight {
         let mut key = *self.head(target);
         while key != NONE {
             let entry = &mut self.entries[key as usize];
-            let is_meant = || match entry.kept {
-                Kept::Plain(plain) => is_meant(&plain.into()),
-                Kept::At(place) => is_meant(&self.owning[place as usize]),
+            let is_meant = match entry.plain() {
+                Some(op) => is_meant(&op),
+                None => is_meant(&self.owning[entry.operand as usize]),
             };
-            if entry.token == target && !entry.cancelled && is_meant() {
+            if entry.token == target && !entry.cancelled && is_meant {
                 entry.cancelled = true;
                 return Some(key);
             }
@@ -150,12 +147,15 @@ impl InFlight {
     }
 }
 
-impl From<Plain> for Op {
-    fn from(plain: Plain) -> Op {
-        match plain {
-            Plain::Recv { fd, poll_first, repeat } => Op::Recv { fd, poll_first, repeat },
-            Plain::Poll { fd } => Op::Poll { fd },
-            Plain::PollIn { fd } => Op::PollIn { fd },
+impl Entry {
+    /// Its operation, unless that owns something.
+    fn plain(&self) -> Option<Op> {
+        let fd = self.operand as Fd;
+        match self.what {
+            What::Recv { poll_first, repeat } => Some(Op::Recv { fd, poll_first, repeat }),
+            What::Poll => Some(Op::Poll { fd }),
+            What::PollIn => Some(Op::PollIn { fd }),
+            What::Owning => None,
         }
     }
 }

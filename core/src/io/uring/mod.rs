@@ -106,7 +106,7 @@ impl Uring {
             wake_count: Box::new(0),
             waker,
             woken: false,
-            local: VecDeque::with_capacity(TURN_LIMIT),
+            local: VecDeque::with_capacity(LOCAL_LEAST),
             internal: 0,
             want: Want::ONE,
             closing: false,
@@ -397,6 +397,23 @@ impl Backend for Uring {
         self.transit.recycle(piece.buffer);
     }
 
+    fn has_spare(&self) -> bool {
+        self.transit.has_spare()
+    }
+
+    fn let_go(&mut self, all: bool) {
+        // The ring defers its work: the kernel fills buffers only while this thread is inside
+        // `enter`, and each that it has filled is named by a completion.
+        if !self.ring.has_completions() && !self.ring.has_work() {
+            self.transit.let_go();
+        }
+        self.in_flight.trim();
+        self.local.shrink_to(LOCAL_LEAST);
+        if all {
+            sys::trim_heap();
+        }
+    }
+
     fn now(&mut self) -> Time {
         sys::monotonic()
     }
@@ -425,6 +442,9 @@ impl Wake for Waker {
         sys::signal(self.0.as_raw_fd());
     }
 }
+
+/// Room for completions of operations that needed no waiting.
+const LOCAL_LEAST: usize = 64;
 
 /// Completions returned by one turn.
 const TURN_LIMIT: usize = 512;

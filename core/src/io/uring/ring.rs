@@ -165,6 +165,10 @@ impl Ring {
         };
         self.queue.sync();
         self.completions.sync();
+        if self.queue.is_empty() {
+            // The same few headers again, which are still in the cache.
+            self.pushed = 0;
+        }
         match result.map_err(|error| sys::errno_of(&error)) {
             Ok(_) | Err(Errno(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)) => Ok(()),
             Err(errno) => Err(errno),

@@ -41,6 +41,28 @@ fn an_idle_connection_holds_no_buffer_and_few_bytes() {
     edge.finish();
 }
 
+/// Afterwards nothing wakes the reactor before somebody's patience ends.
+#[test]
+fn what_a_crowd_needed_goes_when_it_is_quiet() {
+    let mut edge = Edge::new(&Settings { limits: limits(), ..Settings::default() });
+    let worker = edge.dial_in(0);
+    let clients = idle_clients(&mut edge, &worker, 300);
+    let trim_at = |edge: &Edge| edge.reactors[0].as_ref().unwrap().trim_at;
+    assert!(trim_at(&edge).is_some(), "there are buffers that nobody uses");
+    edge.pass(Duration::from_secs(20));
+    let world = &edge.reactors[0].as_ref().unwrap().world;
+    assert_eq!(world.buffers.free_bytes(), 0);
+    assert!(!world.has_more() && trim_at(&edge).is_none());
+    let before = edge.kernel.now();
+    assert!(edge.next_deadline().is_some_and(|at| at > before.after(Duration::from_secs(30))));
+    drop(clients);
+    edge.settle();
+    edge.pass(Duration::from_secs(1));
+    let clients = &edge.reactors[0].as_ref().unwrap().clients;
+    assert!(clients.bytes() < 100 * size_of::<Connection>(), "{} bytes", clients.bytes());
+    edge.finish();
+}
+
 #[test]
 fn whoever_was_parked_goes_on_as_if_it_had_not_been() {
     let most = Limits { keepalive_requests: 3, ..limits() };

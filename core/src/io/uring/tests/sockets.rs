@@ -281,6 +281,25 @@ fn piece(bench: &mut Bench, index: u32) -> Result<(Vec<u8>, bool), Errno> {
 }
 
 #[test]
+fn what_arrives_while_memory_is_let_go_of_is_not_lost() {
+    let mut bench = Bench::new();
+    let (server, mut client) = tcp_pair();
+    bench.submit(1, Op::Recv { fd: server.as_raw_fd(), poll_first: false, repeat: true });
+    for round in 0..500_u32 {
+        client.write_all(&round.to_le_bytes()).unwrap();
+        if round % 2 == 1 {
+            // It is in a buffer before anybody has looked.
+            bench.uring.ring.enter(patience::Want::NOTHING, None).unwrap();
+        }
+        (0..3).for_each(|_| bench.uring.let_go(round % 50 == 0));
+        assert_eq!(piece(&mut bench, 1), Ok((round.to_le_bytes().to_vec(), true)));
+    }
+    assert!(bench.uring.has_spare());
+    (0..2).for_each(|_| bench.uring.let_go(false));
+    assert!(!bench.uring.has_spare(), "nothing has come for a while");
+}
+
+#[test]
 fn a_repeated_receive_gets_piece_after_piece_and_the_end() {
     let mut bench = Bench::new();
     let (server, mut client) = tcp_pair();

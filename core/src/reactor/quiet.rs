@@ -1,0 +1,41 @@
+//! What a reactor lets go of when less happens than before.
+//!
+//! Owns when: every [`PERIOD`], as long as there is something. Must not know what it is.
+
+use super::Reactor;
+use crate::io::Backend;
+use crate::slack;
+use std::time::Duration;
+
+/// What has not been needed for so long is not needed now. A new burst takes as long to be handed
+/// the memory again as a few requests take.
+const PERIOD: Duration = Duration::from_millis(250);
+
+impl<B: Backend> Reactor<B> {
+    /// At the end of each turn.
+    pub(super) fn trim(&mut self) {
+        let now = self.world.now;
+        match self.trim_at {
+            Some(due) if now < due => {}
+            Some(_) => {
+                self.trim_tables();
+                let much = self.world.trim();
+                self.backend.let_go(much);
+                self.trim_at = self.has_more().then(|| now.after(PERIOD));
+            }
+            None if self.has_more() => self.trim_at = Some(now.after(PERIOD)),
+            None => {}
+        }
+    }
+
+    fn trim_tables(&mut self) {
+        self.clients.trim();
+        self.exchanges.trim();
+        slack::trim(&mut self.fired);
+        slack::trim(&mut self.completions);
+    }
+
+    fn has_more(&self) -> bool {
+        self.world.has_more() || self.backend.has_spare()
+    }
+}
