@@ -1,20 +1,21 @@
 //! Buffers that are used again: none is allocated per request in the steady state.
 //!
-//! Owns free lists of three sizes. Must not know what the buffers are for.
+//! Owns free lists of four sizes. Must not know what the buffers are for.
 
 use super::relay::Piece;
 use super::spare::Spare;
 use crate::io::Outgoing;
 use std::collections::VecDeque;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::vec::Drain;
 
 /// Free lists of one reactor.
 pub(crate) struct Buffers {
     small: Spare<Vec<u8>>,
+    medium: Spare<Vec<u8>>,
     large: Spare<Vec<u8>>,
     huge: Spare<Vec<u8>>,
-    /// Bytes in those three.
+    /// Bytes in those four.
     free: usize,
     queues: Spare<VecDeque<Piece>>,
     outgoing_queues: Spare<VecDeque<Outgoing>>,
@@ -23,6 +24,9 @@ pub(crate) struct Buffers {
 impl Buffers {
     /// Room for a head, and for content small enough to be copied behind it.
     pub(crate) const SMALL: usize = 4 << 10;
+    /// Reads of this size relay a response while memory is scarce: so much is held for a client
+    /// that does not take it.
+    pub(crate) const MEDIUM: usize = 16 << 10;
     /// Reads of this size relay a response to a client that takes it; larger ones gain nothing.
     pub(crate) const LARGE: usize = 64 << 10;
     /// Reads of this size relay a response to a file: there each write costs two switches between
@@ -32,6 +36,11 @@ impl Buffers {
     /// An empty buffer with [`Buffers::SMALL`] bytes of room.
     pub(crate) fn small(&mut self) -> Vec<u8> {
         Buffers::take(&mut self.small, &mut self.free, Buffers::SMALL)
+    }
+
+    /// An empty buffer with [`Buffers::MEDIUM`] bytes of room.
+    pub(crate) fn medium(&mut self) -> Vec<u8> {
+        Buffers::take(&mut self.medium, &mut self.free, Buffers::MEDIUM)
     }
 
     /// An empty buffer with [`Buffers::LARGE`] bytes of room.
@@ -44,10 +53,11 @@ impl Buffers {
         Buffers::take(&mut self.huge, &mut self.free, Buffers::HUGE)
     }
 
-    /// One of these three.
+    /// One of these four.
     pub(crate) fn of_size(&mut self, size: usize) -> Vec<u8> {
         match size {
             Buffers::SMALL => self.small(),
+            Buffers::MEDIUM => self.medium(),
             Buffers::LARGE => self.large(),
             _ => self.huge(),
         }
@@ -65,6 +75,7 @@ impl Buffers {
         let list = match size {
             Buffers::HUGE => &mut self.huge,
             size if LARGES.contains(&size) => &mut self.large,
+            size if MEDIUMS.contains(&size) => &mut self.medium,
             size if SMALLS.contains(&size) => &mut self.small,
             _ => return,
         };
@@ -97,7 +108,7 @@ impl Buffers {
     }
 
     fn drop_each(&mut self, which: fn(&mut Spare<Vec<u8>>) -> Drain<'_, Vec<u8>>) -> usize {
-        let lists = [&mut self.small, &mut self.large, &mut self.huge];
+        let lists = [&mut self.small, &mut self.medium, &mut self.large, &mut self.huge];
         let bytes = lists.into_iter().flat_map(which).map(|buf| buf.capacity()).sum();
         self.free -= bytes;
         bytes
@@ -146,6 +157,7 @@ impl Default for Buffers {
     fn default() -> Buffers {
         Buffers {
             small: Spare::new(1024),
+            medium: Spare::new(256),
             large: Spare::new(64),
             huge: Spare::new(16),
             free: 0,
@@ -156,7 +168,8 @@ impl Default for Buffers {
 }
 
 /// Capacities that are worth keeping.
-const SMALLS: RangeInclusive<usize> = Buffers::SMALL..=4 * Buffers::SMALL;
+const SMALLS: Range<usize> = Buffers::SMALL..Buffers::MEDIUM;
+const MEDIUMS: RangeInclusive<usize> = Buffers::MEDIUM..=2 * Buffers::MEDIUM;
 const LARGES: RangeInclusive<usize> = Buffers::LARGE..=2 * Buffers::LARGE;
 
 #[cfg(test)]

@@ -7,8 +7,8 @@
 //! [`Pressure`] rises. Each step goes on where those before it were not enough:
 //!
 //! 1. More than half is used: buffers that nobody uses are freed. Of new content 4 KiB stay in
-//!    memory, the rest goes to the spool in small pieces; so does a response beyond one buffer.
-//!    What clients send is received piece by piece.
+//!    memory, the rest goes to the spool in small pieces; so does a response beyond one buffer,
+//!    which is a quarter of the usual ones. What clients send is received piece by piece.
 //! 2. From 10/16: connections that have waited for their next request for a second end, the oldest
 //!    first.
 //! 3. From 12/16: clients that are silent inside a request, or take nothing of an answer, have a

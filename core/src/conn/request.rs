@@ -285,7 +285,7 @@ impl Client {
     /// The exchange has something, or has ended.
     pub(crate) fn on_relay(&mut self, relay: &mut Relay, exchange: Token, w: &mut World) {
         self.would_seem_whole = relay.ends_by_close;
-        while self.output.has_room()
+        while self.has_room_for_relay(w)
             && let Some(piece) = relay.take(&mut w.buffers)
         {
             self.output.push(piece);
@@ -316,6 +316,14 @@ impl Client {
             self.after_answer(w);
         } else {
             self.settle(w);
+        }
+    }
+
+    /// Where memory is scarce one piece is here, and not three.
+    fn has_room_for_relay(&self, w: &World) -> bool {
+        match w.memory.pressure() {
+            Pressure::None => self.output.has_room(),
+            _ => self.output.is_flushed(),
         }
     }
 

@@ -283,9 +283,12 @@ impl HandOver {
 
     /// Bytes to receive at once: as many as are worth it, if memory has them.
     fn buffer_size(&mut self, w: &mut World) -> usize {
-        let is_scarce = w.memory.pressure() >= Pressure::Half;
-        let is_huge = self.relay.goes_to_file() && self.upstream.is_plenty() && !is_scarce;
-        let size = if is_huge { Buffers::HUGE } else { Buffers::LARGE };
+        let is_huge = self.relay.goes_to_file() && self.upstream.is_plenty();
+        let size = match w.memory.pressure() {
+            Pressure::None if is_huge => Buffers::HUGE,
+            Pressure::None => Buffers::LARGE,
+            _ => Buffers::MEDIUM,
+        };
         let more = self.upstream.growth(size) as u64;
         if more == 0 || w.memory.take(more, Pressure::Uploads) {
             self.counted += more;
