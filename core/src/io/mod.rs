@@ -36,6 +36,7 @@ pub(crate) use budget::{Budget, Share};
 pub(crate) use creation::Creation;
 pub(crate) use outgoing::{Body, Outgoing};
 pub(crate) use peer_end::{Death, PeerEnd};
+use shared_file::Seen;
 pub(crate) use shared_file::{Graveyard, SharedFile};
 pub(crate) use sys::{effective_user, monotonic};
 pub(crate) use uring::{PARKED_OPERATION, Uring, UringOptions};

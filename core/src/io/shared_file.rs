@@ -3,8 +3,8 @@
 //! Owns the descriptor until the last user lets go; then it joins the reactor's [`Graveyard`],
 //! from which the loop closes it through the backend.
 
-use super::{Fd, Share};
-use std::cell::RefCell;
+use super::{Fd, Share, Time};
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 /// Descriptors whose last user is gone, to be closed by the loop.
@@ -25,17 +25,30 @@ pub(crate) struct SharedFile {
     graveyard: Graveyard,
     /// What it may take of a budget, if it is counted.
     share: RefCell<Option<Share>>,
+    seen: Cell<Seen>,
+}
+
+/// The part of a file that was in memory, and when.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    pub(super) from: u64,
+    pub(super) to: u64,
+    pub(super) at: Time,
 }
 
 impl SharedFile {
     pub(crate) fn new(fd: Fd, graveyard: &Graveyard) -> Rc<SharedFile> {
-        Rc::new(SharedFile { fd, graveyard: graveyard.clone(), share: RefCell::default() })
+        SharedFile::with_share(fd, graveyard, None)
     }
 
     /// One whose bytes are counted; `share` is given back when it is closed.
     pub(crate) fn counted(fd: Fd, graveyard: &Graveyard, share: Share) -> Rc<SharedFile> {
-        let share = RefCell::new(Some(share));
-        Rc::new(SharedFile { fd, graveyard: graveyard.clone(), share })
+        SharedFile::with_share(fd, graveyard, Some(share))
+    }
+
+    fn with_share(fd: Fd, graveyard: &Graveyard, share: Option<Share>) -> Rc<SharedFile> {
+        let (graveyard, share) = (graveyard.clone(), RefCell::new(share));
+        Rc::new(SharedFile { fd, graveyard, share, seen: Cell::default() })
     }
 
     /// Counts that it will have `bytes`; false: the budget would exceed `most`.
@@ -45,6 +58,14 @@ impl SharedFile {
 
     pub(crate) fn fd(&self) -> Fd {
         self.fd
+    }
+
+    pub(super) fn seen(&self) -> Seen {
+        self.seen.get()
+    }
+
+    pub(super) fn set_seen(&self, seen: Seen) {
+        self.seen.set(seen);
     }
 }
 

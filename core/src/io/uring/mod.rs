@@ -86,6 +86,8 @@ pub(crate) struct Uring {
     internal: usize,
     /// What the next wait is for.
     want: Want,
+    /// As it was when somebody asked last.
+    now: Time,
     closing: bool,
 }
 
@@ -109,6 +111,7 @@ impl Uring {
             local: VecDeque::with_capacity(LOCAL_LEAST),
             internal: 0,
             want: Want::ONE,
+            now: sys::monotonic(),
             closing: false,
         };
         uring.arm_wake().map_err(SetupError::from_errno)?;
@@ -152,7 +155,7 @@ impl Uring {
 
     /// Performs an operation of which the ring only says when, or lets it wait.
     fn perform_or_start(&mut self, token: Token, mut op: Op) {
-        let tried = operation::perform(&mut op, None);
+        let tried = operation::perform(&mut op, None, self.now);
         if let Tried::Done(done) = tried {
             return self.local.push_back(Completion { token, done });
         }
@@ -297,7 +300,7 @@ impl Uring {
         let InFlightOp { mut op, is_cold, .. } =
             self.in_flight.get_mut(key).expect("just looked at");
         let read = is_cold.then_some(count as u32);
-        match operation::perform(&mut op, read) {
+        match operation::perform(&mut op, read, self.now) {
             Tried::Done(done) => {
                 let (token, _) = self.in_flight.remove(key);
                 return Some(Completion { token, done });
@@ -415,7 +418,8 @@ impl Backend for Uring {
     }
 
     fn now(&mut self) -> Time {
-        sys::monotonic()
+        self.now = sys::monotonic();
+        self.now
     }
 
     fn unix_seconds(&mut self) -> u64 {

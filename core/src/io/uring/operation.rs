@@ -6,7 +6,8 @@ use super::residency;
 use super::ring::{Message, TRANSIT_GROUP};
 use crate::io::transit::TransitPool;
 use crate::io::{
-    Creation, Done, Errno, Fd, FileKind, Links, Op, Outgoing, Passed, Stat, Transit, passing, sys,
+    Creation, Done, Errno, Fd, FileKind, Links, Op, Outgoing, Passed, Stat, Time, Transit, passing,
+    sys,
 };
 use io_uring::types::{self, OpenHow};
 use io_uring::{opcode, squeue};
@@ -140,10 +141,10 @@ pub(super) enum Tried {
 
 /// Tries an operation of which the ring only says when. `read`: so many bytes of its file have
 /// just been read.
-pub(super) fn perform(op: &mut Op, read: Option<u32>) -> Tried {
+pub(super) fn perform(op: &mut Op, read: Option<u32>, now: Time) -> Tried {
     if let Op::SendFile { fd, file, offset, len } = op {
         let len = match read {
-            None => match residency::resident(file.fd(), *offset, *len) {
+            None => match residency::resident(file, *offset, *len, now) {
                 0 => return Tried::Cold,
                 resident => resident,
             },

@@ -7,8 +7,9 @@
 //! kernel has it afterwards.
 
 use crate::io::sys;
-use crate::io::{Errno, Fd, SharedFile};
+use crate::io::{Errno, Fd, Seen, SharedFile, Time};
 use io_uring::{opcode, squeue, types};
+use std::time::Duration;
 
 /// Where reads go whose bytes nobody wants. Any number of them may write at the same time.
 pub(super) struct Scratch(Box<[u8]>);
@@ -21,7 +22,7 @@ impl Scratch {
     /// An entry that brings the beginning of a part to memory.
     pub(super) fn read(&mut self, file: &SharedFile, offset: u64, len: u32) -> squeue::Entry {
         let (fd, start) = (types::Fd(file.fd()), self.0.as_mut_ptr());
-        opcode::Read::new(fd, start, len.min(STEP)).offset(offset).build()
+        opcode::Read::new(fd, start, len.min(STEP as u32)).offset(offset).build()
     }
 
     /// The kernel may still write to it.
@@ -31,21 +32,24 @@ impl Scratch {
 }
 
 /// How many bytes from `offset` on are in memory, as far as one byte in each step tells: the kernel
-/// reads ahead in steps of that size. 0: the first one is not, or the file system does not say.
-pub(super) fn resident(file: Fd, offset: u64, len: u32) -> u32 {
-    let mut known = 0;
-    while known < len {
-        let step = STEP.min(len - known);
-        if !is_resident(file, offset + u64::from(known)) {
-            return known;
-        }
-        let is_last = known + step == len;
-        if is_last && !is_resident(file, offset + u64::from(len) - 1) {
-            return known;
-        }
-        known += step;
+/// reads ahead in steps of that size. What has just been seen there is not looked at again. 0: the
+/// first one is not, or the file system does not say.
+pub(super) fn resident(file: &SharedFile, offset: u64, len: u32, now: Time) -> u32 {
+    let mut seen = file.seen();
+    let goes_on = now < seen.at.after(FRESH) && (seen.from..=seen.to).contains(&offset);
+    if !goes_on {
+        seen = Seen { from: offset, to: offset, at: now };
     }
-    known
+    let end = offset + u64::from(len);
+    while seen.to < end && is_resident(file.fd(), seen.to) {
+        let next = end.min(seen.to + STEP);
+        if next == end && !is_resident(file.fd(), end - 1) {
+            break;
+        }
+        seen.to = next;
+    }
+    file.set_seen(seen);
+    (seen.to.min(end) - offset) as u32
 }
 
 /// The end of the file is: nothing has to be waited for.
@@ -58,4 +62,7 @@ fn is_resident(file: Fd, offset: u64) -> bool {
 }
 
 /// Linux's usual read-ahead.
-const STEP: u32 = 128 << 10;
+const STEP: u64 = 128 << 10;
+
+/// What is in use leaves memory last, not within this time.
+const FRESH: Duration = Duration::from_millis(100);

@@ -138,9 +138,9 @@ fn a_cold_file_is_read_by_the_ring_before_it_is_sent() {
     temporary.write_all(&content).unwrap();
     temporary.as_file().sync_all().unwrap();
     let file = shared(File::open(temporary.path()).unwrap());
-    // SAFETY: posix_fadvise(2) passes no memory.
-    unsafe { libc::posix_fadvise(file.fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
-    if residency::resident(file.fd(), 0, 1 << 20) > 0 {
+    let now = bench.uring.now();
+    forget(&file);
+    if residency::resident(&file, 0, 1 << 20, now) > 0 {
         eprintln!("the file cannot be made cold here");
         return;
     }
@@ -157,7 +157,17 @@ fn a_cold_file_is_read_by_the_ring_before_it_is_sent() {
     assert!(waited > 0, "the first part was not in memory");
     reader.read_to(content.len());
     assert!(reader.seen == content);
-    assert!(residency::resident(file.fd(), 0, 1 << 20) > 0);
+    let resident = |after| residency::resident(&file, 0, 1 << 20, now.after(after));
+    assert_eq!(resident(LIVENESS), 1 << 20);
+    forget(&file);
+    assert_eq!(resident(LIVENESS + Duration::from_millis(50)), 1 << 20, "just seen");
+    assert_eq!(resident(LIVENESS + Duration::from_millis(150)), 0);
+}
+
+/// Takes a file out of memory, if nobody else has just written it.
+fn forget(file: &SharedFile) {
+    // SAFETY: posix_fadvise(2) passes no memory.
+    unsafe { libc::posix_fadvise(file.fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
 }
 
 #[test]
