@@ -65,7 +65,7 @@ impl Backlog {
             Pressure::None => self.tail_bytes < Backlog::TAIL_MOST,
             // Small pieces are refused to nobody: so they come one by one.
             Pressure::Uploads => self.footprint() == 0,
-            _ => self.footprint() < Buffers::LARGE,
+            _ => self.footprint() < Buffers::MEDIUM,
         };
         has_memory && self.spool.written() < most
     }

@@ -7,7 +7,6 @@ use super::spare::Spare;
 use crate::io::Outgoing;
 use std::collections::VecDeque;
 use std::ops::{Range, RangeInclusive};
-use std::vec::Drain;
 
 /// Free lists of one reactor.
 pub(crate) struct Buffers {
@@ -91,25 +90,24 @@ impl Buffers {
 
     /// Drops them. How many bytes.
     pub(crate) fn shed(&mut self) -> usize {
-        self.drop_each(Spare::clear)
+        self.drop_each(|list| list.clear(Vec::capacity))
     }
 
     /// Drops what nobody has needed since the last call. How many bytes.
     pub(crate) fn trim(&mut self) -> usize {
-        self.queues.trim();
-        self.outgoing_queues.trim();
-        self.drop_each(Spare::trim)
+        self.queues.trim(|_| 0);
+        self.outgoing_queues.trim(|_| 0);
+        self.drop_each(|list| list.trim(Vec::capacity))
     }
 
     /// Whether [`Buffers::trim`] may have something to do sooner or later.
-    pub(crate) fn has_more(&self) -> bool {
-        let none = self.free == 0 && self.queues.is_empty() && self.outgoing_queues.is_empty();
-        !none
+    pub(crate) fn has_spare(&self) -> bool {
+        self.free > 0 || !self.queues.is_empty() || !self.outgoing_queues.is_empty()
     }
 
-    fn drop_each(&mut self, which: fn(&mut Spare<Vec<u8>>) -> Drain<'_, Vec<u8>>) -> usize {
+    fn drop_each(&mut self, which: impl Fn(&mut Spare<Vec<u8>>) -> usize) -> usize {
         let lists = [&mut self.small, &mut self.medium, &mut self.large, &mut self.huge];
-        let bytes = lists.into_iter().flat_map(which).map(|buf| buf.capacity()).sum();
+        let bytes = lists.into_iter().map(which).sum();
         self.free -= bytes;
         bytes
     }
@@ -198,13 +196,13 @@ mod tests {
         let mut buffers = Buffers::default();
         let four: Vec<_> = (0..4).map(|_| buffers.large()).collect();
         four.into_iter().for_each(|buf| buffers.give(buf));
-        assert!(buffers.has_more());
+        assert!(buffers.has_spare());
         assert_eq!(buffers.trim(), 0, "just used");
         let one = buffers.large();
         buffers.give(one);
         assert_eq!(buffers.trim(), 3 * Buffers::LARGE);
         assert_eq!(buffers.free_bytes(), Buffers::LARGE as u64);
         assert_eq!(buffers.trim(), Buffers::LARGE);
-        assert!(!buffers.has_more());
+        assert!(!buffers.has_spare());
     }
 }

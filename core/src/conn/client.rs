@@ -15,7 +15,7 @@
 //! so that its end is noticed; what comes behind the request waits, up to a bound, in `input`.
 
 use super::Machine;
-use super::address::{LocalAddresses, LocalId};
+use super::address::{Address, LocalAddresses, LocalId};
 use super::connection::{Connection, Parked};
 use super::content::Content;
 use super::memory::Memory;
@@ -177,7 +177,8 @@ impl Client {
     ) {
         w.counters.accepted.count();
         (self.token, self.fd, self.permit) = (token, fd, permit);
-        (self.peer, self.local) = (peer, local);
+        // As it will be after the connection has been parked.
+        (self.peer, self.local) = (Address::from(peer).into(), local);
         self.local_id = w.locals.enter(local);
         self.receive_deadline = Some(w.now.after(w.limits.client_header_timeout));
         self.settle(w);

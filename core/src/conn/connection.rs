@@ -28,7 +28,8 @@ pub(crate) enum Connection {
 pub(crate) struct Parked {
     pub(super) token: Token,
     pub(super) until: Time,
-    /// From when on a cheaper receive will do: so many tenths of a second before `until`.
+    /// From when on a cheaper receive will do: so many tenths of a second before `until`. Whose
+    /// patience is above two hours gets it later.
     pub(super) rests_before: u16,
     /// Bytes that the kernel has accepted of its answers.
     pub(super) accepted: u64,
@@ -207,11 +208,11 @@ impl Machines {
 
     /// Drops those that nobody has needed since the last call. How many bytes.
     pub(crate) fn trim(&mut self) -> usize {
-        self.0.trim().count() * size_of::<Client>()
+        self.0.trim(|_| size_of::<Client>())
     }
 
     /// Whether [`Machines::trim`] may have something to do sooner or later.
-    pub(crate) fn has_more(&self) -> bool {
+    pub(crate) fn has_spare(&self) -> bool {
         !self.0.is_empty()
     }
 }

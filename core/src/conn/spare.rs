@@ -3,7 +3,6 @@
 //! Owns how many: as many as have been in use at once lately. Must not know what they are.
 
 use crate::slack;
-use std::vec::Drain;
 
 /// Things that nobody uses. The one that was used last is the first to be used again.
 pub(super) struct Spare<T> {
@@ -38,18 +37,18 @@ impl<T> Spare<T> {
         self.items.is_empty()
     }
 
-    /// What nobody has needed since the last call.
-    pub(super) fn trim(&mut self) -> Drain<'_, T> {
+    /// Drops what nobody has needed since the last call. Bytes, of which each has so many.
+    pub(super) fn trim(&mut self, bytes: impl Fn(&T) -> usize) -> usize {
+        let dropped = self.items.drain(..self.low).map(|item| bytes(&item)).sum();
         slack::trim(&mut self.items);
-        let count = self.low;
-        self.low = self.items.len() - count;
-        self.items.drain(..count)
+        self.low = self.items.len();
+        dropped
     }
 
-    /// All.
-    pub(super) fn clear(&mut self) -> Drain<'_, T> {
-        self.low = 0;
-        self.items.drain(..)
+    /// The same of all.
+    pub(super) fn clear(&mut self, bytes: impl Fn(&T) -> usize) -> usize {
+        self.low = self.items.len();
+        self.trim(bytes)
     }
 }
 
@@ -68,10 +67,12 @@ mod tests {
     fn what_nobody_has_needed_meanwhile_goes() {
         let mut spare = Spare::new(10);
         assert!((0..8).all(|n| spare.give(n)));
-        assert_eq!(spare.trim().count(), 0, "they have just come");
+        assert_eq!(spare.trim(|_| 2), 0, "they have just come");
         let used: Vec<_> = (0..3).filter_map(|_| spare.take()).collect();
         assert!(used.into_iter().all(|n| spare.give(n)));
-        assert!(spare.trim().eq([0, 1, 2, 3, 4]), "three were in use at once; those stay");
-        assert!(spare.trim().eq([7, 6, 5]) && spare.is_empty());
+        assert_eq!(spare.trim(|_| 2), 10);
+        assert_eq!(spare.items, [7, 6, 5], "three were in use at once");
+        assert_eq!(spare.trim(|_| 2), 6);
+        assert!(spare.is_empty());
     }
 }

@@ -6,7 +6,7 @@
 use super::address::LocalAddresses;
 use super::buffers::Buffers;
 use super::connection::Machines;
-use super::memory::Memory;
+use super::memory::{Memory, Pressure};
 use super::request_id::{RequestId, RequestIds};
 use super::spool::Spool;
 use crate::access_log::{AccessLog, Record};
@@ -171,22 +171,25 @@ impl World {
         self.count_buffers();
     }
 
-    /// Drops what nobody has needed since the last call. True: so much has been dropped that the
-    /// allocator should be asked to give it back, for which it looks at all that it has.
+    /// Drops what nobody has needed since the last call. True: it is quiet after much has been
+    /// dropped, so the allocator should be asked to give that back, for which it looks at all that
+    /// it has.
     pub(crate) fn trim(&mut self) -> bool {
-        self.dropped += self.buffers.trim() + self.machines.trim();
-        slack::trim(&mut self.ops);
+        let dropped = self.buffers.trim() + self.machines.trim();
+        self.dropped += dropped;
         self.count_buffers();
-        let much = self.dropped >= MUCH;
-        if much {
-            self.dropped = 0;
+        let is_busy = dropped >= WORTH_ASKING || self.memory.pressure() > Pressure::None;
+        if is_busy || self.dropped < WORTH_ASKING {
+            return false;
         }
-        much
+        self.dropped = 0;
+        slack::trim(&mut self.ops);
+        true
     }
 
     /// Whether [`World::trim`] may have something to do sooner or later.
-    pub(crate) fn has_more(&self) -> bool {
-        self.dropped >= MUCH || self.buffers.has_more() || self.machines.has_more()
+    pub(crate) fn has_spare(&self) -> bool {
+        self.dropped >= WORTH_ASKING || self.buffers.has_spare() || self.machines.has_spare()
     }
 
     /// Bytes of memory that somebody uses.
@@ -254,8 +257,8 @@ impl World {
     }
 }
 
-/// Bytes.
-const MUCH: usize = 256 << 10;
+/// Bytes dropped, for which the allocator is asked to give them back.
+const WORTH_ASKING: usize = 256 << 10;
 
 /// ASCII bytes as text.
 pub(crate) fn ascii(bytes: &[u8]) -> &str {

@@ -425,12 +425,13 @@ pub(crate) trait Backend {
     /// Gives a transit buffer back to the pool.
     fn recycle(&mut self, piece: Transit);
 
-    /// Whether [`Backend::let_go`] may have something to do sooner or later.
+    /// Whether [`Backend::trim`] may have something to do sooner or later.
     fn has_spare(&self) -> bool;
 
-    /// Gives memory that nobody needs back to the system: of the transit buffers, if nothing has
-    /// been received since the last call; with `all`, what the allocator keeps, too.
-    fn let_go(&mut self, all: bool);
+    /// Gives memory that nobody needs back to the system: that of the transit buffers, if nothing
+    /// has been received since the last call and all of them have been recycled; with `heap`, what
+    /// the allocator keeps, too.
+    fn trim(&mut self, heap: bool);
 
     /// The monotonic clock.
     fn now(&mut self) -> Time;

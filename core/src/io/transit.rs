@@ -23,6 +23,8 @@ pub(super) struct TransitPool {
     count: u16,
     size: u32,
     tail: u16,
+    /// Buffers that have been handed out and not recycled.
+    held: usize,
     used: Use,
 }
 
@@ -30,7 +32,7 @@ pub(super) struct TransitPool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Use {
     Nothing,
-    /// Not since [`TransitPool::let_go`] was called last.
+    /// Not since [`TransitPool::trim`] was called last.
     Before,
     Lately,
 }
@@ -48,7 +50,8 @@ impl TransitPool {
             return Err(io::Error::last_os_error());
         }
         let mapping = NonNull::new(address.cast()).expect("mmap does not map page zero");
-        let mut pool = TransitPool { mapping, len, count, size, tail: 0, used: Use::Nothing };
+        let mut pool =
+            TransitPool { mapping, len, count, size, tail: 0, held: 0, used: Use::Nothing };
         (0..count).for_each(|buffer| pool.provide(buffer));
         Ok(pool)
     }
@@ -82,17 +85,27 @@ impl TransitPool {
     pub(super) fn recycle(&mut self, buffer: u16) {
         assert!(buffer < self.count, "not a buffer of this pool");
         self.used = Use::Lately;
+        self.held = self.held.saturating_sub(1);
         self.provide(buffer);
     }
 
-    /// Whether [`TransitPool::let_go`] may have something to do sooner or later.
+    /// The kernel has handed out a buffer with so many bytes.
+    pub(super) fn hold(&mut self, buffer: u16, len: u32) -> Transit {
+        self.held += 1;
+        Transit { buffer, len }
+    }
+
+    /// Whether [`TransitPool::trim`] may have something to do sooner or later.
     pub(super) fn has_spare(&self) -> bool {
         self.used != Use::Nothing
     }
 
     /// Gives the memory of the buffers back to the system, if none has been used since the last
-    /// call. The caller has recycled all, and the kernel has received nothing since.
-    pub(super) fn let_go(&mut self) {
+    /// call, and none is held. The kernel has received nothing that the caller does not know of.
+    pub(super) fn trim(&mut self) {
+        if self.held > 0 {
+            return;
+        }
         self.used = match self.used {
             Use::Lately => Use::Before,
             Use::Before | Use::Nothing => {
@@ -172,15 +185,17 @@ mod tests {
     #[test]
     fn what_has_not_been_used_for_a_while_is_let_go_of() {
         let mut pool = TransitPool::new(2, 4096).unwrap();
-        let piece = Transit { buffer: 1, len: 3 };
         // SAFETY: within the mapping, and no kernel knows of it.
         let write = |pool: &TransitPool| unsafe { pool.buffer(1).copy_from(b"abc".as_ptr(), 3) };
         write(&pool);
+        let piece = pool.hold(1, 3);
+        (0..3).for_each(|_| pool.trim());
+        assert_eq!(pool.bytes(&piece), b"abc", "somebody has it");
         pool.recycle(1);
-        pool.let_go();
+        pool.trim();
         assert!(pool.has_spare());
         assert_eq!(pool.bytes(&piece), b"abc", "just used");
-        pool.let_go();
+        pool.trim();
         assert!(!pool.has_spare());
         assert_eq!(pool.bytes(&piece), [0; 3]);
         write(&pool);

@@ -7,9 +7,9 @@ use crate::io::Backend;
 use crate::slack;
 use std::time::Duration;
 
-/// What has not been needed for so long is not needed now. A new burst takes as long to be handed
-/// the memory again as a few requests take.
-const PERIOD: Duration = Duration::from_millis(250);
+/// What has not been needed for so long is dropped. A new burst takes as long to be handed the memory
+/// again as a few requests take.
+const PERIOD: Duration = Duration::from_millis(200);
 
 impl<B: Backend> Reactor<B> {
     /// At the end of each turn.
@@ -18,12 +18,14 @@ impl<B: Backend> Reactor<B> {
         match self.trim_at {
             Some(due) if now < due => {}
             Some(_) => {
-                self.trim_tables();
-                let much = self.world.trim();
-                self.backend.let_go(much);
-                self.trim_at = self.has_more().then(|| now.after(PERIOD));
+                let heap = self.world.trim();
+                if !self.world.has_spare() {
+                    self.trim_tables();
+                }
+                self.backend.trim(heap);
+                self.trim_at = self.has_spare().then(|| now.after(PERIOD));
             }
-            None if self.has_more() => self.trim_at = Some(now.after(PERIOD)),
+            None if self.has_spare() => self.trim_at = Some(now.after(PERIOD)),
             None => {}
         }
     }
@@ -35,7 +37,7 @@ impl<B: Backend> Reactor<B> {
         slack::trim(&mut self.completions);
     }
 
-    fn has_more(&self) -> bool {
-        self.world.has_more() || self.backend.has_spare()
+    fn has_spare(&self) -> bool {
+        self.world.has_spare() || self.backend.has_spare()
     }
 }

@@ -41,8 +41,8 @@ struct Level {
 /// A place, in the list of a slot if it is to fire.
 #[derive(Clone, Copy)]
 struct Place {
-    /// The tick when it fires.
-    due: u64,
+    /// When it fires.
+    at: Time,
     next: Link,
     previous: Link,
 }
@@ -51,7 +51,7 @@ struct Place {
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Link(u32);
 
-const NEVER: u64 = u64::MAX;
+const NEVER: Time = Time(u64::MAX);
 
 impl Timers {
     /// Bytes for a place.
@@ -64,20 +64,23 @@ impl Timers {
     }
 
     /// The place of `token` fires at `at` or within a tick after it, unless it fires before that.
+    #[inline]
     pub(crate) fn set(&mut self, token: Token, at: Time) {
-        let due = at.0.div_ceil(TICK);
+        let places = &self.places[usize::from(token.kind())];
+        let place = places.get(token.index() as usize);
+        if place.is_none_or(|place| at < place.at) {
+            self.set_sooner(token, at);
+        }
+    }
+
+    fn set_sooner(&mut self, token: Token, at: Time) {
         let places = &mut self.places[usize::from(token.kind())];
         while places.len() <= token.index() as usize {
             slack::make_room_in(places);
-            places.push(Place { due: NEVER, next: Link::NONE, previous: Link::NONE });
+            places.push(Place { at: NEVER, next: Link::NONE, previous: Link::NONE });
         }
-        let before = std::mem::replace(&mut places[token.index() as usize].due, due);
         let link = Link::of(token);
-        if before <= due {
-            self.place(link).due = before;
-            return;
-        }
-        match before {
+        match std::mem::replace(&mut self.place(link).at, at) {
             NEVER => self.len += 1,
             _ => self.unlink(link),
         }
@@ -114,7 +117,7 @@ impl Timers {
                 fired.push(link.token());
                 self.len -= 1;
                 let place = self.place(link);
-                place.due = NEVER;
+                place.at = NEVER;
                 link = place.next;
             }
             self.tick = self.skip_to(until + 1);
@@ -139,7 +142,7 @@ impl Timers {
     fn cascade(&mut self) {
         for level in (1..LEVELS).rev() {
             let shift = level as u32 * BITS;
-            if self.tick.trailing_zeros() >= shift || self.tick == 0 {
+            if self.tick.trailing_zeros() >= shift {
                 let slot = (self.tick >> shift) as usize % SLOTS;
                 let mut link = self.levels[level].take(slot);
                 while link != Link::NONE {
@@ -158,7 +161,7 @@ impl Timers {
 
     /// Puts a place into the slot of its tick.
     fn link(&mut self, link: Link) {
-        let due = self.place(link).due.max(self.tick);
+        let due = self.place(link).at.0.div_ceil(TICK).max(self.tick);
         let distance = due - self.tick;
         let mut level = 0;
         while level < LEVELS - 1 && distance >> ((level as u32 + 1) * BITS) != 0 {
@@ -307,6 +310,9 @@ mod tests {
             let is_late = |at: &Time| at.0 + 2 * TICK < now.0;
             assert!(!due.values().any(is_late), "one has been forgotten");
             assert_eq!(timers.len, due.len());
+            let next = timers.next().map_or(u64::MAX, |at| at.0);
+            let first = due.values().map(|at| at.0.saturating_add(2 * TICK)).min();
+            assert!(next <= first.unwrap_or(u64::MAX), "it would be looked for too late");
         }
     }
 

@@ -92,7 +92,7 @@ impl Backend for SimBackend {
         false
     }
 
-    fn let_go(&mut self, _all: bool) {}
+    fn trim(&mut self, _heap: bool) {}
 
     fn now(&mut self) -> Time {
         self.kernel.now()

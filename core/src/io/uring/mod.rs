@@ -86,8 +86,6 @@ pub(crate) struct Uring {
     internal: usize,
     /// What the next wait is for.
     want: Want,
-    /// As it was when somebody asked last.
-    now: Time,
     closing: bool,
 }
 
@@ -111,7 +109,6 @@ impl Uring {
             local: VecDeque::with_capacity(LOCAL_LEAST),
             internal: 0,
             want: Want::ONE,
-            now: sys::monotonic(),
             closing: false,
         };
         uring.arm_wake().map_err(SetupError::from_errno)?;
@@ -155,7 +152,7 @@ impl Uring {
 
     /// Performs an operation of which the ring only says when, or lets it wait.
     fn perform_or_start(&mut self, token: Token, mut op: Op) {
-        let tried = operation::perform(&mut op, None, self.now);
+        let tried = operation::perform(&mut op, None);
         if let Tried::Done(done) = tried {
             return self.local.push_back(Completion { token, done });
         }
@@ -300,7 +297,7 @@ impl Uring {
         let InFlightOp { mut op, is_cold, .. } =
             self.in_flight.get_mut(key).expect("just looked at");
         let read = is_cold.then_some(count as u32);
-        match operation::perform(&mut op, read, self.now) {
+        match operation::perform(&mut op, read) {
             Tried::Done(done) => {
                 let (token, _) = self.in_flight.remove(key);
                 return Some(Completion { token, done });
@@ -404,22 +401,23 @@ impl Backend for Uring {
         self.transit.has_spare()
     }
 
-    fn let_go(&mut self, all: bool) {
-        // The ring defers its work: the kernel fills buffers only while this thread is inside
-        // `enter`, and each that it has filled is named by a completion.
+    fn trim(&mut self, heap: bool) {
+        // The ring defers its work (IORING_SETUP_DEFER_TASKRUN): the kernel fills buffers while
+        // this thread is inside `enter`, and a completion names each that it has filled. A receive
+        // for which it cannot allocate a poll is another thread's, which says that there is work
+        // for us right after it has filled one.
         if !self.ring.has_completions() && !self.ring.has_work() {
-            self.transit.let_go();
+            self.transit.trim();
         }
-        self.in_flight.trim();
-        self.local.shrink_to(LOCAL_LEAST);
-        if all {
+        if heap {
+            self.in_flight.trim();
+            self.local.shrink_to(LOCAL_LEAST);
             sys::trim_heap();
         }
     }
 
     fn now(&mut self) -> Time {
-        self.now = sys::monotonic();
-        self.now
+        sys::monotonic()
     }
 
     fn unix_seconds(&mut self) -> u64 {

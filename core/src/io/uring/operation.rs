@@ -6,8 +6,7 @@ use super::residency;
 use super::ring::{Message, TRANSIT_GROUP};
 use crate::io::transit::TransitPool;
 use crate::io::{
-    Creation, Done, Errno, Fd, FileKind, Links, Op, Outgoing, Passed, Stat, Time, Transit, passing,
-    sys,
+    Creation, Done, Errno, Fd, FileKind, Links, Op, Outgoing, Passed, Stat, Transit, passing, sys,
 };
 use io_uring::types::{self, OpenHow};
 use io_uring::{opcode, squeue};
@@ -141,10 +140,10 @@ pub(super) enum Tried {
 
 /// Tries an operation of which the ring only says when. `read`: so many bytes of its file have
 /// just been read.
-pub(super) fn perform(op: &mut Op, read: Option<u32>, now: Time) -> Tried {
+pub(super) fn perform(op: &mut Op, read: Option<u32>) -> Tried {
     if let Op::SendFile { fd, file, offset, len } = op {
         let len = match read {
-            None => match residency::resident(file, *offset, *len, now) {
+            None => match residency::resident(file, *offset, *len, sys::monotonic()) {
                 0 => return Tried::Cold,
                 resident => resident,
             },
@@ -261,10 +260,11 @@ pub(super) fn received(
     transit: &mut TransitPool,
 ) -> Result<Option<Transit>, Errno> {
     match (result, buffer) {
-        (Ok(len), Some(buffer)) if len > 0 => Ok(Some(Transit { buffer, len: len as u32 })),
+        (Ok(len), Some(buffer)) if len > 0 => Ok(Some(transit.hold(buffer, len as u32))),
         (result, buffer) => {
             if let Some(buffer) = buffer {
-                transit.recycle(buffer);
+                let nothing = transit.hold(buffer, 0);
+                transit.recycle(nothing.buffer);
             }
             result.map(|_| None)
         }

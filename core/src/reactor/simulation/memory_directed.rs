@@ -239,6 +239,41 @@ fn content_has_its_share_from_its_head_on() {
     edge.finish();
 }
 
+/// One piece is being sent, one waits, and the rest is in the spool.
+#[test]
+fn whoever_does_not_read_holds_little_above_half_and_gets_everything_later() {
+    const MEDIUM: u64 = 16 << 10;
+    let mut edge = edge(Limits::default());
+    let (mut used, worker) = (Used(0), edge.dial_in(0));
+    used.sixteenths(&mut edge, 8);
+    edge.kernel.set_capacity(100_000);
+    let client = edge.client(0, get("/app/1"));
+    assert!(text(&worker).starts_with("GET /app/1 "));
+    let content: Vec<u8> = (0..600_000_u32).map(|n| b'a' + (n % 23) as u8).collect();
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", content.len());
+    let answer = [head.as_bytes(), &content].concat();
+    let (mut sent, mut most) = (0, 0);
+    while sent < answer.len() {
+        sent += worker.send(&answer[sent..]);
+        edge.settle();
+        most = most.max(edge.bytes_in_use() - used.0);
+    }
+    assert!(most <= 3 * MEDIUM + 6 * SMALL as u64, "{most} bytes");
+    assert_eq!(edge.stats().responses_spooled, 1);
+    let mut got = Vec::new();
+    while !got.ends_with(&content) {
+        if got.len() > content.len() / 2 {
+            used.sixteenths(&mut edge, 0);
+        }
+        let before = got.len();
+        got.extend(client.receive());
+        edge.settle();
+        assert!(got.len() > before, "it stands after {before} bytes");
+    }
+    client.reset();
+    edge.finish();
+}
+
 #[test]
 fn small_pieces_come_one_by_one_however_slow_the_disk() {
     let faults = Faults { late: 500, ..Faults::none() };

@@ -52,7 +52,7 @@ fn what_a_crowd_needed_goes_when_it_is_quiet() {
     edge.pass(Duration::from_secs(20));
     let world = &edge.reactors[0].as_ref().unwrap().world;
     assert_eq!(world.buffers.free_bytes(), 0);
-    assert!(!world.has_more() && trim_at(&edge).is_none());
+    assert!(!world.has_spare() && trim_at(&edge).is_none());
     let before = edge.kernel.now();
     assert!(edge.next_deadline().is_some_and(|at| at > before.after(Duration::from_secs(30))));
     drop(clients);
