@@ -190,7 +190,6 @@ impl Client {
         debug_assert!(self.look_at.is_none() && self.permit.is_none() && self.record.is_none());
         debug_assert!(!self.stalled && !self.input_ended && !self.linger);
         Some(Parked {
-            token: self.token,
             until,
             rests_before: Parked::rests_before(until, now),
             accepted: self.delivery.bytes_accepted(),
@@ -204,8 +203,8 @@ impl Client {
     }
 
     /// Takes a parked connection.
-    pub(super) fn go_on(&mut self, parked: Parked, locals: &LocalAddresses) {
-        self.token = parked.token;
+    pub(super) fn go_on(&mut self, token: Token, parked: Parked, locals: &LocalAddresses) {
+        self.token = token;
         self.receive_deadline = Some(parked.until);
         self.delivery = Delivery::after(parked.accepted);
         self.fd = parked.fd;
@@ -458,7 +457,7 @@ impl Machine for Client {
         }
     }
 
-    fn on_deadline(&mut self, w: &mut World) {
+    fn on_deadline(&mut self, _: Token, w: &mut World) {
         if self.receive_deadline.is_some_and(|at| at <= w.now) {
             self.on_receive_deadline(w);
         }

@@ -26,7 +26,6 @@ pub(crate) enum Connection {
 /// A connection between two requests: with nothing to send, and nothing received.
 #[derive(Clone, Copy)]
 pub(crate) struct Parked {
-    pub(super) token: Token,
     pub(super) until: Time,
     /// From when on a cheaper receive will do: so many tenths of a second before `until`. Whose
     /// patience is above two hours gets it later.
@@ -59,9 +58,9 @@ impl Parked {
 
     /// An armed receive costs the kernel three times the memory of a poll, and may bring much at
     /// once. What arrives meanwhile is received still.
-    fn rest(&mut self, w: &mut World) {
+    fn rest(&mut self, token: Token, w: &mut World) {
         self.receiving = Receiving::Resting;
-        w.submit(self.token, Op::EndRecv { target: self.token });
+        w.submit(token, Op::EndRecv { target: token });
     }
 }
 
@@ -85,10 +84,10 @@ impl Connection {
     }
 
     /// For an event that any connection can have.
-    pub(crate) fn wake(&mut self, w: &mut World) -> &mut Client {
+    pub(crate) fn wake(&mut self, token: Token, w: &mut World) -> &mut Client {
         if let Connection::Parked(parked) = self {
             let mut client = w.machines.take();
-            client.go_on(*parked, &w.locals);
+            client.go_on(token, *parked, &w.locals);
             *self = Connection::Awake(client);
         }
         self.awake().expect("just woken")
@@ -112,20 +111,20 @@ impl Connection {
     }
 
     /// Ends at once: whatever its client sends or has not received yet is lost.
-    pub(crate) fn stop(&mut self, w: &mut World) {
-        self.wake(w).stop(w);
+    pub(crate) fn stop(&mut self, token: Token, w: &mut World) {
+        self.wake(token, w).stop(w);
     }
 
     /// Ends an idle connection as if its time were over: nothing is lost.
-    pub(crate) fn end(&mut self, w: &mut World) {
-        self.wake(w).end(w);
+    pub(crate) fn end(&mut self, token: Token, w: &mut World) {
+        self.wake(token, w).end(w);
     }
 
     /// Memory is scarce.
-    pub(crate) fn hurry(&mut self, pressure: Pressure, w: &mut World) {
+    pub(crate) fn hurry(&mut self, token: Token, pressure: Pressure, w: &mut World) {
         match self {
             Connection::Parked(parked) if parked.receiving == Receiving::Repeatedly => {
-                parked.rest(w);
+                parked.rest(token, w);
             }
             Connection::Awake(client) if pressure >= Pressure::Timeouts => {
                 client.hurry(pressure, w);
@@ -157,10 +156,10 @@ impl Connection {
         }
     }
 
-    /// Whom it is, and how long it may still idle, if that is all it does between two requests.
-    pub(crate) fn parked_until(&self) -> Option<(Time, Token)> {
+    /// How long it may still idle, if that is all it does between two requests.
+    pub(crate) fn parked_until(&self) -> Option<Time> {
         match self {
-            Connection::Parked(parked) => Some((parked.until, parked.token)),
+            Connection::Parked(parked) => Some(parked.until),
             Connection::Awake(_) => None,
         }
     }
@@ -174,10 +173,10 @@ impl Machine for Connection {
         }
     }
 
-    fn on_deadline(&mut self, w: &mut World) {
+    fn on_deadline(&mut self, token: Token, w: &mut World) {
         match self {
-            Connection::Parked(parked) if w.now < parked.until => parked.rest(w),
-            _ => self.wake(w).on_deadline(w),
+            Connection::Parked(parked) if w.now < parked.until => parked.rest(token, w),
+            _ => self.wake(token, w).on_deadline(token, w),
         }
     }
 

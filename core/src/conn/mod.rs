@@ -32,7 +32,7 @@ mod upload;
 mod upstream;
 mod world;
 
-use crate::io::Time;
+use crate::io::{Time, Token};
 
 pub(crate) use connection::Connection;
 pub(crate) use hand_over::HandOver;
@@ -46,8 +46,8 @@ pub(crate) trait Machine {
     /// When [`Machine::on_deadline`] is due.
     fn deadline(&self) -> Option<Time>;
 
-    /// The deadline has passed.
-    fn on_deadline(&mut self, w: &mut World);
+    /// The deadline has passed of what has this token.
+    fn on_deadline(&mut self, token: Token, w: &mut World);
 
     /// Tells the account what it holds now.
     fn account(&mut self, memory: &mut Memory);

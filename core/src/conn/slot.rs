@@ -202,7 +202,7 @@ impl Machine for Slot {
         self.deadline
     }
 
-    fn on_deadline(&mut self, w: &mut World) {
+    fn on_deadline(&mut self, _: Token, w: &mut World) {
         self.deadline = None;
         self.shut_down(w);
         self.settle(w);

@@ -258,7 +258,7 @@ impl World {
 }
 
 /// Bytes dropped, for which the allocator is asked to give them back.
-const WORTH_ASKING: usize = 256 << 10;
+const WORTH_ASKING: usize = 64 << 10;
 
 /// ASCII bytes as text.
 pub(crate) fn ascii(bytes: &[u8]) -> &str {

@@ -34,7 +34,8 @@ impl<B: Backend> Reactor<B> {
 
     fn on_client_done(&mut self, token: Token, done: Done) {
         let world = &mut self.world;
-        let Some(client) = self.clients.get_mut(token).map(|client| client.wake(world)) else {
+        let Some(client) = self.clients.get_mut(token).map(|client| client.wake(token, world))
+        else {
             return self.on_stale(done);
         };
         let has_sent = matches!(done, Done::Send { .. } | Done::SendFile { .. });
@@ -266,7 +267,7 @@ impl<B: Backend> Reactor<B> {
         self.stop_listening(true);
         for token in self.clients.tokens() {
             if let Some(client) = self.clients.get_mut(token) {
-                client.wake(&mut self.world).on_drain(&mut self.world);
+                client.wake(token, &mut self.world).on_drain(&mut self.world);
                 self.settle_client(token);
             }
         }
@@ -279,7 +280,7 @@ impl<B: Backend> Reactor<B> {
         self.stop_listening(true);
         for token in self.clients.tokens() {
             if let Some(client) = self.clients.get_mut(token) {
-                client.wake(&mut self.world).stop(&mut self.world);
+                client.wake(token, &mut self.world).stop(&mut self.world);
                 self.settle_client(token);
             }
         }
@@ -335,7 +336,7 @@ fn fire<T: Machine>(table: &mut Table<T>, token: Token, world: &mut World) -> Op
     let token = table.current(token)?;
     let entry = table.get_mut(token)?;
     if entry.deadline().is_some_and(|at| at <= world.now) {
-        entry.on_deadline(world);
+        entry.on_deadline(token, world);
     }
     Some(token)
 }

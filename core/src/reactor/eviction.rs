@@ -37,7 +37,7 @@ impl<B: Backend> Reactor<B> {
     pub(super) fn end_oldest_parked(
         &mut self,
         by: Time,
-        end: fn(&mut Connection, &mut World),
+        end: fn(&mut Connection, Token, &mut World),
     ) -> bool {
         if self.evict_known(by, end) {
             return true;
@@ -53,14 +53,14 @@ impl<B: Backend> Reactor<B> {
         self.evict_known(by, end)
     }
 
-    fn evict_known(&mut self, by: Time, end: fn(&mut Connection, &mut World)) -> bool {
+    fn evict_known(&mut self, by: Time, end: fn(&mut Connection, Token, &mut World)) -> bool {
         while let Some(&(until, token)) = self.parked.oldest.last().filter(|oldest| oldest.0 <= by)
         {
             self.parked.oldest.pop();
             if let Some(client) = self.clients.get_mut(token)
-                && client.parked_until() == Some((until, token))
+                && client.parked_until() == Some(until)
             {
-                end(client, &mut self.world);
+                end(client, token, &mut self.world);
                 self.settle_client(token);
                 return true;
             }
@@ -71,7 +71,8 @@ impl<B: Backend> Reactor<B> {
     fn search_parked(&mut self) {
         let oldest = &mut self.parked.oldest;
         oldest.clear();
-        oldest.extend(self.clients.iter().filter_map(Connection::parked_until));
+        let until = |(token, client): (_, &Connection)| Some((client.parked_until()?, token));
+        oldest.extend(self.clients.named().filter_map(until));
         if oldest.len() > BATCH {
             oldest.select_nth_unstable(BATCH);
             oldest.truncate(BATCH);

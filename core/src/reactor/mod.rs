@@ -248,7 +248,7 @@ impl<B: Backend> Reactor<B> {
     fn feed_starved(&mut self) {
         for token in std::mem::take(&mut self.starved) {
             if let Some(client) = self.clients.get_mut(token) {
-                client.wake(&mut self.world).on_starved(&mut self.world);
+                client.wake(token, &mut self.world).on_starved(&mut self.world);
                 self.settle_client(token);
                 self.pass_on();
             }

@@ -79,7 +79,7 @@ impl<B: Backend> Reactor<B> {
         }
         for token in self.clients.tokens() {
             if let Some(connection) = self.clients.get_mut(token) {
-                connection.hurry(pressure, &mut self.world);
+                connection.hurry(token, pressure, &mut self.world);
                 self.settle_client(token);
                 self.pass_on();
             }

@@ -77,8 +77,13 @@ impl<T> Table<T> {
 
     /// The tokens of all entries.
     pub(crate) fn tokens(&self) -> Vec<Token> {
+        self.named().map(|(token, _)| token).collect()
+    }
+
+    /// All entries with their tokens.
+    pub(crate) fn named(&self) -> impl Iterator<Item = (Token, &T)> {
         let token = |index: usize| Token::new(self.kind, index as u32, self.generations[index]);
-        self.entries.iter().map(|(index, _)| token(index)).collect()
+        self.entries.iter().map(move |(index, entry)| (token(index), entry))
     }
 
     /// Of all entries, used or not.

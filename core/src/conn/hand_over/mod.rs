@@ -397,7 +397,7 @@ impl Machine for HandOver {
         self.deadline
     }
 
-    fn on_deadline(&mut self, w: &mut World) {
+    fn on_deadline(&mut self, _: Token, w: &mut World) {
         self.deadline = None;
         match &self.phase {
             Phase::Waiting(Some(id)) => {
