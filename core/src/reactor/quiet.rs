@@ -7,8 +7,8 @@ use crate::io::Backend;
 use crate::slack;
 use std::time::Duration;
 
-/// What has not been needed for so long is dropped. A new burst takes as long to be handed the memory
-/// again as a few requests take.
+/// What has not been needed for so long is dropped. A new burst takes as long to be handed the
+/// memory again as a few requests take.
 const PERIOD: Duration = Duration::from_millis(200);
 
 impl<B: Backend> Reactor<B> {
