@@ -79,7 +79,7 @@ pub struct Limits {
     /// heads, content that arrives, waits or is at a handler, what is received from workers and
     /// waits for clients, and unused buffers. Not files kept in memory.
     ///
-    /// As it is used up, in this order: above half of it, 4 KiB of new content and one buffer of a
+    /// As it is used up, in this order: above half of it, 4 KiB of new content and 16 KiB of a
     /// response stay in memory, the rest goes to the spool; above 10/16 connections that have
     /// waited a second for their next request end, the oldest first; above 12/16 silent clients
     /// have a quarter of the usual time; above 14/16 new requests with content are answered 503;

@@ -12,7 +12,6 @@ mod eviction;
 mod handle;
 mod listeners;
 mod mailbox;
-mod quiet;
 mod shedding;
 #[cfg(any(test, feature = "fuzz"))]
 #[cfg_attr(not(test), allow(dead_code, unused_imports))]
@@ -22,6 +21,7 @@ pub(crate) mod simulation;
 mod steady_state;
 mod table;
 mod timers;
+mod trim;
 
 use crate::conn::{Connection, HandOver, Slot, World, WorldParts};
 use crate::http::DateCache;

@@ -27,7 +27,6 @@ fn an_idle_connection_holds_no_buffer_and_few_bytes() {
     let mut edge = Edge::new(&Settings { limits: limits(), ..Settings::default() });
     let worker = edge.dial_in(0);
     let clients = idle_clients(&mut edge, &worker, COUNT);
-    // Until the wheel has no more than one entry for each.
     edge.pass(Duration::from_secs(20));
     assert_eq!(edge.stats().parked, COUNT as u64);
     assert_eq!(edge.bytes_in_use(), 0);

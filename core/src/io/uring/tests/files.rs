@@ -164,6 +164,30 @@ fn a_cold_file_is_read_by_the_ring_before_it_is_sent() {
     assert_eq!(resident(LIVENESS + Duration::from_millis(150)), 0);
 }
 
+/// The clock is that of the end of the wait.
+#[test]
+fn what_was_seen_before_a_long_wait_is_looked_at_again() {
+    let mut bench = Bench::new();
+    let (server, client) = tcp_pair();
+    let mut reader = SlowReader::new(client);
+    let mut temporary = tempfile::NamedTempFile::new_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    temporary.write_all(&pattern(256 << 10)).unwrap();
+    let file = shared(File::open(temporary.path()).unwrap());
+    let (fd, offset, len) = (server.as_raw_fd(), 0, 256 << 10);
+    loop {
+        bench.submit(1, Op::SendFile { fd, file: file.clone(), offset, len });
+        if bench.uring.local.is_empty() {
+            break;
+        }
+        bench.answer(1);
+    }
+    let (before, end) = (file.seen().at, bench.uring.now().after(Duration::from_millis(150)));
+    bench.uring.turn(Wait::Until(end), &mut bench.done).unwrap();
+    assert!(bench.done.is_empty(), "the client has not read");
+    bench.answer_while(1, || reader.read_some());
+    assert!(file.seen().at >= end, "{:?} was {:?} before", file.seen().at, before);
+}
+
 /// Takes a file out of memory, if nobody else has just written it.
 fn forget(file: &SharedFile) {
     // SAFETY: posix_fadvise(2) passes no memory.
