@@ -1,13 +1,13 @@
 //! The load of large contents: eight clients at 10 MB/s each, who look at every byte.
 //!
-//! Owns the pace and what a right answer is. Must not know servers.
+//! Owns the pace and what a right answer is. Must not know how servers do it.
 
 use crate::Failure;
 use crate::case::{Case, Counted, Doing, Site};
 use crate::load::Load;
 use crate::measure::Used;
 use crate::run::Stack;
-use crate::server::{FOREBAY, NGINX_GUNICORN, Place};
+use crate::server::{FOREBAY, FOREBAY_WSGI, NGINX_GUNICORN, Place};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::thread;
@@ -27,6 +27,14 @@ pub(crate) const CASES: &[Case] = &[
         "100 MB from an application, for 8 clients at 10 MB/s",
         Transfer::Down(100_000_000),
     ),
+    Case {
+        servers: &[FOREBAY_WSGI, NGINX_GUNICORN],
+        ..case(
+            "download-file",
+            "100 MB in a file of the application, for 8 clients at 10 MB/s",
+            Transfer::File(100_000_000),
+        )
+    },
 ];
 
 const fn case(name: &'static str, what: &'static str, transfer: Transfer) -> Case {
@@ -48,6 +56,8 @@ pub(crate) enum Transfer {
     Up(usize),
     /// So many bytes from the application, in pieces of 64 KiB.
     Down(usize),
+    /// So many bytes from the application, by `wsgi.file_wrapper`.
+    File(usize),
 }
 
 /// Clients at a time.
@@ -57,7 +67,7 @@ const BYTES_PER_SECOND: usize = 10_000_000;
 impl Transfer {
     pub(crate) fn bytes(self) -> usize {
         match self {
-            Transfer::Up(bytes) | Transfer::Down(bytes) => bytes,
+            Transfer::Up(bytes) | Transfer::Down(bytes) | Transfer::File(bytes) => bytes,
         }
     }
 
@@ -65,6 +75,7 @@ impl Transfer {
         match self {
             Transfer::Up(_) => "/length".into(),
             Transfer::Down(bytes) => format!("/bytes/{bytes}/{APPLICATION_PIECE}"),
+            Transfer::File(bytes) => format!("/file/{bytes}"),
         }
     }
 
@@ -162,7 +173,7 @@ impl Client {
                 self.0.read_exact(&mut content)?;
                 right(content == bytes.to_string().as_bytes(), "another length was read")
             }
-            Transfer::Down(bytes) => {
+            Transfer::Down(bytes) | Transfer::File(bytes) => {
                 let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
                 self.0.get_mut().write_all(head.as_bytes())?;
                 right(self.read_head()? == bytes, "another length than asked for")?;
