@@ -7,7 +7,7 @@
 mod bare;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use forebay::{Reply, Request, Response, Server};
+use forebay::{Limits, Reply, Request, Response, Server};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
@@ -68,9 +68,13 @@ fn connect(address: SocketAddr) -> TcpStream {
 }
 
 fn forebay() -> SocketAddr {
+    let mut limits = Limits::default();
+    // The last answer on a connection is longer.
+    limits.keepalive_requests = u64::MAX;
     let server = Server::builder()
         .listen("127.0.0.1:0")
         .reactors(1)
+        .limits(limits)
         .route("/", |_: Request, reply: Reply| reply.send(Response::text("Hello, world!\n")))
         .build()
         .expect("io_uring");

@@ -188,5 +188,5 @@ impl Slot {
 
 /// Not zero: nobody may take the clock's zero for a moment.
 const START: Time = Time(1_000_000_000);
-const EXCHANGE: Token = Token::NOBODY;
+const EXCHANGE: Token = Token::new(0, 0, 0);
 const WORKS: &str = "a ring that could be made works";

@@ -71,6 +71,7 @@ impl InFlight {
     }
 
     pub(super) fn insert(&mut self, token: Token, op: Op) -> u32 {
+        debug_assert_ne!(token, Token::NOBODY, "there is a list for each place in use");
         let (what, operand) = match op {
             Op::Recv { fd, poll_first, repeat } => (What::Recv { poll_first, repeat }, fd as u32),
             Op::Poll { fd } => (What::Poll, fd as u32),
