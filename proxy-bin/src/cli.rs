@@ -199,7 +199,8 @@ const CONFIGURATION_HELP: &str = r#"Configuration, with defaults unless it says 
                                   # 1/2: 4 KiB of content in memory, the rest in the spool;
                                   # 10/16: idle connections end; 12/16: a quarter of the timeouts;
                                   # 14/16: new content gets 503; 15/16: slow uploads end;
-                                  # whole requests are never given up
+                                  # 16/16: every new request gets 503;
+                                  # what has been taken is never given up
   spool_budget = "4GiB"           # spool files of the process; content without room gets 503
   connections = 16384             # client connections of the process
   connections_per_address = 2048  # of one address without a complete head yet; at least 256,

@@ -16,9 +16,10 @@
 //! 4. From 14/16: requests with content are answered 503. Pipelined ones wait for their turn.
 //! 5. From 15/16: uploads below `rate_min` end, content of handlers that does not fit yet is
 //!    refused, and so is a head that is not complete; responses come in small pieces, one by one.
+//! 6. From 16/16: every new request is answered 503, and its connection ends.
 //!
-//! A complete request is never given up. The last sixteenth is for what is counted and never
-//! refused: of a connection its head, pipelined input that has arrived, and the small pieces of
+//! A request that has been taken is never given up. The last sixteenth is for what is counted and
+//! never refused: of a connection its head, pipelined input that has arrived, and the small pieces of
 //! its answer that are being sent; of an exchange, with or without its client, the head and three
 //! small pieces of the response (one that is received, one that waits, one that is being written);
 //! of a worker's connection its greeting. With their own entries that is five small buffers for
@@ -46,6 +47,7 @@ pub(crate) enum Pressure {
     Timeouts,
     Content,
     Uploads,
+    Requests,
 }
 
 impl Memory {
@@ -125,12 +127,13 @@ impl Memory {
 }
 
 impl Pressure {
-    const LEVELS: [Pressure; 5] = [
+    const LEVELS: [Pressure; 6] = [
         Pressure::Half,
         Pressure::Parked,
         Pressure::Timeouts,
         Pressure::Content,
         Pressure::Uploads,
+        Pressure::Requests,
     ];
 
     fn sixteenths(self) -> u64 {
@@ -141,6 +144,7 @@ impl Pressure {
             Pressure::Timeouts => 12,
             Pressure::Content => 14,
             Pressure::Uploads => 15,
+            Pressure::Requests => 16,
         }
     }
 }

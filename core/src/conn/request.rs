@@ -89,7 +89,9 @@ impl Client {
         if w.log.is_some() {
             self.record = Some(Record::new(head, origin.client, w.now, w.buffers.small()));
         }
-        if let Err(reject) = self.route(head, &origin, bytes.len() > head.len, w) {
+        if w.memory.pressure() >= Pressure::Requests {
+            self.refuse_without_memory(w);
+        } else if let Err(reject) = self.route(head, &origin, bytes.len() > head.len, w) {
             self.refuse(reject, w);
         }
     }

@@ -210,6 +210,28 @@ fn then_slow_uploads_and_half_heads_go_and_responses_come_in_small_pieces() {
 }
 
 #[test]
+fn last_of_all_every_new_request_is_refused_and_what_was_taken_is_answered() {
+    let mut edge = edge(Limits::default());
+    let (mut used, worker) = (Used(0), edge.dial_in(0));
+    let taken = edge.client(0, get("/app/1"));
+    assert!(text(&worker).starts_with("GET /app/1 "));
+    used.sixteenths(&mut edge, 16);
+    for target in ["/fixed", "/files/small.txt", "/app/2", "/nowhere"] {
+        let late = edge.client(0, get(target) + &get("/fixed"));
+        assert_eq!(text(&late).matches("HTTP/1.1 503 ").count(), 1, "{target}");
+        edge.pass(Duration::from_secs(3));
+        assert!(late.at_end(), "{target}");
+    }
+    assert_eq!((edge.stats().memory_budget, text(&worker).as_str()), (4, ""));
+    edge.say(&worker, HI);
+    assert!(text(&taken).ends_with("hi"));
+    used.sixteenths(&mut edge, 15);
+    assert_eq!(status(&edge.client(0, get("/fixed"))), "200");
+    used.sixteenths(&mut edge, 0);
+    edge.finish();
+}
+
+#[test]
 fn content_has_its_share_from_its_head_on() {
     let mut edge = edge(Limits::default());
     let mut uploads = Vec::new();
