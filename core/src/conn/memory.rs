@@ -19,12 +19,12 @@
 //! 6. From 16/16: every new request is answered 503, and its connection ends.
 //!
 //! A request that has been taken is never given up. The last sixteenth is for what is counted and
-//! never refused: of a connection its head, pipelined input that has arrived, and the small pieces of
-//! its answer that are being sent; of an exchange, with or without its client, the head and three
-//! small pieces of the response (one that is received, one that waits, one that is being written);
-//! of a worker's connection its greeting. With their own entries that is five small buffers for
-//! each of the first two, without the input, and one for the third; more only for heads larger
-//! than such a buffer, up to their own bounds.
+//! never refused: of a connection its head, pipelined input that has arrived, and the small pieces
+//! of its answer that are being sent; of an exchange, with or without its client, the head and
+//! three small pieces of the response (one that is received, one that waits, one that is being
+//! written); of a worker's connection its greeting. With their own entries that is five small
+//! buffers for each of the first two, without the input, and one for the third; more only for heads
+//! larger than such a buffer, up to their own bounds.
 
 use crate::io::{Budget, Share};
 
