@@ -11,6 +11,7 @@ use std::hint::black_box;
 const SMALL: &[u8] = b"GET /1k.txt HTTP/1.1\r\nHost: example.com\r\n\r\n";
 const UNCHANGED: &[u8] = b"GET /1k.txt HTTP/1.1\r\nHost: example.com\r\nIf-None-Match: *\r\n\r\n";
 const LARGE: &[u8] = b"GET /1m.txt HTTP/1.1\r\nHost: example.com\r\n\r\n";
+const HANDLER: &[u8] = b"GET /handler HTTP/1.1\r\nHost: example.com\r\nAccept: */*\r\n\r\n";
 const APP: &[u8] = b"GET /app/hello HTTP/1.1\r\nHost: example.com\r\nAccept: */*\r\n\r\n";
 
 const POST: &[u8] = b"POST /app/notes HTTP/1.1\r\nHost: example.com\r\n\
@@ -34,6 +35,7 @@ fn get(criterion: &mut Criterion) {
     for (name, request, status, content) in [
         ("1 KiB file", SMALL, ok, &small[..]),
         ("unchanged file", UNCHANGED, not_modified, b""),
+        ("of a handler", HANDLER, ok, hello),
         ("through a worker", APP, ok, hello),
         ("POST through a worker", POST, ok, hello),
     ] {

@@ -3,39 +3,46 @@
 //! Owns the public types of such an exchange. Must not know connections or the ring.
 
 use crate::http::{self, Version};
+use crate::io::Token;
 use bytes::Bytes;
+use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// A whole request: nothing of it is still on its way.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Request {
-    pub(crate) method: String,
-    pub(crate) target: String,
-    pub(crate) version: Version,
-    pub(crate) fields: Vec<(String, Bytes)>,
-    pub(crate) content: Bytes,
-    pub(crate) peer: SocketAddr,
+    /// The lines of a head that [`http::write_request`] has written.
+    head: Bytes,
+    version: Version,
+    content: Bytes,
+    peer: SocketAddr,
 }
 
 impl Request {
+    /// `head` is the canonical one without its end and without what is meant for workers.
+    pub(crate) fn new(head: &[u8], version: Version, content: Bytes, peer: SocketAddr) -> Request {
+        Request { head: Bytes::copy_from_slice(head), version, content, peer }
+    }
+
     /// The method, as sent: methods are case-sensitive (RFC 9110 §9.1).
     pub fn method(&self) -> &str {
-        &self.method
+        self.word(0)
     }
 
     /// Path and query in origin form, dot segments resolved.
     pub fn target(&self) -> &str {
-        &self.target
+        self.word(1)
     }
 
     /// The path, without query.
     pub fn path(&self) -> &str {
-        crate::http::split_query(&self.target).0
+        crate::http::split_query(self.target()).0
     }
 
     /// What follows the first `?`, if there is one.
     pub fn query(&self) -> Option<&str> {
-        self.target.split_once('?').map(|(_, query)| query)
+        self.target().split_once('?').map(|(_, query)| query)
     }
 
     /// The protocol version that the client speaks.
@@ -45,7 +52,10 @@ impl Request {
 
     /// The fields in order, names as sent.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.fields.iter().map(|(name, value)| (name.as_str(), value.as_ref()))
+        self.lines().skip(1).filter_map(|line| {
+            let colon = memchr::memchr(b':', line)?;
+            Some((text(&line[..colon]), line[colon + 1..].trim_ascii_start()))
+        })
     }
 
     /// The value of the first field of this name, compared without case.
@@ -62,13 +72,40 @@ impl Request {
     pub fn peer(&self) -> SocketAddr {
         self.peer
     }
+
+    /// Of the request line.
+    fn word(&self, number: usize) -> &str {
+        let line = self.lines().next().unwrap_or_default();
+        text(line.split(|&byte| byte == b' ').nth(number).unwrap_or_default())
+    }
+
+    fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        let lines = self.head.split(|&byte| byte == b'\n');
+        lines.filter_map(|line| line.strip_suffix(b"\r"))
+    }
+}
+
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Request")
+            .field("head", &self.head)
+            .field("version", &self.version)
+            .field("content", &self.content)
+            .field("peer", &self.peer)
+            .finish()
+    }
+}
+
+/// Methods, targets and names are ASCII: nothing else is let in.
+fn text(ascii: &[u8]) -> &str {
+    str::from_utf8(ascii).unwrap_or_default()
 }
 
 /// An answer: status, fields, content. `Date`, `Content-Length` and `Connection` are added.
 #[derive(Clone, Debug)]
 pub struct Response {
     pub(crate) status: u16,
-    pub(crate) fields: Vec<(String, String)>,
+    pub(crate) fields: Vec<(Cow<'static, str>, Cow<'static, str>)>,
     pub(crate) content: Bytes,
 }
 
@@ -131,7 +168,7 @@ impl Response {
         if !http::is_field_value(value.as_bytes()) {
             return Err(ResponseError::FieldValue(name));
         }
-        self.fields.push((name, value));
+        self.fields.push((name.into(), value.into()));
         Ok(self)
     }
 
@@ -159,28 +196,36 @@ impl<F: Fn(Request, Reply) + Send + Sync + 'static> Handler for F {
     }
 }
 
-type Deliver = Box<dyn FnOnce(Option<Response>) + Send>;
+/// Who takes answers to their clients.
+pub(crate) trait Deliver: Send + Sync {
+    /// `None`: the right to answer was given up.
+    fn deliver(&self, client: Token, response: Option<Response>);
+}
 
 /// The right to answer one request, once, from any thread. Dropped unused, the client gets 500.
-pub struct Reply(Option<Deliver>);
+pub struct Reply {
+    client: Token,
+    /// None: it has been used.
+    by: Option<Arc<dyn Deliver>>,
+}
 
 impl Reply {
-    pub(crate) fn new(deliver: impl FnOnce(Option<Response>) + Send + 'static) -> Reply {
-        Reply(Some(Box::new(deliver)))
+    pub(crate) fn new(client: Token, by: Arc<dyn Deliver>) -> Reply {
+        Reply { client, by: Some(by) }
     }
 
     /// Answers the request. If the client has gone meanwhile, nothing happens.
     pub fn send(mut self, response: Response) {
-        if let Some(deliver) = self.0.take() {
-            deliver(Some(response));
+        if let Some(by) = self.by.take() {
+            by.deliver(self.client, Some(response));
         }
     }
 }
 
 impl Drop for Reply {
     fn drop(&mut self) {
-        if let Some(deliver) = self.0.take() {
-            deliver(None);
+        if let Some(by) = self.by.take() {
+            by.deliver(self.client, None);
         }
     }
 }
@@ -188,5 +233,25 @@ impl Drop for Reply {
 impl std::fmt::Debug for Reply {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Reply")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_read_from_its_lines() {
+        let head = b"GET /a?b=c HTTP/1.1\r\nHost: x\r\nA: b: c\r\nEmpty: \r\nA: \xff\r\n";
+        let peer = SocketAddr::from(([192, 0, 2, 1], 4711));
+        let request = Request::new(head, Version::Http10, Bytes::new(), peer);
+        assert_eq!((request.method(), request.target()), ("GET", "/a?b=c"));
+        assert_eq!((request.path(), request.query()), ("/a", Some("b=c")));
+        let fields: Vec<_> = request.fields().collect();
+        let expected: [(&str, &[u8]); 4] =
+            [("Host", b"x"), ("A", b"b: c"), ("Empty", b""), ("A", b"\xff")];
+        assert_eq!(fields, expected);
+        assert_eq!((request.field("a"), request.field("b")), (Some(&b"b: c"[..]), None));
+        assert_eq!((request.version(), request.peer()), (Version::Http10, peer));
     }
 }

@@ -37,7 +37,7 @@ const UNSAFE: &[&str] = &[
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("http", &[]),
     ("limits", &[]),
-    ("handler", &["http"]),
+    ("handler", &["http", "io"]),
     ("pool", &["io", "limits", "error", "stats"]),
     ("files", &["io", "http", "limits", "error", "stats"]),
 ];

@@ -16,7 +16,7 @@ use crate::pool::PoolLimits;
 use crate::reactor::{Mailbox, Message, Reactor, Shared, Source};
 use crate::route::{Action, Bounds, Policy, Routed, RoutedPool, SharedPool};
 use crate::stats::Counters;
-use crate::{Files, Limits};
+use crate::{Files, Limits, Reply, Request, Response};
 use std::mem::MaybeUninit;
 use std::path::Path;
 use std::sync::Arc;
@@ -27,7 +27,8 @@ pub use parts::{Connections, Pool, Routes, Slot, Taken, Timers};
 /// One reactor on a kernel without faults, one client that keeps its connection, and one worker
 /// that answers every request with [`SimulatedEdge::HELLO`].
 ///
-/// Files are at `/`, the pool is at `/app/`, and at `/bounded/` within wide bounds for an address.
+/// Files are at `/`, the pool is at `/app/`, and at `/bounded/` within wide bounds for an address,
+/// a handler at `/handler`.
 pub struct SimulatedEdge {
     kernel: SimKernel,
     reactor: Reactor<SimBackend>,
@@ -147,8 +148,11 @@ fn parts(kernel: &SimKernel, graveyard: &Graveyard, pool: Arc<SharedPool>) -> Wo
     let action = Action::Pool(Arc::clone(&pool));
     let bounded = Routed { action, bounds: Some(Arc::new(bounds)) };
     policy.routes.add(None, "/bounded/", bounded).expect("the first route");
-    for (path, action) in [("/", Action::Files(0)), ("/app/", Action::Pool(pool))] {
-        policy.routes.add(None, path, action.into()).expect("two different paths");
+    let hello = |_: Request, reply: Reply| reply.send(Response::new(SimulatedEdge::HELLO));
+    let handler = Action::Handler(Arc::new(hello));
+    let (files, pool) = (Action::Files(0), Action::Pool(pool));
+    for (path, action) in [("/", files), ("/app/", pool), ("/handler", handler)] {
+        policy.routes.add(None, path, action.into()).expect("different paths");
     }
     let root = SharedFile::new(kernel.root(), graveyard);
     let limits = Limits { keepalive_requests: u64::MAX, ..Limits::default() };

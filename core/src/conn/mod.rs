@@ -39,7 +39,7 @@ pub(crate) use hand_over::HandOver;
 pub(crate) use memory::{Memory, Pressure};
 pub(crate) use slot::Slot;
 pub(crate) use spool::Spool;
-pub(crate) use world::{Meta, Notice, Whole, World, WorldParts};
+pub(crate) use world::{Notice, Whole, World, WorldParts};
 
 /// What all state machines have in common.
 pub(crate) trait Machine {

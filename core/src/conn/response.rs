@@ -23,22 +23,26 @@ pub(crate) const COPY_MOST: usize = 4 << 10;
 /// Queues an answer; says how much content that is. To HEAD the content is left out, its length is
 /// not (RFC 9110 §9.3.2).
 pub(crate) fn write(output: &mut Output, answer: &Own<'_>, meta: &Meta, w: &mut World) -> u64 {
+    write_parts(output, answer.status, answer.fields, &answer.content, meta, w)
+}
+
+fn write_parts(
+    output: &mut Output,
+    status: u16,
+    fields: &[(impl AsRef<str>, impl AsRef<str>)],
+    content: &Bytes,
+    meta: &Meta,
+    w: &mut World,
+) -> u64 {
     let head = output.head(&mut w.buffers);
-    let length = (!matches!(answer.status, 204 | 304)).then_some(answer.content.len() as u64);
-    http::write_own_response(
-        head,
-        answer.status,
-        answer.fields,
-        length,
-        meta.version,
-        meta.keep_alive,
-        &w.date,
-    );
+    let length = (!matches!(status, 204 | 304)).then_some(content.len() as u64);
+    let Meta { version, keep_alive, .. } = *meta;
+    http::write_own_response(head, status, fields, length, version, keep_alive, &w.date);
     if length.is_none() || meta.to_head {
         return 0;
     }
-    write_content(output, &answer.content, w);
-    answer.content.len() as u64
+    write_content(output, content, w);
+    content.len() as u64
 }
 
 /// Queues content behind the head just written.
@@ -76,9 +80,5 @@ pub(crate) fn write_response(
     meta: &Meta,
     w: &mut World,
 ) -> u64 {
-    let fields: Vec<(&str, &str)> =
-        response.fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let answer =
-        Own { status: response.status, fields: &fields, content: response.content.clone() };
-    write(output, &answer, meta, w)
+    write_parts(output, response.status, &response.fields, &response.content, meta, w)
 }

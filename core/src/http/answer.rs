@@ -52,7 +52,7 @@ pub fn write_response(
 pub fn write_own_response(
     out: &mut Vec<u8>,
     status: u16,
-    fields: &[(&str, &str)],
+    fields: &[(impl AsRef<str>, impl AsRef<str>)],
     content_length: Option<u64>,
     version: Version,
     keep_alive: bool,
@@ -60,7 +60,7 @@ pub fn write_own_response(
 ) {
     write_status_line(out, status, reason_phrase(status));
     for (name, value) in fields {
-        push_field(out, name, value.as_bytes());
+        push_field(out, name.as_ref(), value.as_ref().as_bytes());
     }
     if status >= 200 {
         push_field(out, "Date", date);

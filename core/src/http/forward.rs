@@ -68,6 +68,18 @@ pub fn announce_file(out: &mut Vec<u8>) {
     push_number_field(out, "Forebay-Content-Fd", 0);
 }
 
+/// A head that [`write_request`] has written, for somebody who is not a worker: without the
+/// `Forebay-*` facts, of which the first, the client's address, is returned beside it.
+pub(crate) fn without_facts(head: &[u8]) -> (&[u8], &[u8]) {
+    let mut at = head.len();
+    for _ in 0..FACTS {
+        at = memchr::memrchr(b'\n', &head[..at.saturating_sub(1)]).map_or(0, |end| end + 1);
+    }
+    let (head, facts) = head.split_at(at);
+    let peer = facts.strip_prefix(PEER).and_then(|peer| peer.split(|&byte| byte == b'\r').next());
+    (head, peer.unwrap_or_default())
+}
+
 fn write_passing_fields(out: &mut Vec<u8>, head: &RequestHead<'_, '_>) -> usize {
     let named = NamedByConnection::of(head.fields);
     let mut ambiguous = 0;
@@ -88,7 +100,7 @@ fn write_facts(out: &mut Vec<u8>, facts: &Forwarded<'_>, host: &[u8]) {
     write_forwarded(out, facts, host);
     push_field(out, "X-Real-IP", facts.peer_ip);
     push_field(out, "X-Request-Id", facts.request_id);
-    out.extend_from_slice(b"Forebay-Peer: ");
+    out.extend_from_slice(PEER);
     write_address(out, facts.peer_ip, facts.peer_port);
     out.extend_from_slice(b"\r\n");
     push_field(out, "Forebay-Local", facts.local);
@@ -128,6 +140,11 @@ fn write_address(out: &mut Vec<u8>, ip: &[u8], port: u16) {
     push_decimal(out, u64::from(port));
 }
 
+const PEER: &[u8] = b"Forebay-Peer: ";
+
+/// Lines of a head from [`PEER`] on.
+const FACTS: usize = 4;
+
 /// About what the added fields take, those of [`finish_request`] included.
 const ADDED_BYTES: usize = 512;
 
@@ -138,7 +155,7 @@ mod tests {
     use std::mem::MaybeUninit;
 
     const LIMITS: HeadLimits = HeadLimits { bytes: 4096, fields: 64, target_bytes: 1024 };
-    const FACTS: Forwarded<'_> = Forwarded {
+    const OF_CLIENT: Forwarded<'_> = Forwarded {
         peer_ip: b"192.0.2.1",
         peer_port: 4711,
         local: b"127.0.0.1:8080",
@@ -164,7 +181,7 @@ mod tests {
     fn the_canonical_form() {
         let (out, ambiguous) = forwarded(
             "GET http://x/a/../b?c HTTP/1.1\r\nAccept:  */* \r\nhost: X\r\nCOOKIE: d=e\r\n\r\n",
-            &FACTS,
+            &OF_CLIENT,
         );
         let expected = format!(
             "GET /b?c HTTP/1.1\r\nHost: x\r\nAccept: */*\r\nCOOKIE: d=e\r\n{ADDED}\
@@ -183,7 +200,7 @@ mod tests {
              X-Forwarded-For: 8\r\nx-forwarded-host: 9\r\nForwarded: for=1\r\nX-Real-IP: 1\r\n\
              X-Request-ID: 1\r\nProxy: evil\r\nX-Accel-Redirect: /x\r\nX_Forwarded_For: 1\r\n\
              Content_Length: 7\r\nA.B: 1\r\nKept: yes\r\n\r\n",
-            &FACTS,
+            &OF_CLIENT,
         );
         let expected = format!(
             "POST / HTTP/1.1\r\nHost: x\r\nCookie: c\r\nKept: yes\r\n{ADDED}\
@@ -194,13 +211,13 @@ mod tests {
 
     #[test]
     fn an_old_request_without_host_gets_the_local_address() {
-        let (out, _) = forwarded("GET / HTTP/1.0\r\n\r\n", &FACTS);
+        let (out, _) = forwarded("GET / HTTP/1.0\r\n\r\n", &OF_CLIENT);
         assert!(out.starts_with("GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nX-Forwarded-For"));
     }
 
     #[test]
     fn ipv6_peers_are_in_brackets_with_their_port() {
-        let facts = Forwarded { peer_ip: b"2001:db8::1", local: b"[::1]:80", ..FACTS };
+        let facts = Forwarded { peer_ip: b"2001:db8::1", local: b"[::1]:80", ..OF_CLIENT };
         let (out, _) = forwarded("GET / HTTP/1.1\r\nHost: x\r\n\r\n", &facts);
         assert!(out.contains("X-Forwarded-For: 2001:db8::1\r\n"));
         assert!(out.contains("Forebay-Peer: [2001:db8::1]:4711\r\n"));
@@ -209,7 +226,7 @@ mod tests {
 
     #[test]
     fn the_host_that_the_client_asked_for_may_be_another() {
-        let facts = Forwarded { host: Some("www.example.com:81"), scheme: "https", ..FACTS };
+        let facts = Forwarded { host: Some("www.example.com:81"), scheme: "https", ..OF_CLIENT };
         let (out, _) = forwarded("GET / HTTP/1.1\r\nHost: x\r\n\r\n", &facts);
         assert!(out.starts_with("GET / HTTP/1.1\r\nHost: x\r\n"));
         assert!(out.contains("X-Forwarded-Host: www.example.com:81\r\n"));
@@ -217,8 +234,24 @@ mod tests {
     }
 
     #[test]
+    fn facts_are_taken_off_again() {
+        for facts in [OF_CLIENT, Forwarded { peer_ip: b"2001:db8::1", ..OF_CLIENT }] {
+            let head = b"GET /a HTTP/1.1\r\nHost: x\r\nForebay-Peer: 6\r\n\r\n";
+            let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
+            let head = parse_request(head, &mut slots, &LIMITS).unwrap().unwrap();
+            let mut out = Vec::new();
+            write_request(&mut out, &head, "/a", &facts);
+            let (before, peer) = without_facts(&out);
+            assert!(before.ends_with(b"X-Request-Id: r1\r\n"));
+            assert!(out[before.len()..].starts_with(PEER));
+            assert!(peer.ends_with(b":4711") && out[before.len() + PEER.len()..].starts_with(peer));
+        }
+        assert_eq!(without_facts(b""), (&b""[..], &b""[..]));
+    }
+
+    #[test]
     fn what_is_written_is_parsed_again() {
-        let (out, _) = forwarded("POST //a HTTP/1.1\r\nHost: x\r\nA:\r\n\r\n", &FACTS);
+        let (out, _) = forwarded("POST //a HTTP/1.1\r\nHost: x\r\nA:\r\n\r\n", &OF_CLIENT);
         let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
         let head = parse_request(out.as_bytes(), &mut slots, &LIMITS).unwrap().unwrap();
         assert_eq!((head.len, head.target, head.host), (out.len(), "//a", "x"));

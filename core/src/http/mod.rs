@@ -27,6 +27,7 @@ pub use answer::{write_own_response, write_response};
 pub use chunked::{CHUNK_END, ChunkedDecoder, Compacted, LAST_CHUNK, Piece, write_chunk_head};
 pub use date::DateCache;
 pub use fields::is_hop_by_hop;
+pub(crate) use forward::without_facts;
 pub use forward::{Forwarded, announce_file, finish_request, write_request};
 pub use framing::Framing;
 pub use head::{

@@ -6,7 +6,7 @@ use super::table::Table;
 use super::timers::Timers;
 use super::{Message, Phase, Reactor, handle, kind};
 use crate::conn::{Connection, HandOver, Machine, Memory, Notice, Whole, World};
-use crate::handler::Handler;
+use crate::handler::{Deliver, Handler};
 use crate::io::{Backend, Completion, Done, Errno, Passed, Token};
 use crate::pool::Assignment;
 use crate::route::{RoutedPool, SharedPool};
@@ -220,8 +220,8 @@ impl<B: Backend> Reactor<B> {
 
     fn call_handler(&mut self, client: Token, handler: &Arc<dyn Handler>, whole: Whole) {
         let before = self.backend.now();
-        let mailbox = Arc::clone(self.mailbox());
-        if !handle::call(&**handler, whole, client, &mailbox, self.world.memory.budget()) {
+        let by: Arc<dyn Deliver> = Arc::clone(self.mailbox()) as _;
+        if !handle::call(&**handler, whole, client, by, &mut self.world) {
             self.world.counters.handler_panics.count();
         }
         if self.backend.now().since(before) > HANDLER_BUDGET {

@@ -3,7 +3,7 @@
 //! Owns the queue and whether its reactor sleeps. Must not know what messages mean.
 
 use super::change::Change;
-use crate::Response;
+use crate::handler::{Deliver, Response};
 use crate::io::{Token, Wake};
 use crate::pool::Assignment;
 use crate::route::SharedPool;
@@ -63,9 +63,14 @@ impl Mailbox {
         }
     }
 
+    /// There is nothing to take.
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.filled.load(Ordering::SeqCst)
+    }
+
     /// Moves all messages to the end of `into`, which should have room already.
     pub(crate) fn take(&self, into: &mut Vec<Message>) {
-        if self.filled.load(Ordering::SeqCst) && self.filled.swap(false, Ordering::SeqCst) {
+        if self.filled.swap(false, Ordering::SeqCst) {
             into.append(&mut self.lock());
         }
     }
@@ -73,7 +78,7 @@ impl Mailbox {
     /// The reactor is about to wait. False: there are messages, it must not.
     pub(crate) fn fall_asleep(&self) -> bool {
         self.asleep.store(true, Ordering::SeqCst);
-        let may = !self.filled.load(Ordering::SeqCst);
+        let may = self.is_empty();
         if !may {
             self.asleep.store(false, Ordering::SeqCst);
         }
@@ -86,6 +91,12 @@ impl Mailbox {
 
     fn lock(&self) -> MutexGuard<'_, Vec<Message>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Deliver for Mailbox {
+    fn deliver(&self, client: Token, response: Option<Response>) {
+        self.post(Message::Reply { client, response });
     }
 }
 

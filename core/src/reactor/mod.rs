@@ -198,6 +198,8 @@ impl<B: Backend> Reactor<B> {
             }
         }
         self.completions = completions;
+        // What handlers have answered meanwhile leaves in the same submission.
+        self.read_mail();
         self.feed_starved();
         self.fire_timers();
         self.shed();
@@ -235,6 +237,9 @@ impl<B: Backend> Reactor<B> {
     }
 
     fn read_mail(&mut self) {
+        if self.mailbox().is_empty() {
+            return;
+        }
         let mut messages = std::mem::take(&mut self.messages);
         self.mailbox().take(&mut messages);
         for message in messages.drain(..) {

@@ -36,6 +36,16 @@ fn a_bounded_request_allocates_nothing() {
     assert_eq!(allocations_of(&mut edge, request, hello, 10_000), 0);
 }
 
+/// What it is lent it may keep.
+#[test]
+fn a_request_of_a_handler_is_one_allocation() {
+    let request = b"GET /handler HTTP/1.1\r\nHost: example.com\r\nAccept: */*\r\n\r\n";
+    let mut edge = SimulatedEdge::new(&[]);
+    let hello = SimulatedEdge::HELLO.as_bytes();
+    allocations_of(&mut edge, request, hello, 100);
+    assert_eq!(allocations_of(&mut edge, request, hello, 10_000), 10_000);
+}
+
 #[test]
 fn a_proxied_request_allocates_nothing() {
     let mut edge = SimulatedEdge::new(&[]);
