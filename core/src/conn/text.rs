@@ -6,15 +6,15 @@
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// Room for the longest socket address, 58 bytes.
+/// Room for the longest socket address, which has 47 bytes.
 pub(super) struct Text {
-    bytes: [u8; 64],
+    bytes: [u8; 48],
     len: usize,
 }
 
 impl Default for Text {
     fn default() -> Self {
-        Text { bytes: [0; 64], len: 0 }
+        Text { bytes: [0; 48], len: 0 }
     }
 }
 
@@ -27,7 +27,8 @@ impl Text {
         }
     }
 
-    /// `IP:PORT`, with IPv6 in brackets.
+    /// `IP:PORT`, with IPv6 in brackets and without its zone, which is nobody's business but ours
+    /// (RFC 4007 §11.2) and not allowed in `Host`.
     pub(super) fn push_address(&mut self, address: SocketAddr) {
         match address.ip().to_canonical() {
             IpAddr::V4(ip) => {
@@ -35,7 +36,7 @@ impl Text {
                 self.push(b':');
                 self.push_decimal(address.port());
             }
-            _ => self.push_formatted(format_args!("{address}")),
+            ip => self.push_formatted(format_args!("[{ip}]:{}", address.port())),
         }
     }
 
@@ -93,13 +94,16 @@ mod tests {
         let mut mapped = Text::default();
         mapped.push_address("[::ffff:192.0.2.7]:80".parse().unwrap());
         assert_eq!(mapped.as_bytes(), b"192.0.2.7:80");
+        let mut zoned = Text::default();
+        zoned.push_address("[fe80::1%3]:80".parse().unwrap());
+        assert_eq!(zoned.as_bytes(), b"[fe80::1]:80");
     }
 
     #[test]
     fn the_longest_address_fits() {
-        let longest = "[ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255%4294967295]:65535";
+        let longest = "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535";
         let mut text = Text::default();
-        text.push_formatted(format_args!("{longest}"));
-        assert_eq!(text.as_bytes().len(), longest.len().min(64));
+        text.push_address(longest.parse().unwrap());
+        assert_eq!(text.as_bytes(), longest.as_bytes());
     }
 }
