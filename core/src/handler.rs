@@ -1,9 +1,10 @@
 //! Requests answered by code of the embedding program, in this process.
 //!
-//! Owns the public types of such an exchange. Must not know connections or the ring.
+//! Owns the public types of such an exchange. Must not know connections, of which it has tokens, or
+//! the ring.
 
 use crate::http::{self, Version};
-use crate::io::Token;
+use crate::io::{Share, Token};
 use bytes::Bytes;
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -14,15 +15,24 @@ use std::sync::Arc;
 pub struct Request {
     /// The lines of a head that [`http::write_request`] has written.
     head: Bytes,
+    #[allow(dead_code)] // Held, not read.
+    share: Option<Share>,
     version: Version,
     content: Bytes,
     peer: SocketAddr,
 }
 
 impl Request {
-    /// `head` is the canonical one without its end and without what is meant for workers.
-    pub(crate) fn new(head: &[u8], version: Version, content: Bytes, peer: SocketAddr) -> Request {
-        Request { head: Bytes::copy_from_slice(head), version, content, peer }
+    /// `head` is the canonical one without its end and without what is meant for workers; `share`
+    /// is what it has of `memory_budget`.
+    pub(crate) fn new(
+        head: &[u8],
+        share: Option<Share>,
+        version: Version,
+        content: Bytes,
+        peer: SocketAddr,
+    ) -> Request {
+        Request { head: Bytes::copy_from_slice(head), share, version, content, peer }
     }
 
     /// The method, as sent: methods are case-sensitive (RFC 9110 §9.1).
@@ -244,7 +254,7 @@ mod tests {
     fn a_request_is_read_from_its_lines() {
         let head = b"GET /a?b=c HTTP/1.1\r\nHost: x\r\nA: b: c\r\nEmpty: \r\nA: \xff\r\n";
         let peer = SocketAddr::from(([192, 0, 2, 1], 4711));
-        let request = Request::new(head, Version::Http10, Bytes::new(), peer);
+        let request = Request::new(head, None, Version::Http10, Bytes::new(), peer);
         assert_eq!((request.method(), request.target()), ("GET", "/a?b=c"));
         assert_eq!((request.path(), request.query()), ("/a", Some("b=c")));
         let fields: Vec<_> = request.fields().collect();

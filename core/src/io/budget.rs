@@ -23,6 +23,13 @@ impl Budget {
         Share { budget: self.clone(), bytes: 0 }
     }
 
+    /// A share of so many bytes, whatever the bound: they are used already.
+    pub(crate) fn share_of(&self, bytes: u64) -> Share {
+        let mut share = self.share();
+        share.force_to(bytes);
+        share
+    }
+
     /// Bytes that shares hold.
     pub(crate) fn used(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -66,6 +73,13 @@ impl Share {
     }
 }
 
+/// The copy counts as well.
+impl Clone for Share {
+    fn clone(&self) -> Share {
+        self.budget.share_of(self.bytes)
+    }
+}
+
 impl Drop for Share {
     fn drop(&mut self) {
         self.budget.0.fetch_sub(self.bytes, Ordering::Relaxed);
@@ -91,7 +105,10 @@ mod tests {
         one.force_to(11);
         one.force_to(5);
         assert_eq!((budget.used(), one.bytes()), (11, 11));
+        let copy = one.clone();
         drop(one);
+        assert_eq!(budget.used(), 11);
+        drop(copy);
         assert_eq!(budget.used(), 0);
     }
 }

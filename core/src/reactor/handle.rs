@@ -18,25 +18,33 @@ pub(super) fn call(
     by: Arc<dyn Deliver>,
     w: &mut World,
 ) -> bool {
+    debug_assert!(whole.file.is_none(), "a handler's content is in memory");
     let (head, peer) = http::without_facts(&whole.head);
     let Some(peer) = str::from_utf8(peer).ok().and_then(|address| address.parse().ok()) else {
         unreachable!("we wrote this address");
     };
     let content = content(whole.content, w.memory.budget());
-    let request = Request::new(head, whole.meta.version, content, peer);
+    let share = share(head, w.memory.budget());
+    let request = Request::new(head, share, whole.meta.version, content, peer);
     w.buffers.give(whole.head);
     let reply = Reply::new(client, by);
     // A handler that panics has dropped its reply, which answers 500.
     catch_unwind(AssertUnwindSafe(|| handler.call(request, reply))).is_ok()
 }
 
+/// A head counts as long as its request; a small one is not worth it.
+fn share(head: &[u8], memory: &Budget) -> Option<Share> {
+    (head.len() > SMALL_HEAD).then(|| memory.share_of(head.len() as u64))
+}
+
+const SMALL_HEAD: usize = 1 << 10;
+
 /// It counts in `memory_budget` for as long as anybody has any of it.
 fn content(bytes: Vec<u8>, memory: &Budget) -> Bytes {
     if bytes.is_empty() {
         return Bytes::new();
     }
-    let mut share = memory.share();
-    share.force_to(bytes.capacity() as u64);
+    let share = memory.share_of(bytes.capacity() as u64);
     Bytes::from_owner(Counted { bytes, _share: share })
 }
 

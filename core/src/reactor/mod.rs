@@ -2,8 +2,8 @@
 //!
 //! Owns the tables, the timers and the only [`Backend`]. Must not know policy or protocol.
 //!
-//! A turn: wait, read the mail, dispatch completions, fire timers. After each event the notices
-//! that it caused are passed on at once; operations are submitted after every
+//! A turn: wait, read the mail, dispatch completions, read the mail again, fire timers. After each
+//! event the notices that it caused are passed on at once; operations are submitted after every
 //! [`SUBMIT_EVERY`] events, so that the last of a large batch does not wait for all others.
 
 mod change;
@@ -242,9 +242,12 @@ impl<B: Backend> Reactor<B> {
         }
         let mut messages = std::mem::take(&mut self.messages);
         self.mailbox().take(&mut messages);
-        for message in messages.drain(..) {
+        for (count, message) in messages.drain(..).enumerate() {
             self.on_message(message);
             self.pass_on();
+            if count % SUBMIT_EVERY == SUBMIT_EVERY - 1 {
+                self.submit();
+            }
         }
         self.messages = messages;
     }
