@@ -84,7 +84,8 @@ pub struct Limits {
     /// waited a second for their next request end, the oldest first; above 12/16 silent clients
     /// have a quarter of the usual time; above 14/16 new requests with content are answered 503;
     /// above 15/16 uploads below `rate_min` end, responses are received in small pieces, and
-    /// incomplete heads are answered 503. A complete request is never given up.
+    /// incomplete heads are answered 503; when all of it is used, so is every new request. What has
+    /// been taken is never given up.
     pub memory_budget: u64,
     /// Bytes in the spool files of the whole process. Requests that need one and announce more than
     /// is left are answered 503 at once, others when they find nothing left; responses wait in

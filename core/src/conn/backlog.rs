@@ -64,7 +64,7 @@ impl Backlog {
         let has_memory = match pressure {
             Pressure::None => self.tail_bytes < Backlog::TAIL_MOST,
             // Small pieces are refused to nobody: so they come one by one.
-            Pressure::Uploads | Pressure::Requests => self.footprint() == 0,
+            scarce if scarce >= Pressure::Uploads => self.footprint() == 0,
             _ => self.footprint() < Buffers::MEDIUM,
         };
         has_memory && self.spool.written() < most

@@ -16,7 +16,7 @@
 //! 4. From 14/16: requests with content are answered 503. Pipelined ones wait for their turn.
 //! 5. From 15/16: uploads below `rate_min` end, content of handlers that does not fit yet is
 //!    refused, and so is a head that is not complete; responses come in small pieces, one by one.
-//! 6. From 16/16: every new request is answered 503, and its connection ends.
+//! 6. From 16/16: every new request is answered 503.
 //!
 //! A request that has been taken is never given up. The last sixteenth is for what is counted and
 //! never refused: of a connection its head, pipelined input that has arrived, and the small pieces

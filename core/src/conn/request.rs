@@ -90,7 +90,8 @@ impl Client {
             self.record = Some(Record::new(head, origin.client, w.now, w.buffers.small()));
         }
         if w.memory.pressure() >= Pressure::Requests {
-            self.refuse_without_memory(w);
+            self.unread_content_ends(head);
+            self.answer_without_memory(w);
         } else if let Err(reject) = self.route(head, &origin, bytes.len() > head.len, w) {
             self.refuse(reject, w);
         }

@@ -92,11 +92,15 @@ impl Client {
 
     /// `memory_budget` has nothing left for it.
     pub(super) fn refuse_without_memory(&mut self, w: &mut World) {
-        w.counters.memory_budget.count();
-        if w.may_warn() {
-            tracing::warn!("memory_budget is used up: requests get 503");
-        }
+        count_lack_of_memory(w);
         self.refuse_unspooled(w);
+    }
+
+    /// Nor for a request of which only the head has been looked at.
+    pub(super) fn answer_without_memory(&mut self, w: &mut World) {
+        count_lack_of_memory(w);
+        let length = self.write_no_room(w);
+        self.on_answered(503, length, w);
     }
 
     /// Nor for the head of which its input is the beginning.
@@ -112,14 +116,25 @@ impl Client {
     fn refuse_unspooled(&mut self, w: &mut World) {
         self.meta.keep_alive = false;
         self.linger = true;
-        let id = self.meta.id;
-        let fields = [("X-Request-Id", id.as_str()), ("Retry-After", "1")];
-        let (meta, why) = (self.meta, "There is no room for the request.");
-        let length = response::write_error(&mut self.output, 503, why, &fields, &meta, w);
+        let length = self.write_no_room(w);
         w.buffers.give(std::mem::take(&mut self.input));
         if let State::Content(content) = std::mem::replace(&mut self.state, State::Ending) {
             content.dispose(&mut w.buffers);
         }
         self.on_answered(503, length, w);
+    }
+
+    fn write_no_room(&mut self, w: &mut World) -> u64 {
+        let id = self.meta.id;
+        let fields = [("X-Request-Id", id.as_str()), ("Retry-After", "1")];
+        let why = "There is no room for the request.";
+        response::write_error(&mut self.output, 503, why, &fields, &self.meta, w)
+    }
+}
+
+fn count_lack_of_memory(w: &mut World) {
+    w.counters.memory_budget.count();
+    if w.may_warn() {
+        tracing::warn!("memory_budget is used up: requests get 503");
     }
 }

@@ -65,15 +65,7 @@ fn everything_that_requests_hold_is_counted_and_comes_back() {
 #[test]
 fn content_of_a_handler_counts_with_its_room_until_the_handler_lets_go() {
     let mut edge = edge(Limits::default());
-    let kept = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let keeper = Arc::clone(&kept);
-    let keep = move |request: Request, reply: Reply| {
-        keeper.lock().unwrap().push(request.content().clone());
-        reply.send(Response::new("kept"));
-    };
-    let mut policy = edge.policy(0..POOLS.len());
-    policy.routes.add(None, "/keep", Action::Handler(Arc::new(keep)).into()).unwrap();
-    edge.reactors[0].as_mut().unwrap().world.policy = Arc::new(policy);
+    let kept = keep_requests(&mut edge);
     let client = edge.client(0, post("/keep", 50_000));
     let mut sent = 0;
     while sent < 50_000 {
@@ -82,10 +74,44 @@ fn content_of_a_handler_counts_with_its_room_until_the_handler_lets_go() {
     }
     assert_eq!((status(&client).as_str(), edge.bytes_in_use()), ("200", 0));
     let before = edge.memory.used();
-    assert!(kept.lock().unwrap().pop().unwrap() == pattern(1, 50_000));
+    assert!(*kept.lock().unwrap().pop().unwrap().content() == pattern(1, 50_000));
     let freed = before - edge.memory.used();
     assert!((50_000..63_000).contains(&freed), "{freed} bytes for 50,000");
     edge.finish();
+}
+
+#[test]
+fn a_large_head_counts_until_its_handler_lets_go() {
+    let mut edge = edge(Limits::default());
+    let kept = keep_requests(&mut edge);
+    let value = "x".repeat(5_000);
+    let head = format!("GET /keep HTTP/1.1\r\nHost: x\r\nA: {value}\r\n\r\n");
+    edge.client(0, head).reset();
+    edge.settle();
+    let (before, copy) = (edge.memory.used(), kept.lock().unwrap()[0].clone());
+    assert_eq!(copy.field("a"), Some(value.as_bytes()));
+    for requests in [vec![copy], kept.lock().unwrap().drain(..).collect()] {
+        let before = edge.memory.used();
+        drop(requests);
+        let freed = before - edge.memory.used();
+        assert!((5_000..6_000).contains(&freed), "{freed} bytes for 5,000");
+    }
+    assert!(before - edge.memory.used() >= 5_000);
+    edge.finish();
+}
+
+/// At `/keep`.
+fn keep_requests(edge: &mut Edge) -> Arc<std::sync::Mutex<Vec<Request>>> {
+    let kept = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let keeper = Arc::clone(&kept);
+    let keep = move |request: Request, reply: Reply| {
+        keeper.lock().unwrap().push(request);
+        reply.send(Response::new("kept"));
+    };
+    let mut policy = edge.policy(0..POOLS.len());
+    policy.routes.add(None, "/keep", Action::Handler(Arc::new(keep)).into()).unwrap();
+    edge.reactors[0].as_mut().unwrap().world.policy = Arc::new(policy);
+    kept
 }
 
 #[test]
@@ -216,17 +242,22 @@ fn last_of_all_every_new_request_is_refused_and_what_was_taken_is_answered() {
     let taken = edge.client(0, get("/app/1"));
     assert!(text(&worker).starts_with("GET /app/1 "));
     used.sixteenths(&mut edge, 16);
-    for target in ["/fixed", "/files/small.txt", "/app/2", "/nowhere"] {
-        let late = edge.client(0, get(target) + &get("/fixed"));
-        assert_eq!(text(&late).matches("HTTP/1.1 503 ").count(), 1, "{target}");
-        edge.pass(Duration::from_secs(3));
-        assert!(late.at_end(), "{target}");
+    let targets = ["/fixed", "/files/small.txt", "/app/2", "/nowhere"];
+    let late = targets.map(|target| edge.client(0, get(target) + &get("/fixed")));
+    for late in &late {
+        assert_eq!(text(late).matches("HTTP/1.1 503 ").count(), 2);
     }
-    assert_eq!((edge.stats().memory_budget, text(&worker).as_str()), (4, ""));
+    let upload = edge.client(0, post("/app/3", 10) + "begin");
+    assert_eq!(status(&upload), "503");
+    assert_eq!((edge.stats().memory_budget, text(&worker).as_str()), (9, ""));
     edge.say(&worker, HI);
     assert!(text(&taken).ends_with("hi"));
     used.sixteenths(&mut edge, 15);
-    assert_eq!(status(&edge.client(0, get("/fixed"))), "200");
+    edge.say(&late[0], get("/fixed"));
+    assert_eq!(status(&late[0]), "200", "the connection has stayed");
+    edge.say(&upload, String::from("the rest") + &get("/fixed"));
+    edge.pass(Duration::from_secs(10));
+    assert!(text(&upload).is_empty() && upload.at_end());
     used.sixteenths(&mut edge, 0);
     edge.finish();
 }
