@@ -14,6 +14,9 @@ impl Uring {
         self.closing = true;
         self.in_flight.cancel_all();
         let mut ended = Vec::new();
+        while !self.windows.is_empty() {
+            self.resume(&mut ended);
+        }
         for _ in 0..QUIESCE_ATTEMPTS {
             if self.in_flight.len() + self.internal == 0 {
                 break;

@@ -15,6 +15,7 @@ mod ring;
 mod setup_error;
 #[cfg(test)]
 mod tests;
+mod windows;
 
 use super::creation::Next;
 use super::transit::TransitPool;
@@ -33,6 +34,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
+use windows::{Postponed, Windows};
 
 pub use probe::probe;
 pub use setup_error::SetupError;
@@ -86,6 +88,7 @@ pub(crate) struct Uring {
     internal: usize,
     /// What the next wait is for.
     want: Want,
+    windows: Windows,
     closing: bool,
 }
 
@@ -109,6 +112,7 @@ impl Uring {
             local: VecDeque::with_capacity(LOCAL_LEAST),
             internal: 0,
             want: Want::ONE,
+            windows: Windows::new(),
             closing: false,
         };
         uring.arm_wake().map_err(SetupError::from_errno)?;
@@ -152,6 +156,12 @@ impl Uring {
 
     /// Performs an operation of which the ring only says when, or lets it wait.
     fn perform_or_start(&mut self, token: Token, mut op: Op) {
+        if let Op::SendFile { len, .. } = op
+            && !self.windows.take(len)
+        {
+            let key = self.in_flight.insert(token, op);
+            return self.windows.postpone(Postponed { key, len, count: 0 });
+        }
         let tried = operation::perform(&mut op, None);
         if let Tried::Done(done) = tried {
             return self.local.push_back(Completion { token, done });
@@ -294,6 +304,35 @@ impl Uring {
 
     /// What an operation waited for has come: its socket, or `count` bytes of its file.
     fn completed_wait(&mut self, key: u32, count: usize) -> Option<Completion> {
+        let entry = self.in_flight.get_mut(key).expect("just looked at");
+        if let Op::SendFile { len, .. } = *entry.op
+            && !self.windows.take(len)
+        {
+            self.windows.postpone(Postponed { key, len, count });
+            return None;
+        }
+        self.perform_awaited(key, count)
+    }
+
+    /// Windows that had to wait for this turn.
+    fn resume(&mut self, done: &mut Vec<Completion>) {
+        self.windows.refill();
+        while let Some(Postponed { key, count, .. }) = self.windows.next() {
+            let is_cancelled = self.in_flight.get_mut(key).is_none_or(|entry| entry.cancelled);
+            done.extend(match is_cancelled {
+                true => Some(self.cancelled(key)),
+                false => self.perform_awaited(key, count),
+            });
+        }
+    }
+
+    fn cancelled(&mut self, key: u32) -> Completion {
+        let (token, op) = self.in_flight.remove(key);
+        let done = operation::answer(op, Err(Errno(libc::ECANCELED)), None, &mut self.transit);
+        Completion { token, done }
+    }
+
+    fn perform_awaited(&mut self, key: u32, count: usize) -> Option<Completion> {
         let InFlightOp { mut op, is_cold, .. } =
             self.in_flight.get_mut(key).expect("just looked at");
         let read = is_cold.then_some(count as u32);
@@ -343,12 +382,15 @@ impl Backend for Uring {
         let before = done.len();
         let limit = before + TURN_LIMIT;
         loop {
+            self.resume(done);
             let timeout = match wait {
                 Wait::Poll => Some(Duration::ZERO),
                 Wait::Until(end) => Some(end.since(self.now())),
                 Wait::Forever => None,
             };
             let waits = timeout != Some(Duration::ZERO)
+                && done.len() == before
+                && self.windows.is_empty()
                 && !self.woken
                 && self.local.is_empty()
                 && !self.ring.has_completions();
@@ -412,6 +454,7 @@ impl Backend for Uring {
         if heap {
             self.in_flight.trim();
             self.local.shrink_to(LOCAL_LEAST);
+            self.windows.trim();
             sys::trim_heap();
         }
     }

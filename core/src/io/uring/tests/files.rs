@@ -58,6 +58,35 @@ fn a_waiting_sendfile_can_be_cancelled() {
 }
 
 #[test]
+fn windows_beyond_a_turn_wait_for_the_next_and_can_be_cancelled() {
+    let mut bench = Bench::new();
+    let pairs: Vec<_> = (0..6).map(|_| tcp_pair()).collect();
+    let temporary = tempfile::tempfile().unwrap();
+    temporary.set_len(1 << 20).unwrap();
+    let file = shared(temporary);
+    let submit = |bench: &mut Bench| {
+        for (number, (server, _)) in pairs.iter().enumerate() {
+            let (fd, file) = (server.as_raw_fd(), file.clone());
+            bench.submit(number as u32, Op::SendFile { fd, file, offset: 0, len: 256 << 10 });
+        }
+    };
+    submit(&mut bench);
+    assert!(!bench.uring.windows.is_empty());
+    assert_eq!(bench.uring.in_flight(), 6);
+    bench.submit(9, Op::Cancel { target: token(5) });
+    for number in 0..5 {
+        let Done::SendFile { result, .. } = bench.answer(number) else { panic!() };
+        assert!(result.unwrap() > 0, "{number}");
+    }
+    let done = bench.answer(5);
+    assert!(matches!(done, Done::SendFile { result: Err(Errno(libc::ECANCELED)), .. }));
+    assert_eq!(bench.uring.in_flight(), 0);
+    submit(&mut bench);
+    drop((bench, done));
+    assert_eq!(Rc::strong_count(&file), 1);
+}
+
+#[test]
 fn opens_only_beneath_the_root() {
     let (_outer, root) = tree();
     let mut bench = Bench::new();
