@@ -34,7 +34,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
-use windows::{Postponed, Windows};
+use windows::{Postponed, Windows, perform};
 
 pub use probe::probe;
 pub use setup_error::SetupError;
@@ -156,13 +156,11 @@ impl Uring {
 
     /// Performs an operation of which the ring only says when, or lets it wait.
     fn perform_or_start(&mut self, token: Token, mut op: Op) {
-        if let Op::SendFile { len, .. } = op
-            && !self.windows.take(len)
-        {
+        if matches!(op, Op::SendFile { .. }) && !self.windows.may_go(false) {
             let key = self.in_flight.insert(token, op);
-            return self.windows.postpone(Postponed { key, len, count: 0 });
+            return self.windows.postpone(Postponed { key, count: 0 }, false);
         }
-        let tried = operation::perform(&mut op, None);
+        let tried = perform(&mut op, None, &mut self.windows);
         if let Tried::Done(done) = tried {
             return self.local.push_back(Completion { token, done });
         }
@@ -302,41 +300,23 @@ impl Uring {
         Some(Completion { token, done })
     }
 
-    /// What an operation waited for has come: its socket, or `count` bytes of its file.
+    /// What an operation waited for has come: its socket, or `count` bytes of its file. A window of a
+    /// file may have to wait once more.
     fn completed_wait(&mut self, key: u32, count: usize) -> Option<Completion> {
-        let entry = self.in_flight.get_mut(key).expect("just looked at");
-        if let Op::SendFile { len, .. } = *entry.op
-            && !self.windows.take(len)
-        {
-            self.windows.postpone(Postponed { key, len, count });
+        let InFlightOp { op, is_cold, .. } = self.in_flight.get_mut(key).expect("just looked at");
+        let was_read = *is_cold;
+        if matches!(*op, Op::SendFile { .. }) && !self.windows.may_go(was_read) {
+            self.windows.postpone(Postponed { key, count }, was_read);
             return None;
         }
         self.perform_awaited(key, count)
-    }
-
-    /// Windows that had to wait for this turn.
-    fn resume(&mut self, done: &mut Vec<Completion>) {
-        self.windows.refill();
-        while let Some(Postponed { key, count, .. }) = self.windows.next() {
-            let is_cancelled = self.in_flight.get_mut(key).is_none_or(|entry| entry.cancelled);
-            done.extend(match is_cancelled {
-                true => Some(self.cancelled(key)),
-                false => self.perform_awaited(key, count),
-            });
-        }
-    }
-
-    fn cancelled(&mut self, key: u32) -> Completion {
-        let (token, op) = self.in_flight.remove(key);
-        let done = operation::answer(op, Err(Errno(libc::ECANCELED)), None, &mut self.transit);
-        Completion { token, done }
     }
 
     fn perform_awaited(&mut self, key: u32, count: usize) -> Option<Completion> {
         let InFlightOp { mut op, is_cold, .. } =
             self.in_flight.get_mut(key).expect("just looked at");
         let read = is_cold.then_some(count as u32);
-        match operation::perform(&mut op, read) {
+        match perform(&mut op, read, &mut self.windows) {
             Tried::Done(done) => {
                 let (token, _) = self.in_flight.remove(key);
                 return Some(Completion { token, done });
@@ -382,14 +362,12 @@ impl Backend for Uring {
         let before = done.len();
         let limit = before + TURN_LIMIT;
         loop {
-            self.resume(done);
             let timeout = match wait {
                 Wait::Poll => Some(Duration::ZERO),
                 Wait::Until(end) => Some(end.since(self.now())),
                 Wait::Forever => None,
             };
             let waits = timeout != Some(Duration::ZERO)
-                && done.len() == before
                 && self.windows.is_empty()
                 && !self.woken
                 && self.local.is_empty()
@@ -399,6 +377,8 @@ impl Backend for Uring {
             } else if self.ring.has_work() {
                 self.ring.enter(Want::NOTHING, None)?;
             }
+            // What others are sent has reached the kernel.
+            self.resume(done);
             // Half of the room each, so that neither side starves the other.
             self.drain_local(before + TURN_LIMIT / 2, done);
             self.reap(limit, done)?;

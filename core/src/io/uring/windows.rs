@@ -6,27 +6,30 @@
 //! A window costs the reactor as much as a dozen small answers: without a bound, a turn with 64
 //! downloads keeps everybody else waiting for all of them.
 
+use super::Uring;
+use super::operation::{self, Tried};
+use crate::io::{Completion, Done, Errno, Op};
 use std::collections::VecDeque;
 
 /// What of a turn's bytes is left, and who waits for the next turn's.
 pub(super) struct Windows {
     room: u64,
-    postponed: VecDeque<Postponed>,
+    /// Windows that have just been read: they go first, before memory loses them again.
+    read: VecDeque<Postponed>,
+    others: VecDeque<Postponed>,
 }
 
 /// An operation in flight that the ring does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Postponed {
     pub(super) key: u32,
-    /// Bytes of its window.
-    pub(super) len: u32,
     /// What its wait has brought.
     pub(super) count: usize,
 }
 
 impl Windows {
     pub(super) fn new() -> Windows {
-        Windows { room: BYTES_PER_TURN, postponed: VecDeque::new() }
+        Windows { room: BYTES_PER_TURN, read: VecDeque::new(), others: VecDeque::new() }
     }
 
     /// A turn begins.
@@ -34,17 +37,21 @@ impl Windows {
         self.room = BYTES_PER_TURN;
     }
 
-    /// Whether a window of `len` bytes may be sent now: those that came before it go first.
-    pub(super) fn take(&mut self, len: u32) -> bool {
-        let may = self.room > 0 && self.postponed.is_empty();
-        if may {
-            self.room = self.room.saturating_sub(u64::from(len));
-        }
-        may
+    /// Whether a window may be sent now: those that came before it go first.
+    pub(super) fn may_go(&self, was_read: bool) -> bool {
+        self.room > 0 && self.read.is_empty() && (was_read || self.others.is_empty())
     }
 
-    pub(super) fn postpone(&mut self, window: Postponed) {
-        self.postponed.push_back(window);
+    /// So many bytes have been sent. Trying costs something as well.
+    pub(super) fn charge(&mut self, sent: usize) {
+        self.room = self.room.saturating_sub((sent as u64).max(LEAST));
+    }
+
+    pub(super) fn postpone(&mut self, window: Postponed, was_read: bool) {
+        match was_read {
+            true => self.read.push_back(window),
+            false => self.others.push_back(window),
+        }
     }
 
     /// The next one that may go.
@@ -52,48 +59,95 @@ impl Windows {
         if self.room == 0 {
             return None;
         }
-        let window = self.postponed.pop_front()?;
-        self.room = self.room.saturating_sub(u64::from(window.len));
-        Some(window)
+        self.read.pop_front().or_else(|| self.others.pop_front())
     }
 
     /// Nobody waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.postponed.is_empty()
+        self.read.is_empty() && self.others.is_empty()
     }
 
     pub(super) fn trim(&mut self) {
-        self.postponed.shrink_to_fit();
+        self.read.shrink_to(FEW);
+        self.others.shrink_to(FEW);
     }
 }
 
-/// Four windows.
-const BYTES_PER_TURN: u64 = 1 << 20;
+impl Uring {
+    /// Windows that had to wait for this turn.
+    pub(super) fn resume(&mut self, done: &mut Vec<Completion>) {
+        self.windows.refill();
+        while let Some(Postponed { key, count }) = self.windows.next() {
+            if self.in_flight.get_mut(key).expect("postponed by its key").cancelled {
+                let (token, op) = self.in_flight.remove(key);
+                let result = Err(Errno(libc::ECANCELED));
+                let answer = operation::answer(op, result, None, &mut self.transit);
+                done.push(Completion { token, done: answer });
+            } else {
+                done.extend(self.perform_awaited(key, count));
+            }
+        }
+    }
+}
+
+/// [`operation::perform`], with what it takes of the turn.
+pub(super) fn perform(op: &mut Op, read: Option<u32>, windows: &mut Windows) -> Tried {
+    let tried = operation::perform(op, read);
+    if let Op::SendFile { .. } = op {
+        windows.charge(match &tried {
+            Tried::Done(Done::SendFile { result: Ok(sent), .. }) => *sent,
+            _ => 0,
+        });
+    }
+    tried
+}
+
+/// Four windows that were read, two others.
+const BYTES_PER_TURN: u64 = 512 << 10;
+
+/// So that a turn tries 32 at most.
+const LEAST: u64 = 16 << 10;
+
+const FEW: usize = 64;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_turn_sends_so_much_and_everybody_has_a_turn() {
-        let mut windows = Windows::new();
-        let len = BYTES_PER_TURN as u32 / 4;
-        let window = |key| Postponed { key, len, count: 0 };
-        let sent = (0..4).filter(|_| windows.take(len)).count();
-        assert_eq!((sent, windows.take(1), windows.next()), (4, false, None));
-        (0..5).for_each(|key| windows.postpone(window(key)));
+    const WINDOW: usize = BYTES_PER_TURN as usize / 4;
+
+    /// Keys of what goes in one turn, a window each.
+    fn turn(windows: &mut Windows) -> Vec<u32> {
         windows.refill();
-        assert!(!windows.take(1), "others came before");
-        let keys: Vec<_> = std::iter::from_fn(|| windows.next()).map(|w| w.key).collect();
-        assert_eq!((keys, windows.is_empty()), (vec![0, 1, 2, 3], false));
-        windows.refill();
-        assert_eq!((windows.next(), windows.is_empty()), (Some(window(4)), true));
-        assert!(windows.take(1));
+        let sent = std::iter::from_fn(|| {
+            let window = windows.next()?;
+            windows.charge(WINDOW);
+            Some(window.key)
+        });
+        sent.collect()
     }
 
     #[test]
-    fn a_window_that_is_larger_than_a_turn_goes_all_the_same() {
+    fn a_turn_sends_so_much_and_everybody_has_a_turn() {
         let mut windows = Windows::new();
-        assert!(windows.take(u32::MAX) && !windows.take(1));
+        assert!(windows.may_go(false));
+        (0..4).for_each(|_| windows.charge(WINDOW));
+        assert!(!windows.may_go(false) && !windows.may_go(true));
+        (0..5).for_each(|key| windows.postpone(Postponed { key, count: 0 }, false));
+        assert_eq!(turn(&mut windows), [0, 1, 2, 3]);
+        windows.refill();
+        assert!(!windows.may_go(false) && windows.may_go(true), "one came before");
+        windows.postpone(Postponed { key: 5, count: 7 }, true);
+        assert!(!windows.may_go(true) && !windows.is_empty());
+        assert_eq!(turn(&mut windows), [5, 4]);
+        assert!(windows.is_empty() && windows.may_go(false));
+    }
+
+    #[test]
+    fn trying_is_bounded_as_well() {
+        let mut windows = Windows::new();
+        let tries =
+            (0..1000).take_while(|_| windows.may_go(false).then(|| windows.charge(0)).is_some());
+        assert_eq!(tries.count() as u64, BYTES_PER_TURN / LEAST);
     }
 }
