@@ -300,8 +300,8 @@ impl Uring {
         Some(Completion { token, done })
     }
 
-    /// What an operation waited for has come: its socket, or `count` bytes of its file. A window of a
-    /// file may have to wait once more.
+    /// What an operation waited for has come: its socket, or `count` bytes of its file. A window
+    /// may have to wait once more.
     fn completed_wait(&mut self, key: u32, count: usize) -> Option<Completion> {
         let InFlightOp { op, is_cold, .. } = self.in_flight.get_mut(key).expect("just looked at");
         let was_read = *is_cold;
