@@ -155,6 +155,9 @@ fn nothing_grows() {
     }
 }
 
+/// Together longer than a worker takes from its arbiter's signal to its slot.
+const LOOKS_AT_REST: u32 = 60;
+
 /// Descriptors and memory with the first configuration, when everybody else has ended.
 fn at_rest(site: &Site, original: &str, client: &mut Client) -> (usize, u64) {
     site.set_config(original);
@@ -163,11 +166,14 @@ fn at_rest(site: &Site, original: &str, client: &mut Client) -> (usize, u64) {
     let tasks = format!("/proc/{}/task", site.pid());
     let threads = || fs::read_dir(&tasks).map_or(0, Iterator::count);
     wait_until("the other workers' end", PATIENCE, || children(site.pid()).len() == 1);
-    // Threads of ended workers go a little later, and so do the descriptors that they hold.
-    let mut last = (0, 0);
+    // The workers that stay are replaced as well, and an ended one goes a little later: its slot,
+    // its process and the thread that waited for it.
+    let (mut last, mut looks) = ((0, 0, 0), 0);
     wait_until("rest", PATIENCE, || {
-        let now = (threads(), site.descriptors());
-        std::mem::replace(&mut last, now) == now
+        let now = (site.worker_pids().len(), threads(), site.descriptors());
+        let is_same = std::mem::replace(&mut last, now) == now;
+        looks = if is_same && now.0 == 1 { looks + 1 } else { 0 };
+        looks == LOOKS_AT_REST
     });
     (site.descriptors(), resident_bytes(site.pid()))
 }
