@@ -8,7 +8,7 @@ use super::memory::Pressure;
 use super::relay::Piece;
 use super::spool::SpoolFile;
 use super::world::World;
-use crate::io::{Errno, Fd, Outgoing, Token};
+use crate::io::{Errno, Fd, Outgoing, SharedFile, Token};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -18,7 +18,7 @@ pub(crate) struct Backlog {
     /// Bytes of the file that the client has got.
     taken: u64,
     /// Behind the file, and behind what is being written.
-    tail: VecDeque<Outgoing>,
+    tail: VecDeque<Piece>,
     tail_bytes: usize,
     /// Bytes of memory that the tail owns.
     tail_capacity: usize,
@@ -30,13 +30,7 @@ impl Backlog {
 
     pub(crate) fn begin(token: Token, w: &mut World) -> Backlog {
         let spool = SpoolFile::create(0, token, w);
-        Backlog {
-            spool,
-            taken: 0,
-            tail: w.buffers.outgoing_queue(),
-            tail_bytes: 0,
-            tail_capacity: 0,
-        }
+        Backlog { spool, taken: 0, tail: w.buffers.queue(), tail_bytes: 0, tail_capacity: 0 }
     }
 
     /// Bytes in memory. What is being written is not counted: it leaves soon.
@@ -77,12 +71,20 @@ impl Backlog {
 
     pub(crate) fn put(&mut self, piece: Outgoing) {
         self.count(&piece);
-        self.tail.push_back(piece);
+        self.tail.push_back(Piece::Bytes(piece));
+    }
+
+    /// Puts in a part of another file. What comes behind it is not written before it is taken.
+    pub(crate) fn put_file(&mut self, file: Rc<SharedFile>, offset: u64, len: u64) {
+        self.tail.push_back(Piece::File { file, offset, len });
     }
 
     /// Copies bytes behind the last piece, if its buffer has room: they are one write.
     pub(crate) fn add_to_last(&mut self, parts: [&[u8]; 3]) -> bool {
-        let is_added = self.tail.back_mut().is_some_and(|last| last.append(parts));
+        let is_added = match self.tail.back_mut() {
+            Some(Piece::Bytes(last)) => last.append(parts),
+            _ => false,
+        };
         if is_added {
             self.tail_bytes += parts.map(<[u8]>::len).iter().sum::<usize>();
         }
@@ -101,13 +103,17 @@ impl Backlog {
         if self.spool.is_writing() {
             return None;
         }
-        self.pop().map(Piece::Bytes)
+        let piece = self.tail.pop_front()?;
+        if let Piece::Bytes(out) = &piece {
+            self.uncount(out);
+        }
+        Some(piece)
     }
 
     /// Writes the next piece, if none is being written.
     pub(crate) fn write_on(&mut self, token: Token, w: &mut World) {
         if self.spool.is_ready()
-            && let Some(piece) = self.pop()
+            && let Some(piece) = self.pop_bytes()
             && let Err(piece) = self.spool.write(piece, token, w)
         {
             self.put_back(piece);
@@ -134,16 +140,16 @@ impl Backlog {
     pub(crate) fn clear(&mut self, buffers: &mut Buffers) {
         self.taken = self.spool.written();
         (self.tail_bytes, self.tail_capacity) = (0, 0);
-        self.tail.drain(..).for_each(|piece| buffers.give_outgoing(piece));
+        self.tail.drain(..).for_each(|piece| buffers.give_piece(piece));
     }
 
     pub(crate) fn dispose(self, buffers: &mut Buffers) {
-        buffers.give_outgoing_queue(self.tail);
+        buffers.give_queue(self.tail);
     }
 
     fn put_back(&mut self, piece: Outgoing) {
         self.count(&piece);
-        self.tail.push_front(piece);
+        self.tail.push_front(Piece::Bytes(piece));
     }
 
     fn count(&mut self, piece: &Outgoing) {
@@ -151,10 +157,15 @@ impl Backlog {
         self.tail_capacity += piece.capacity();
     }
 
-    fn pop(&mut self) -> Option<Outgoing> {
-        let piece = self.tail.pop_front()?;
+    fn uncount(&mut self, piece: &Outgoing) {
         self.tail_bytes -= piece.remaining();
         self.tail_capacity -= piece.capacity();
+    }
+
+    fn pop_bytes(&mut self) -> Option<Outgoing> {
+        let first = self.tail.pop_front_if(|piece| matches!(piece, Piece::Bytes(_)))?;
+        let Piece::Bytes(piece) = first else { unreachable!("bytes were asked for") };
+        self.uncount(&piece);
         Some(piece)
     }
 }

@@ -17,7 +17,6 @@ pub(crate) struct Buffers {
     /// Bytes in those four.
     free: usize,
     queues: Spare<VecDeque<Piece>>,
-    outgoing_queues: Spare<VecDeque<Outgoing>>,
 }
 
 impl Buffers {
@@ -96,13 +95,12 @@ impl Buffers {
     /// Drops what nobody has needed since the last call. How many bytes.
     pub(crate) fn trim(&mut self) -> usize {
         self.queues.trim(|_| 0);
-        self.outgoing_queues.trim(|_| 0);
         self.drop_each(|list| list.trim(Vec::capacity))
     }
 
     /// Whether [`Buffers::trim`] may have something to do sooner or later.
     pub(crate) fn has_spare(&self) -> bool {
-        self.free > 0 || !self.queues.is_empty() || !self.outgoing_queues.is_empty()
+        self.free > 0 || !self.queues.is_empty()
     }
 
     fn drop_each(&mut self, which: impl Fn(&mut Spare<Vec<u8>>) -> usize) -> usize {
@@ -133,17 +131,6 @@ impl Buffers {
         }
     }
 
-    /// An empty queue of bytes.
-    pub(crate) fn outgoing_queue(&mut self) -> VecDeque<Outgoing> {
-        self.outgoing_queues.take().unwrap_or_default()
-    }
-
-    /// Takes such a queue back.
-    pub(crate) fn give_outgoing_queue(&mut self, mut queue: VecDeque<Outgoing>) {
-        queue.drain(..).for_each(|out| self.give_outgoing(out));
-        self.outgoing_queues.give(queue);
-    }
-
     /// Takes a queue back.
     pub(crate) fn give_queue(&mut self, mut queue: VecDeque<Piece>) {
         queue.drain(..).for_each(|piece| self.give_piece(piece));
@@ -160,7 +147,6 @@ impl Default for Buffers {
             huge: Spare::new(16),
             free: 0,
             queues: Spare::new(1024),
-            outgoing_queues: Spare::new(64),
         }
     }
 }

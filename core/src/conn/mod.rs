@@ -16,6 +16,7 @@ mod connection;
 mod content;
 mod hand_over;
 mod input;
+pub(crate) mod loan;
 mod look;
 mod memory;
 mod output;

@@ -6,9 +6,10 @@
 
 use super::backlog::Backlog;
 use super::buffers::Buffers;
+use super::loan::Loan;
 use super::memory::Pressure;
 use super::world::World;
-use crate::io::{Body, Errno, Fd, Outgoing, SharedFile, Time, Token};
+use crate::io::{Body, Errno, Fd, Outgoing, SharedFile, Stat, Time, Token};
 use crate::limits::Limits;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -22,6 +23,10 @@ pub(crate) struct Relay {
     capacity: usize,
     /// Behind `ready`.
     backlog: Option<Box<Backlog>>,
+    /// The worker may put content into a file itself.
+    loan: Option<Box<Loan>>,
+    /// Everything that the client has taken is on its way.
+    pub(crate) is_flushed: bool,
     /// The application has not forbidden it.
     pub(crate) may_spool: bool,
     has_spooled: bool,
@@ -87,6 +92,8 @@ impl Relay {
             bytes: 0,
             capacity: 0,
             backlog: None,
+            loan: None,
+            is_flushed: false,
             may_spool: true,
             has_spooled: false,
             end: None,
@@ -117,10 +124,14 @@ impl Relay {
         }
     }
 
-    /// Puts in a part of a file, behind the head only.
+    /// Puts in a part of a file.
     pub(crate) fn put_file(&mut self, file: Rc<SharedFile>, offset: u64, len: u64) {
-        debug_assert!(self.end.is_none() && self.backlog.is_none());
-        self.ready.push_back(Piece::File { file, offset, len });
+        debug_assert!(self.end.is_none(), "the response has ended");
+        self.content_bytes += len;
+        match &mut self.backlog {
+            Some(backlog) => backlog.put_file(file, offset, len),
+            None => self.ready.push_back(Piece::File { file, offset, len }),
+        }
     }
 
     /// Puts in a few bytes.
@@ -174,8 +185,15 @@ impl Relay {
     /// More of the response may be put in. Where memory is scarce one buffer may wait for the
     /// client.
     pub(crate) fn has_room(&self, limits: &Limits, pressure: Pressure) -> bool {
-        let most = if pressure >= Pressure::Half { 1 } else { limits.response_memory };
+        let is_offered = self.loan.as_ref().is_some_and(|loan| loan.is_offered());
+        let most = match pressure >= Pressure::Half {
+            true => 1,
+            false if is_offered => limits.response_memory + Loan::ON_ITS_WAY,
+            false => limits.response_memory,
+        };
         match &self.backlog {
+            // Then it is only a receipt.
+            _ if self.is_lent() => true,
             Some(backlog) if !backlog.has_failed() => {
                 backlog.has_room(limits.response_max, pressure)
             }
@@ -189,15 +207,72 @@ impl Relay {
         self.capacity + self.backlog.as_ref().map_or(0, |backlog| backlog.footprint())
     }
 
-    /// The client has taken what it can. If memory is full, what still comes goes through a file.
-    pub(crate) fn overflow(&mut self, token: Token, w: &mut World) {
+    /// Memory is full, and what still comes may go through a file.
+    pub(crate) fn overflows(&self, w: &World) -> bool {
         let may_begin = self.backlog.is_none() && self.may_spool && !self.is_finished();
-        if may_begin && !self.has_room(&w.limits, w.memory.pressure()) {
-            self.backlog = Some(Box::new(Backlog::begin(token, w)));
-            if !std::mem::replace(&mut self.has_spooled, true) {
-                w.counters.responses_spooled.count();
-            }
+        let is_lending = self.loan.as_ref().is_some_and(|loan| loan.is_creating());
+        may_begin && !is_lending && !self.has_room(&w.limits, w.memory.pressure())
+    }
+
+    /// What still comes goes through a file.
+    pub(crate) fn overflow(&mut self, token: Token, w: &mut World) {
+        self.backlog = Some(Box::new(Backlog::begin(token, w)));
+        self.count_spooled(w);
+    }
+
+    /// A file for `most` bytes is made for the worker, if there is room for it. Not twice at a
+    /// time, and not after one that was of no use.
+    pub(crate) fn lend(&mut self, most: u64, token: Token, w: &mut World) -> bool {
+        if self.loan.is_none()
+            && let Some(loan) = Loan::begin(most, token, w)
+        {
+            self.loan = Some(Box::new(loan));
+            self.count_spooled(w);
+            return true;
         }
+        false
+    }
+
+    fn count_spooled(&mut self, w: &mut World) {
+        if !std::mem::replace(&mut self.has_spooled, true) {
+            w.counters.responses_spooled.count();
+        }
+    }
+
+    /// There is, or may be soon, a file in the hands of the worker.
+    pub(crate) fn loan(&mut self) -> Option<&mut Loan> {
+        self.loan.as_deref_mut()
+    }
+
+    /// The worker writes to a file.
+    pub(crate) fn is_lent(&self) -> bool {
+        self.loan.as_ref().is_some_and(|loan| loan.is_taken())
+    }
+
+    /// How much of the file there is: true if that is more than was known.
+    pub(crate) fn on_looked(&mut self, result: Result<Stat, Errno>) -> bool {
+        let loan = self.loan.as_mut().expect("asked for it");
+        let more = loan.on_looked(result).filter(|_| self.end.is_none());
+        self.put_of_loan(more)
+    }
+
+    /// The worker has given the file back. `wanted`: somebody takes what is in it.
+    pub(crate) fn on_returned(&mut self, bytes: u64, wanted: bool) {
+        let loan = self.loan.as_mut().expect("it was taken");
+        let rest = loan.on_returned(bytes).filter(|_| wanted);
+        self.put_of_loan(rest);
+    }
+
+    fn put_of_loan(&mut self, piece: Option<Piece>) -> bool {
+        self.loan.take_if(|loan| loan.may_be_forgotten());
+        let Some(Piece::File { file, offset, len }) = piece else { return false };
+        self.put_file(file, offset, len);
+        true
+    }
+
+    /// The client could take more at once.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.is_flushed && self.ready.is_empty() && self.backlog.is_none()
     }
 
     /// Writes what waits for that.
@@ -212,9 +287,10 @@ impl Relay {
         self.backlog.as_ref().is_some_and(|backlog| !backlog.has_failed())
     }
 
-    /// An operation on the spool file is in flight.
+    /// An operation on a spool file is in flight.
     pub(crate) fn is_spooling(&self) -> bool {
-        self.backlog.as_ref().is_some_and(|backlog| backlog.is_busy())
+        let is_lending = self.loan.as_ref().is_some_and(|loan| loan.is_busy());
+        is_lending || self.backlog.as_ref().is_some_and(|backlog| backlog.is_busy())
     }
 
     /// The spool file has been made, or not.

@@ -293,6 +293,7 @@ impl Client {
         {
             self.output.push(piece);
         }
+        relay.is_flushed = self.output.is_flushed();
         if let Some(end) = relay.end() {
             w.notify(Notice::LetGo { exchange, permit: None });
             self.state = State::HandedOver(None);

@@ -48,6 +48,22 @@ impl Spool {
         }
     }
 
+    /// Room for so many bytes, if the budget has it.
+    pub(crate) fn reserve(&self, bytes: u64, most: u64) -> Option<Share> {
+        let mut share = self.budget.share();
+        share.grow(bytes, most).then_some(share)
+    }
+
+    /// The operation that makes a file.
+    pub(crate) fn creation(&self) -> Op {
+        Op::CreateFile { directory: Rc::clone(&self.directory), creation: Creation::default() }
+    }
+
+    /// A file that has been made, for which this has been reserved.
+    pub(crate) fn file(&self, fd: Fd, share: Share) -> Rc<SharedFile> {
+        SharedFile::counted(fd, &self.graveyard, share)
+    }
+
     /// A descriptor that a worker has passed.
     pub(crate) fn adopt(&self, fd: Fd) -> Rc<SharedFile> {
         SharedFile::new(fd, &self.graveyard)
@@ -58,13 +74,11 @@ impl SpoolFile {
     /// Asks for a file that will have so many bytes at least. It fails at once if the budget does
     /// not have them.
     pub(crate) fn create(expected: u64, token: Token, w: &mut World) -> SpoolFile {
-        let mut share = w.spool.budget.share();
-        if !share.grow(expected, w.limits.spool_budget) {
+        let Some(share) = w.spool.reserve(expected, w.limits.spool_budget) else {
             refused(Errno(libc::EDQUOT), w);
             return SpoolFile { state: State::Failed(None), written: 0, writing: 0, share: None };
-        }
-        let directory = Rc::clone(&w.spool.directory);
-        w.submit(token, Op::CreateFile { directory, creation: Creation::default() });
+        };
+        w.submit(token, w.spool.creation());
         SpoolFile { state: State::Creating, written: 0, writing: 0, share: Some(share) }
     }
 
@@ -111,7 +125,7 @@ impl SpoolFile {
         self.state = match result {
             Ok(fd) => {
                 let share = share.unwrap_or_else(|| w.spool.budget.share());
-                State::Open(SharedFile::counted(fd, &w.spool.graveyard, share))
+                State::Open(w.spool.file(fd, share))
             }
             Err(errno) => {
                 refused(errno, w);

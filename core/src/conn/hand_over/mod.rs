@@ -47,6 +47,8 @@ pub(crate) struct HandOver {
     repeated: bool,
     /// Its response comes in small pieces, for lack of memory.
     is_meagre: bool,
+    /// The deadline has passed, but a worker that writes to a file may not have stood still.
+    is_in_doubt: bool,
     /// What the account of memory knows.
     counted: u64,
 }
@@ -100,6 +102,7 @@ impl HandOver {
             crashed: Vec::new(),
             repeated: false,
             is_meagre: false,
+            is_in_doubt: false,
             counted: 0,
         }
     }
@@ -139,6 +142,9 @@ impl HandOver {
     pub(crate) fn on_sent(&mut self, out: Outgoing, result: Result<usize, Errno>, w: &mut World) {
         debug_assert!(self.sending);
         self.sending = false;
+        if self.request.is_sent {
+            return self.on_said(out, result, w);
+        }
         self.request.is_begun |= result.is_ok_and(|count| count > 0);
         let fd = self.fd();
         match (result, fd) {
@@ -192,7 +198,8 @@ impl HandOver {
 
     /// The client has taken what it can: reading goes on, into a file if there is no other room.
     pub(crate) fn on_drained(&mut self, w: &mut World) {
-        self.relay.overflow(self.token, w);
+        self.overflow(w);
+        self.attend_to_loan(w);
         self.receive(w);
     }
 
@@ -215,7 +222,10 @@ impl HandOver {
                 self.cut_off(w);
                 self.conclude(w);
             }
-            Phase::OnSlot { .. } => self.receive(w),
+            Phase::OnSlot { .. } => {
+                self.attend_to_loan(w);
+                self.receive(w);
+            }
             _ => {}
         }
     }
@@ -272,10 +282,9 @@ impl HandOver {
             let buf = self.upstream.buffer(size, &mut w.buffers);
             // A worker cannot have answered what it has just been sent.
             let poll_first = !self.upstream.has_received();
-            // A descriptor comes with the head if at all.
-            let op = match self.upstream.has_begun() {
-                false => Op::FillWithFile { fd, buf, poll_first },
-                true => Op::Fill { fd, buf, poll_first },
+            let op = match self.upstream.may_bring_file() {
+                true => Op::FillWithFile { fd, buf, poll_first },
+                false => Op::Fill { fd, buf, poll_first },
             };
             w.submit(self.token, op);
         }
@@ -285,6 +294,7 @@ impl HandOver {
     fn buffer_size(&mut self, w: &mut World) -> usize {
         let is_huge = self.relay.goes_to_file() && self.upstream.is_plenty();
         let size = match w.memory.pressure() {
+            _ if self.relay.is_lent() => Buffers::SMALL,
             Pressure::None if is_huge => Buffers::HUGE,
             Pressure::None => Buffers::LARGE,
             _ => Buffers::MEDIUM,
@@ -306,6 +316,7 @@ impl HandOver {
             Progress::More if self.is_endless_for_nobody() => self.cut_off(w),
             Progress::More => {
                 self.relay.spool_on(self.token, w);
+                self.attend_to_loan(w);
                 self.receive(w);
                 self.notify_client(w);
             }
@@ -350,6 +361,12 @@ impl HandOver {
     /// We end the exchange; what the worker still says does not matter.
     fn cut_off(&mut self, w: &mut World) {
         self.on_slot_end(EndedBy::Deadline, w);
+    }
+
+    fn end_late(&mut self, w: &mut World) {
+        w.counters.deadline.count();
+        self.cut_off(w);
+        self.conclude(w);
     }
 
     fn is_cut_off(&self) -> bool {
@@ -413,11 +430,8 @@ impl Machine for HandOver {
                 self.deadline = Some(w.now.after(self.pool.core().limits().deadline));
                 self.finish(End::Failed(Failure::Deadline), w);
             }
-            Phase::OnSlot { .. } => {
-                w.counters.deadline.count();
-                self.cut_off(w);
-                self.conclude(w);
-            }
+            Phase::OnSlot { .. } if self.relay.is_lent() && !self.is_in_doubt => self.doubt(w),
+            Phase::OnSlot { .. } => self.end_late(w),
         }
     }
 

@@ -81,6 +81,13 @@ impl SimKernel {
         SimFile { inode: self.kernel().files.root(), readable: true }
     }
 
+    /// Writes to a file that the other end of a connection has got (pwrite(2)); may end short.
+    pub(crate) fn write_to(&self, file: &SimFile, at: u64, bytes: &[u8]) -> Result<usize, Errno> {
+        let mut kernel = self.kernel_mut();
+        let now = kernel.timestamp();
+        kernel.files.write(&file.inode, at, bytes, now)
+    }
+
     /// How many more bytes can be written to files; without end at first.
     pub(crate) fn set_disk_space(&self, bytes: u64) {
         self.kernel_mut().files.space = bytes;

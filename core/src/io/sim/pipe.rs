@@ -14,8 +14,17 @@ pub(super) struct Pipe {
     pub(super) finished: bool,
     /// Bytes that have been read.
     read: u64,
-    /// Files, each with the byte that it comes with.
-    files: VecDeque<(u64, SimFile)>,
+    files: VecDeque<Passing>,
+}
+
+/// A file on its way.
+#[derive(Debug)]
+struct Passing {
+    /// The byte that it comes with.
+    at: u64,
+    /// Where the message ends that it came with, once that is written.
+    end: Option<u64>,
+    file: SimFile,
 }
 
 impl Pipe {
@@ -32,27 +41,28 @@ impl Pipe {
     pub(super) fn write(&mut self, bytes: &[u8], most: usize) -> usize {
         let count = bytes.len().min(most).min(self.free());
         self.bytes.extend(&bytes[..count]);
+        let end = self.read + self.bytes.len() as u64;
+        self.files.iter_mut().rev().take_while(|p| p.end.is_none()).for_each(|p| p.end = Some(end));
         count
     }
 
     /// The files come with the next byte that is written.
     pub(super) fn attach(&mut self, files: impl IntoIterator<Item = SimFile>) {
         let at = self.read + self.bytes.len() as u64;
-        self.files.extend(files.into_iter().map(|file| (at, file)));
+        self.files.extend(files.into_iter().map(|file| Passing { at, end: None, file }));
     }
 
-    /// Bytes before the next file that comes with a later byte than the next one: one receive
-    /// does not bring the files of two sends.
-    pub(super) fn before_next_file(&self) -> usize {
-        let later =
-            self.files.iter().map(|(at, _)| at.saturating_sub(self.read)).find(|&at| at > 0);
-        later.map_or(usize::MAX, |at| at as usize)
+    /// Bytes up to the end of the next message that has brought a file: there a receive ends, so
+    /// it does not bring the files of two sends.
+    pub(super) fn to_end_of_file_message(&self) -> usize {
+        let next = self.files.iter().find(|passing| passing.at >= self.read);
+        next.and_then(|passing| passing.end).map_or(usize::MAX, |end| (end - self.read) as usize)
     }
 
     /// The files of the bytes that have been read.
     pub(super) fn take_files(&mut self) -> Vec<SimFile> {
-        let count = self.files.iter().take_while(|(at, _)| *at < self.read).count();
-        self.files.drain(..count).map(|(_, file)| file).collect()
+        let count = self.files.iter().take_while(|passing| passing.at < self.read).count();
+        self.files.drain(..count).map(|passing| passing.file).collect()
     }
 
     /// Gives at most `most` bytes to `sink`, in two pieces, either of which may be empty.

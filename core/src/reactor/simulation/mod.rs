@@ -17,6 +17,8 @@ pub(crate) mod corpus;
 mod files_directed;
 mod incoming;
 #[cfg(test)]
+mod loan_directed;
+#[cfg(test)]
 mod memory_directed;
 #[cfg(test)]
 mod memory_hostile;

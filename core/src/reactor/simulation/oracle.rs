@@ -23,6 +23,8 @@ pub(super) struct Oracle {
     pub(super) is_draining: bool,
     /// The edge has been told to end at once.
     pub(super) is_stopped: bool,
+    /// Files that workers have taken to write their answers to.
+    pub(super) loans: u64,
     pub(super) answered: u64,
     pub(super) failures: [u64; 3],
 }

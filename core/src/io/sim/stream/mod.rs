@@ -93,7 +93,7 @@ impl Stream {
     /// Receives at most `most` bytes, in pieces; 0 is end of file. Only if readable.
     pub(super) fn receive(&mut self, most: usize, sink: impl FnMut(&[u8])) -> Result<usize, Errno> {
         if !self.inbound.bytes.is_empty() {
-            let most = most.min(self.inbound.before_next_file());
+            let most = most.min(self.inbound.to_end_of_file_message());
             return Ok(self.inbound.read(most, sink));
         }
         // A socket that had seen the FIN says EPIPE to senders and end of file to receivers.

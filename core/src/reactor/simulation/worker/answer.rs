@@ -31,6 +31,7 @@ impl Worker {
         let without_content = method == "HEAD" || matches!(answer.status, 204 | 304);
         let has_content = !without_content && answer.len > 0;
         self.answer_files.clear();
+        self.takes_file = false;
         match answer.form {
             _ if self.fate == Fate::Misuse => {
                 oracle.on_break(id);
@@ -41,6 +42,10 @@ impl Worker {
                 self.answer_files = vec![file];
             }
             Form::Length => {
+                self.takes_file = has_content && self.can_take_file();
+                if self.takes_file {
+                    out.extend_from_slice(b"Forebay-Spool: yes\r\n");
+                }
                 if answer.status != 204 {
                     out.extend_from_slice(format!("Content-Length: {}\r\n", answer.len).as_bytes());
                 }
@@ -73,6 +78,15 @@ impl Worker {
             }
         }
         self.spoil(id, oracle, out);
+    }
+
+    /// What else it does would have to be done in the file.
+    fn can_take_file(&mut self) -> bool {
+        let is_plain = matches!(
+            self.fate,
+            Fate::Answer | Fate::DieInContent | Fate::Hang | Fate::CloseAfter | Fate::BabbleBefore
+        );
+        is_plain && self.random.chance(700)
     }
 
     /// Cuts the answer off, or adds to it, as fate will have it.

@@ -4,6 +4,7 @@
 //! it starts. Must not know what the edge does inside.
 
 mod answer;
+mod loan;
 
 use super::Edge;
 use super::incoming::Incoming;
@@ -27,6 +28,10 @@ pub(super) struct Worker {
     files: Vec<SimFile>,
     /// To go with the first byte of its answer.
     answer_files: Vec<SimFile>,
+    /// It has said that it can write its answer to a file.
+    takes_file: bool,
+    /// It does, and has written so many bytes.
+    loan: Option<(SimFile, u64)>,
     fate: Fate,
     asleep_until: Time,
     stays_away: bool,
@@ -96,6 +101,8 @@ impl Worker {
             state: State::Away,
             files: Vec::new(),
             answer_files: Vec::new(),
+            takes_file: false,
+            loan: None,
             fate: Fate::Answer,
             asleep_until: start,
             stays_away: false,
@@ -137,7 +144,7 @@ impl Worker {
             State::Greeting(answer) => self.greet(answer, ended, now),
             State::Reading(taken) => self.read(taken, ended, now, oracle),
             State::Started(id) => self.begin_answer(id, now, edge, oracle),
-            State::Sending { id, bytes, sent } => self.send(id, bytes, sent, ended, now, oracle),
+            State::Sending { id, bytes, sent } => self.send(id, bytes, sent, ended, edge, oracle),
         };
         if acted && self.manners.pause > 0 {
             self.sleep(now, self.manners.pause);
@@ -199,6 +206,9 @@ impl Worker {
     /// Takes all of a request but its last byte; when that is there decides, and starts.
     fn read(&mut self, mut taken: Vec<u8>, ended: bool, now: Time, oracle: &mut Oracle) -> bool {
         let peer = self.peer.as_ref().expect("connected");
+        if taken.is_empty() {
+            loan::ignore(peer);
+        }
         let mut seen = taken.clone();
         seen.extend_from_slice(&peer.peek());
         if seen.is_empty() {
@@ -274,15 +284,28 @@ impl Worker {
         bytes: Vec<u8>,
         mut sent: usize,
         ended: bool,
-        now: Time,
+        edge: &Edge,
         oracle: &mut Oracle,
     ) -> bool {
-        let peer = self.peer.as_ref().expect("connected");
+        let now = edge.kernel.now();
         if ended {
             // The edge wants no more of it, or this worker has been killed.
             oracle.on_break(id);
             return self.end(now);
         }
+        let is_dying = self.loan.is_some() && self.fate == Fate::DieInContent;
+        if is_dying && sent == bytes.len() && self.random.chance(500) {
+            return self.end(now);
+        }
+        if self.takes_file && self.heeds(&bytes, &mut sent, edge, oracle) {
+            self.state = State::Sending { id, bytes, sent };
+            return true;
+        }
+        if self.loan.is_some() {
+            self.state = State::Sending { id, bytes, sent };
+            return false;
+        }
+        let peer = self.peer.as_ref().expect("connected");
         let rest = bytes.len() - sent;
         let mut most = if rest > 1 { self.random.within(1..=rest) } else { rest };
         if self.fate == Fate::BabbleBehind && most + SURPLUS.len() >= rest {
@@ -337,7 +360,7 @@ impl Worker {
 
     /// Closes, and dials in again some time later.
     fn end(&mut self, now: Time) -> bool {
-        self.peer = None;
+        (self.peer, self.loan) = (None, None);
         self.state = State::Away;
         self.sleep(now, 200);
         true

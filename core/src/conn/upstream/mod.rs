@@ -3,8 +3,11 @@
 //! Owns the position in the response. Must not know slots or clients. Everything a worker sends
 //! is held to the same standard as what clients send; it is only trusted to be slow never.
 
+mod lent;
+
 use super::attached::{Attached, FilePart};
 use super::buffers::Buffers;
+use super::loan::Receipt;
 use super::relay::Relay;
 use super::response::COPY_MOST;
 use super::world::{Meta, World};
@@ -37,6 +40,8 @@ pub(crate) struct Upstream {
     goodbye: bool,
     keep_alive: bool,
     attached: Attached,
+    /// The worker can write content into a file of ours.
+    takes_file: bool,
     /// Content that is in a file, to be put in behind the head.
     file: Option<FilePart>,
 }
@@ -46,6 +51,8 @@ enum State {
     Length(u64),
     Chunked(ChunkedDecoder),
     UntilClose,
+    /// So many bytes are still due, but the worker writes to a file. It will say how many.
+    Lent(u64, Receipt),
     Whole,
 }
 
@@ -77,6 +84,7 @@ impl Upstream {
             goodbye: false,
             keep_alive: true,
             attached: Attached::default(),
+            takes_file: false,
             file: None,
         }
     }
@@ -102,6 +110,11 @@ impl Upstream {
     /// A byte that is not part of a goodbye has arrived.
     pub(crate) fn has_received(&self) -> bool {
         self.received && !self.goodbye
+    }
+
+    /// A descriptor may come with what is received next.
+    pub(crate) fn may_bring_file(&self) -> bool {
+        self.takes_file || !self.has_begun()
     }
 
     /// Something of the response has been put into the relay.
@@ -192,7 +205,11 @@ impl Upstream {
             return self.on_head_bytes(buf, relay, wanted, w);
         }
         let all = 0..buf.len();
-        self.on_content(buf, all, Vec::new(), relay, wanted, w)
+        match std::mem::take(&mut self.attached) {
+            Attached::Nothing => self.on_content(buf, all, Vec::new(), relay, wanted, w),
+            // Which of them it is does not matter, nor that we have no room for it.
+            Attached::File { .. } | Attached::Broken => self.on_taken(buf, relay, wanted, w),
+        }
     }
 
     fn on_head_bytes(
@@ -297,6 +314,8 @@ impl Upstream {
             Framing::Chunked => State::Chunked(ChunkedDecoder::default()),
             Framing::UntilClose => State::UntilClose,
         };
+        self.takes_file = matches!(self.state, State::Length(_))
+            && head.field(SPOOL).is_some_and(|value| value.eq_ignore_ascii_case(b"yes"));
         self.file = file;
         let buffering = head.field("X-Accel-Buffering");
         relay.may_spool = !buffering.is_some_and(|value| value.eq_ignore_ascii_case(b"no"));
@@ -321,7 +340,10 @@ impl Upstream {
         wanted: bool,
         w: &mut World,
     ) -> Progress {
-        let (data, surplus) = match self.decode(&mut buf, range) {
+        let decoded = self
+            .read_receipt(&buf, range, relay, wanted)
+            .and_then(|range| self.decode(&mut buf, range));
+        let (data, surplus) = match decoded {
             Ok(decoded) => decoded,
             Err(why) => {
                 self.keep(buf);
@@ -353,6 +375,7 @@ impl Upstream {
         match &mut self.state {
             State::Head => unreachable!("content comes after the head"),
             State::Whole => Ok((range.start..range.start, range.len())),
+            State::Lent(..) => Ok((range, 0)),
             State::UntilClose => Ok((range, 0)),
             State::Length(left) => {
                 let count = range.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
@@ -407,7 +430,6 @@ impl Upstream {
             relay.put(piece, &mut w.buffers);
         }
         if let Some(FilePart { file, offset, len }) = self.file.take() {
-            relay.content_bytes += len;
             relay.put_file(file, offset, len);
         }
         if matches!(self.state, State::Whole) {
@@ -427,6 +449,9 @@ enum Parsed {
     Interim(usize),
     Final(usize),
 }
+
+/// Says that the worker can write content into a file of ours, if we offer one.
+const SPOOL: &str = "Forebay-Spool";
 
 /// How every response begins.
 const VERSION: &[u8] = b"HTTP/1.";
