@@ -56,7 +56,7 @@ fn receive(far: &UnixStream, len: usize) -> (String, Option<File>) {
 }
 
 /// How many descriptors of this process are of that file.
-fn open_copies(file: &File) -> usize {
+pub(super) fn open_copies(file: &File) -> usize {
     let link = |name: &std::path::Path| std::fs::read_link(name).ok();
     let own = link(format!("/proc/self/fd/{}", file.as_raw_fd()).as_ref()).unwrap();
     let all = std::fs::read_dir("/proc/self/fd").unwrap();

@@ -2,6 +2,7 @@
 //!
 //! Owns the order: receive, call, send. Must not know where connections come from.
 
+mod loan;
 mod receive;
 mod responder;
 mod send;
@@ -220,9 +221,13 @@ fn is_reserved(name: &str) -> bool {
 const CONTENT_FD: &str = "Forebay-Content-Fd";
 /// The same of a response.
 const BODY_FD: &str = "Forebay-Body-Fd";
+/// Content of this response goes into a file of the edge, if it offers one.
+const SPOOL: &str = "Forebay-Spool";
 const LINGER: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod descriptor_tests;
+#[cfg(test)]
+mod loan_tests;
 #[cfg(test)]
 mod tests;

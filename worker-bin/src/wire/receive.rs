@@ -6,7 +6,7 @@
 //! Peeking leaves a passed descriptor where it is.
 
 use super::responder::Reply;
-use super::{CONTENT_FD, Terms, is_reserved};
+use super::{CONTENT_FD, Terms, is_reserved, loan};
 use crate::app::Request;
 use crate::content::{Content, FileRange};
 use crate::forwarded;
@@ -167,6 +167,11 @@ impl Reception<'_> {
             };
             if count == 0 {
                 return Err(Interruption::Closed);
+            }
+            if taken == 0 && self.terms.from_edge && loan::is_word(self.buffer[0]) {
+                self.take(0..1)?;
+                self.passed = None;
+                continue;
             }
             let arrived = taken + count;
             if search.is_complete(&self.buffer[..arrived], &self.terms.head)? {

@@ -2,7 +2,8 @@
 //!
 //! Owns its framing and the number of system calls. Must not know what the application is.
 
-use super::{BODY_FD, Outcome, Terms, is_reserved};
+use super::loan::{self, Loan};
+use super::{BODY_FD, Outcome, SPOOL, Terms, is_reserved};
 use crate::access::Record;
 use crate::content::check_range;
 use crate::socket::Socket;
@@ -23,6 +24,8 @@ pub struct Responder<'a> {
     terms: &'a Terms<'a>,
     head: Head,
     stage: Stage,
+    /// A file of the edge that content goes to.
+    loan: Option<Loan>,
 }
 
 /// A request is answered, as well as it could be.
@@ -57,6 +60,8 @@ struct Head {
     /// Its `Content-Length`.
     length: Option<u64>,
     has_date: bool,
+    /// It says that content may go to a file of the edge.
+    takes_file: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +81,8 @@ impl<'a> Responder<'a> {
         reply: Reply,
         terms: &'a Terms<'a>,
     ) -> Responder<'a> {
-        Responder { socket, sender, reply, terms, head: Head::default(), stage: Stage::Head }
+        let (head, stage, loan) = (Head::default(), Stage::Head, None);
+        Responder { socket, sender, reply, terms, head, stage, loan }
     }
 
     /// The head or a part of it has left, or can leave no more.
@@ -185,7 +191,7 @@ impl<'a> Responder<'a> {
             self.sender.extend(content);
             self.send_slices(&[])
         } else {
-            self.send_slices(content)
+            self.send_slices(content).and_then(|()| loan::give_back(self.socket, &mut self.loan))
         };
         self.end(sent)
     }
@@ -241,7 +247,7 @@ impl<'a> Responder<'a> {
             Stage::Content(None) if self.is_chunked() => self.sender.extend(&[LAST_CHUNK]),
             Stage::Content(_) => {}
         }
-        let sent = self.flush();
+        let sent = self.flush().and_then(|()| loan::give_back(self.socket, &mut self.loan));
         let is_short = matches!(self.stage, Stage::Content(Some(1..))) && !self.is_bodiless();
         if is_short {
             log::error!("a response was cut short: its content is less than its Content-Length");
@@ -254,7 +260,7 @@ impl<'a> Responder<'a> {
     /// that it is not whole.
     pub fn cut(mut self) -> Answered {
         // What was given is on its way before the end.
-        let _ = self.flush();
+        let _ = self.flush().and_then(|()| loan::give_back(self.socket, &mut self.loan));
         Answered(Outcome::Last)
     }
 
@@ -319,20 +325,27 @@ impl<'a> Responder<'a> {
 
     /// What is in `out`, and these.
     fn send_slices(&mut self, slices: &[&[u8]]) -> io::Result<()> {
+        let behind = match self.stage {
+            Stage::Content(Some(left)) => left,
+            _ => 0,
+        };
+        let Responder { socket, sender, loan, head, .. } = &mut *self;
+        let mut send = |slices: &mut [IoSlice<'_>], behind| match head.takes_file {
+            true => loan::send(socket, loan, slices, behind),
+            false => socket.send_all(slices),
+        };
         let sent = match slices {
-            [] => self.socket.send_all(&mut [IoSlice::new(&self.sender.out)]),
-            [one] => {
-                let mut both = [IoSlice::new(&self.sender.out), IoSlice::new(one)];
-                self.socket.send_all(&mut both)
-            }
+            [] => send(&mut [IoSlice::new(&sender.out)], behind),
+            [one] => send(&mut [IoSlice::new(&sender.out), IoSlice::new(one)], behind),
             many => many.chunks(SLICES_MOST).enumerate().try_for_each(|(number, group)| {
-                let head = if number == 0 { &self.sender.out[..] } else { &[] };
+                let head = if number == 0 { &sender.out[..] } else { &[] };
                 let slices = std::iter::once(&head).chain(group);
                 let mut slices: Vec<_> = slices.map(|slice| IoSlice::new(slice)).collect();
-                self.socket.send_all(&mut slices)
+                let later = many.iter().skip((number + 1) * SLICES_MOST);
+                send(&mut slices, behind + later.map(|slice| slice.len() as u64).sum::<u64>())
             }),
         };
-        self.sender.out.clear();
+        sender.out.clear();
         sent
     }
 
@@ -353,6 +366,11 @@ impl<'a> Responder<'a> {
         }
         if !self.reply.from_edge {
             self.write_date();
+        }
+        let is_large = matches!(framing, Some(Framing::Length(LARGE..)));
+        if is_large && self.reply.from_edge && passed.is_none() && !self.is_bodiless() {
+            self.head.takes_file = true;
+            self.sender.extend(&[SPOOL.as_bytes(), b": yes\r\n"]);
         }
         self.write_connection();
         match framing {
@@ -435,6 +453,9 @@ fn too_long() -> io::Error {
 const COPY_MOST: u64 = 4 << 10;
 /// Less than a Unix socket holds (net.core.wmem_default), as the head has to go with it.
 const ROOM: usize = 32 << 10;
+/// From here on a file of the edge is worth its while: less is held for the client by the edge and
+/// by the socket.
+const LARGE: u64 = 1 << 20;
 /// Of a u64.
 const DIGITS_MOST: usize = 20;
 /// In one system call; with the head less than the kernel's most (`IOV_MAX`).
