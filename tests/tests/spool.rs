@@ -54,6 +54,28 @@ fn a_worker_is_free_while_a_slow_client_reads() {
 }
 
 #[test]
+fn a_client_that_is_slow_and_fast_in_turns_gets_every_byte_once() {
+    const PIECES: usize = 12;
+    let alphabet = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_";
+    let piece = alphabet.repeat(5_000_000 / alphabet.len());
+    let get = format!("GET /bytes/{}/99968 HTTP/1.1\r\nHost: test\r\n\r\n", PIECES * piece.len());
+    let site = Site::with_app("probe", 1);
+    let mut client = Client::connect_narrow(site.address());
+    for _ in 0..3 {
+        client.send(&get);
+        client.read_head().unwrap();
+        for number in 0..PIECES {
+            // While nothing is read the worker goes on, until another request has its turn.
+            if number % 5 == 0 {
+                assert_eq!(site.client().get("/hello").status, 200);
+            }
+            assert!(client.read_exactly(piece.len()).unwrap() == piece, "piece {number}");
+        }
+    }
+    assert_eq!(spool_files(&site), 0);
+}
+
+#[test]
 fn no_descriptor_remains_whoever_leaves() {
     let limits = "response_memory = \"64KiB\"\nsend_timeout = \"5s\"";
     let site = Site::builder().limit(limits).app("probe", 4).start();
