@@ -36,6 +36,8 @@ pub(crate) struct Loan {
     most: u64,
     /// The kernel has been asked how long the file is.
     looking: bool,
+    /// The answer will be too old.
+    look_again: bool,
     recalled: bool,
 }
 
@@ -58,7 +60,7 @@ impl Loan {
         let share = w.spool.reserve(most, w.limits.spool_budget)?;
         w.submit(token, w.spool.creation());
         let state = State::Creating(share);
-        Some(Loan { state, put: 0, most, looking: false, recalled: false })
+        Some(Loan { state, put: 0, most, looking: false, look_again: false, recalled: false })
     }
 
     pub(crate) fn is_creating(&self) -> bool {
@@ -108,13 +110,19 @@ impl Loan {
         self.most = self.most.min(most);
     }
 
-    /// Asks how much there is, if the answer is not on its way.
+    /// Asks how much there is.
     pub(crate) fn look(&mut self, token: Token, w: &mut World) {
-        if let State::Taken(file) = &self.state
-            && !std::mem::replace(&mut self.looking, true)
-        {
+        let State::Taken(file) = &self.state else { return };
+        if std::mem::replace(&mut self.looking, true) {
+            self.look_again = true;
+        } else {
             w.submit(token, Op::StatOpen { file: Rc::clone(file) });
         }
+    }
+
+    /// Somebody has asked since the kernel was asked.
+    pub(crate) fn must_look_again(&mut self) -> bool {
+        std::mem::take(&mut self.look_again)
     }
 
     /// The answer: what the client may have now.
@@ -127,7 +135,9 @@ impl Loan {
     /// The worker has given it back with so many bytes: what of them the client has not got.
     pub(crate) fn on_returned(&mut self, bytes: u64) -> Option<Piece> {
         let rest = self.up_to(bytes);
-        self.state = State::Over;
+        if let State::Taken(file) = std::mem::replace(&mut self.state, State::Over) {
+            file.count_no_more_than(bytes);
+        }
         rest
     }
 

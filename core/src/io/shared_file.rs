@@ -56,6 +56,13 @@ impl SharedFile {
         self.share.borrow_mut().as_mut().is_none_or(|share| share.grow_to(bytes, most))
     }
 
+    /// Counts that it will not have more than `bytes`.
+    pub(crate) fn count_no_more_than(&self, bytes: u64) {
+        if let Some(share) = self.share.borrow_mut().as_mut() {
+            share.shrink_to(bytes);
+        }
+    }
+
     pub(crate) fn fd(&self) -> Fd {
         self.fd
     }

@@ -11,6 +11,7 @@ use crate::private::Private;
 use crate::socket::Socket;
 use rustix::fs::FallocateFlags;
 use rustix::io::{Errno, retry_on_intr};
+use rustix::process::{Resource, getrlimit};
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
@@ -20,6 +21,8 @@ use std::os::fd::AsFd;
 pub(super) struct Loan {
     file: Private<File>,
     written: u64,
+    /// Bytes for which the disk has found a place.
+    reserved: u64,
 }
 
 /// Sends these slices to an edge, or writes them to what it lends. `behind`: bytes of content that
@@ -75,12 +78,11 @@ fn send_some(socket: &Socket, slices: &mut &mut [IoSlice<'_>]) -> io::Result<()>
 
 /// Says how much of the file there is, if one has been taken.
 pub(super) fn give_back(socket: &Socket, loan: &mut Option<Loan>) -> io::Result<()> {
-    match loan.take() {
-        Some(lent) => {
-            socket.send_all(&mut [IoSlice::new(format!("{}\n", lent.written).as_bytes())])
-        }
-        None => Ok(()),
+    let Some(Loan { file, written, reserved }) = loan.take() else { return Ok(()) };
+    if written < reserved {
+        let _ = rustix::fs::ftruncate(&*file, written);
     }
+    socket.send_all(&mut [IoSlice::new(format!("{written}\n").as_bytes())])
 }
 
 /// Whether what has arrived on a slot before a request is about a file of the response before it,
@@ -116,11 +118,15 @@ fn take(socket: &Socket, due: u64) -> io::Result<Option<Loan>> {
         return Ok(None);
     }
     socket.send_with(&[TAKEN], file.as_fd())?;
-    Ok(Some(Loan { file, written: 0 }))
+    Ok(Some(Loan { file, written: 0, reserved: due }))
 }
 
 /// The disk finds the place once, and not for each page. In memory that would take it all at once.
+/// Who writes beyond a limit is killed (setrlimit(2)).
 fn reserve(file: &File, due: u64) -> Result<(), Errno> {
+    if getrlimit(Resource::Fsize).current.is_some_and(|most| most < due) {
+        return Err(Errno::NOSPC);
+    }
     match rustix::fs::fstatfs(file) {
         Ok(stat) if stat.f_type == libc::TMPFS_MAGIC => Ok(()),
         _ => retry_on_intr(|| rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, 0, due)),

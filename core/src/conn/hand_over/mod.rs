@@ -199,6 +199,7 @@ impl HandOver {
     /// The client has taken what it can: reading goes on, into a file if there is no other room.
     pub(crate) fn on_drained(&mut self, w: &mut World) {
         self.overflow(w);
+        self.relay.spool_on(self.token, w);
         self.attend_to_loan(w);
         self.receive(w);
     }

@@ -57,6 +57,10 @@ impl HandOver {
     /// more, the worker had better send it. Nobody looks again for nothing.
     fn on_looked(&mut self, result: Result<Stat, Errno>, w: &mut World) {
         let has_grown = self.relay.on_looked(result);
+        if self.client.is_none() {
+            self.relay.clear(&mut w.buffers);
+        }
+        let must_look_again = self.relay.loan().is_some_and(|loan| loan.must_look_again());
         let was_in_doubt = std::mem::take(&mut self.is_in_doubt);
         if !self.relay.is_lent() || self.ended().is_some() {
             return;
@@ -66,6 +70,8 @@ impl HandOver {
             self.deadline = Some(w.now.after(self.pool.core().limits().deadline));
         } else if was_in_doubt {
             self.end_late(w);
+        } else if must_look_again {
+            self.attend_to_loan(w);
         } else if self.relay.is_waited_for() {
             self.recall(w);
         }
@@ -112,13 +118,20 @@ impl HandOver {
         w.submit(self.token, Op::Send { fd, out, more: false });
     }
 
-    /// The worker has been told. What it wrote before it knew is there now.
+    /// The worker has been told. What it wrote before it knew is there now. If it cannot be told
+    /// because it has gone, what it has sent before is still to be received.
     pub(super) fn on_said(&mut self, out: Outgoing, result: Result<usize, Errno>, w: &mut World) {
         w.buffers.give_outgoing(out);
         match result {
-            Ok(_) => self.attend_to_loan(w),
-            Err(errno) => self.on_slot_end(EndedBy::of(errno), w),
+            Err(errno) if self.relay.is_lent() && !has_gone(errno) => {
+                self.on_slot_end(EndedBy::of(errno), w);
+            }
+            _ => self.attend_to_loan(w),
         }
         self.conclude(w);
     }
+}
+
+fn has_gone(errno: Errno) -> bool {
+    matches!(errno.0, libc::EPIPE | libc::ECONNRESET)
 }

@@ -129,7 +129,9 @@ fn a_client_that_waits_gets_what_is_written_without_a_word() {
     assert_eq!(lent.worker.receive(), b")", "the client waits");
     // Too late for the worker to know.
     lent.write(1_000);
+    assert!(lent.edge.budget.used() > 500_000);
     lent.give_back();
+    assert!(lent.edge.budget.used() <= lent.written as u64, "what is not needed is given back");
     lent.read();
     assert!(lent.got() == &lent.content[..lent.sent + lent.written]);
     // What follows comes as before, and there may be another file.
@@ -310,4 +312,25 @@ fn a_worker_that_writes_is_not_late_and_one_that_stands_still_is() {
     assert!(lent.client.at_end() && lent.got() == &lent.content[..lent.sent + lent.written]);
     drop(lent.worker);
     lent.edge.finish();
+}
+
+#[test]
+fn what_a_worker_has_sent_before_it_left_arrives_though_it_is_offered_a_file() {
+    let mut edge = Edge::new(&Settings { limits: limits(), ..Settings::default() });
+    edge.kernel.set_capacity(500_000);
+    let worker = edge.dial_in(0);
+    edge.kernel.set_capacity(1_000);
+    let client = edge.client(0, get("/app/1"));
+    assert!(text(&worker).starts_with("GET /app/1 "));
+    let (bytes, content) = answer(400_000);
+    assert_eq!(worker.send(&bytes), bytes.len());
+    drop(worker);
+    edge.settle();
+    let mut got = Vec::new();
+    while client.receive_into(700, &mut got) > 0 {
+        edge.settle();
+    }
+    assert!(got.ends_with(&content), "{} bytes", got.len());
+    assert_eq!(edge.stats().responses_spooled, 1);
+    edge.finish();
 }
