@@ -132,6 +132,18 @@ impl Loan {
         self.up_to(size.min(self.most))
     }
 
+    /// The client has, or gets next, no more than so many bytes of it.
+    pub(crate) fn is_put_within(&self, bytes: u64) -> bool {
+        self.put <= bytes
+    }
+
+    /// Nobody will take it.
+    pub(crate) fn withdraw(&mut self) {
+        if !self.is_busy() && !self.is_taken() {
+            self.state = State::Over;
+        }
+    }
+
     /// The worker has given it back with so many bytes: what of them the client has not got.
     pub(crate) fn on_returned(&mut self, bytes: u64) -> Option<Piece> {
         let rest = self.up_to(bytes);

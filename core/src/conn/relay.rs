@@ -165,6 +165,9 @@ impl Relay {
 
     pub(crate) fn finish(&mut self, end: End) {
         self.end.get_or_insert(end);
+        if let Some(loan) = &mut self.loan {
+            loan.withdraw();
+        }
     }
 
     pub(crate) fn take(&mut self, buffers: &mut Buffers) -> Option<Piece> {

@@ -21,8 +21,11 @@ use std::os::fd::AsFd;
 pub(super) struct Loan {
     file: Private<File>,
     written: u64,
-    /// Bytes for which the disk has found a place.
+    /// Bytes for which the disk has found a place, or need not.
     reserved: u64,
+    /// Bytes that may come.
+    most: u64,
+    is_in_memory: bool,
 }
 
 /// Sends these slices to an edge, or writes them to what it lends. `behind`: bytes of content that
@@ -35,16 +38,16 @@ pub(super) fn send(
 ) -> io::Result<()> {
     IoSlice::advance_slices(&mut slices, 0);
     while !slices.is_empty() {
-        match loan {
-            Some(lent) => {
-                // What cannot be written has to be sent.
-                if lent.write(&mut slices).is_err() {
-                    give_back(socket, loan)?;
-                }
-            }
-            None => send_some(socket, &mut slices)?,
-        }
+        let is_placed = match loan {
+            Some(lent) => lent.write(&mut slices).is_ok(),
+            None => send_some(socket, &mut slices).map(|()| true)?,
+        };
         let due = behind + slices.iter().map(|slice| slice.len() as u64).sum::<u64>();
+        // What cannot be written has to be sent; and a client need not wait for the end of an
+        // application that has nothing more to say.
+        if !is_placed || due == 0 {
+            give_back(socket, loan)?;
+        }
         match next_word(socket)? {
             // Else it is found before the next request.
             Some(OFFER) if loan.is_none() && due > 0 => *loan = take(socket, due)?,
@@ -61,24 +64,29 @@ pub(super) fn send(
 /// Sends no more than what is worth a look whether there is a better way, in whole slices if they
 /// are small: their borders are those of pages in a file then.
 fn send_some(socket: &Socket, slices: &mut &mut [IoSlice<'_>]) -> io::Result<()> {
-    let mut some = Vec::with_capacity(slices.len());
-    let mut room = PIECE;
-    for slice in slices.iter() {
-        let len = slice.len().min(room);
+    let (mut some, count) = first_of(slices, SENT_AT_ONCE);
+    socket.send_all(&mut some)?;
+    IoSlice::advance_slices(slices, count);
+    Ok(())
+}
+
+/// The first bytes of these, so many at most.
+fn first_of<'a>(slices: &'a [IoSlice<'_>], most: usize) -> (Vec<IoSlice<'a>>, usize) {
+    let (mut some, mut count) = (Vec::with_capacity(slices.len().min(SLICES)), 0);
+    for slice in slices.iter().take(SLICES) {
+        let len = slice.len().min(most - count);
         some.push(IoSlice::new(&slice[..len]));
-        room -= len;
-        if room == 0 {
+        count += len;
+        if count == most {
             break;
         }
     }
-    socket.send_all(&mut some)?;
-    IoSlice::advance_slices(slices, PIECE - room);
-    Ok(())
+    (some, count)
 }
 
 /// Says how much of the file there is, if one has been taken.
 pub(super) fn give_back(socket: &Socket, loan: &mut Option<Loan>) -> io::Result<()> {
-    let Some(Loan { file, written, reserved }) = loan.take() else { return Ok(()) };
+    let Some(Loan { file, written, reserved, .. }) = loan.take() else { return Ok(()) };
     if written < reserved {
         let _ = rustix::fs::ftruncate(&*file, written);
     }
@@ -114,36 +122,46 @@ fn take(socket: &Socket, due: u64) -> io::Result<Option<Loan>> {
         Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Ok(None),
         Err(error) => return Err(error),
     };
-    if reserve(&file, due) == Err(Errno::NOSPC) {
-        return Ok(None);
-    }
     socket.send_with(&[TAKEN], file.as_fd())?;
-    Ok(Some(Loan { file, written: 0, reserved: due }))
-}
-
-/// The disk finds the place once, and not for each page. In memory that would take it all at once.
-/// Who writes beyond a limit is killed (setrlimit(2)).
-fn reserve(file: &File, due: u64) -> Result<(), Errno> {
-    if getrlimit(Resource::Fsize).current.is_some_and(|most| most < due) {
-        return Err(Errno::NOSPC);
-    }
-    match rustix::fs::fstatfs(file) {
-        Ok(stat) if stat.f_type == libc::TMPFS_MAGIC => Ok(()),
-        _ => retry_on_intr(|| rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, 0, due)),
-    }
+    let is_in_memory =
+        rustix::fs::fstatfs(&*file).is_ok_and(|stat| stat.f_type == libc::TMPFS_MAGIC);
+    Ok(Some(Loan { file, written: 0, reserved: 0, most: due, is_in_memory }))
 }
 
 impl Loan {
-    /// As much as the file takes.
+    /// As much as is worth a look whether more is welcome.
     fn write(&mut self, slices: &mut &mut [IoSlice<'_>]) -> io::Result<()> {
-        while !slices.is_empty() {
-            let count = retry_on_intr(|| rustix::io::pwritev(&*self.file, slices, self.written))?;
-            if count == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
-            self.written += count as u64;
-            IoSlice::advance_slices(slices, count);
+        self.reserve()?;
+        let (some, _) = first_of(slices, WRITTEN_AT_ONCE);
+        let count = retry_on_intr(|| rustix::io::pwritev(&*self.file, &some, self.written))?;
+        if count == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
         }
+        self.written += count as u64;
+        IoSlice::advance_slices(slices, count);
+        Ok(())
+    }
+
+    /// The disk finds the place for much at once, and not for each page; memory would take it.
+    fn reserve(&mut self) -> io::Result<()> {
+        if self.written < self.reserved {
+            return Ok(());
+        }
+        // Who writes beyond such a limit is killed (setrlimit(2)).
+        let limit = getrlimit(Resource::Fsize).current;
+        if limit.is_some_and(|limit| limit < self.most) {
+            return Err(Errno::FBIG.into());
+        }
+        let bytes = (self.most - self.written).min(RESERVED_AT_ONCE);
+        if !self.is_in_memory {
+            let (file, keep) = (&*self.file, FallocateFlags::KEEP_SIZE);
+            let result = retry_on_intr(|| rustix::fs::fallocate(file, keep, self.written, bytes));
+            // Not every file system can do this.
+            if result == Err(Errno::NOSPC) {
+                return Ok(result?);
+            }
+        }
+        self.reserved = self.written + bytes;
         Ok(())
     }
 }
@@ -156,4 +174,9 @@ const RECALL: u8 = b')';
 const TAKEN: u8 = b'(';
 /// Bytes that are sent before it is asked again whether a file is offered. No more than this waits
 /// with what the socket holds.
-const PIECE: usize = 64 << 10;
+const SENT_AT_ONCE: usize = 64 << 10;
+/// Bytes that are written before it is asked again whether more are welcome.
+const WRITTEN_AT_ONCE: usize = 1 << 20;
+const RESERVED_AT_ONCE: u64 = 64 << 20;
+/// In one system call; less than the kernel's most (`IOV_MAX`).
+const SLICES: usize = 1000;

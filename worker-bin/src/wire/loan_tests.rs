@@ -14,6 +14,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Barrier};
 use std::thread;
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
@@ -235,6 +236,31 @@ fn an_application_that_fails_leaves_what_it_has_given() {
         let (bytes, _) = read_with_file(&mut far, &file);
         assert!(bytes == content()[..31 << 16]);
         assert_eq!(far.read_to_end(), b"");
+    });
+}
+
+#[test]
+fn the_last_byte_ends_the_response_whatever_the_application_does_then() {
+    let (ended, file) = (Arc::new(Barrier::new(2)), tempfile::tempfile().unwrap());
+    let waits = Arc::clone(&ended);
+    let app = move |_: Request| {
+        let (content, waits) = (content(), Arc::clone(&waits));
+        let pieces = (0..=48).map(move |number| {
+            if number == 48 {
+                waits.wait();
+                return Ok(Bytes::new());
+            }
+            Ok(content.slice(number << 16..(number + 1) << 16))
+        });
+        Response::stream(pieces).with_field("Content-Length", LENGTH.to_string())
+    };
+    talk(&app, |mut far| {
+        far.ask();
+        far.read(large("").len());
+        far.offer(&file);
+        let (bytes, _) = read_with_file(&mut far, &file);
+        assert!(bytes == content());
+        ended.wait();
     });
 }
 

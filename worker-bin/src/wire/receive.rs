@@ -169,8 +169,8 @@ impl Reception<'_> {
                 return Err(Interruption::Closed);
             }
             if taken == 0 && self.terms.from_edge && loan::is_word(self.buffer[0]) {
-                self.take(0..1)?;
-                self.passed = None;
+                // A descriptor that has come with it is not received, whether there is room or not.
+                self.socket.receive(&mut [0])?;
                 continue;
             }
             let arrived = taken + count;

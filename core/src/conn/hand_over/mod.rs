@@ -47,6 +47,9 @@ pub(crate) struct HandOver {
     repeated: bool,
     /// Its response comes in small pieces, for lack of memory.
     is_meagre: bool,
+    /// The response is whole, but something is still being said to the worker. Whether the slot may
+    /// be used again.
+    answered: Option<bool>,
     /// The deadline has passed, but a worker that writes to a file may not have stood still.
     is_in_doubt: bool,
     /// What the account of memory knows.
@@ -102,6 +105,7 @@ impl HandOver {
             crashed: Vec::new(),
             repeated: false,
             is_meagre: false,
+            answered: None,
             is_in_doubt: false,
             counted: 0,
         }
@@ -268,7 +272,7 @@ impl HandOver {
     /// waits for the client.
     fn receive(&mut self, w: &mut World) {
         let Phase::OnSlot { fd, ended: None, .. } = self.phase else { return };
-        if self.receiving || !self.request.is_begun {
+        if self.receiving || !self.request.is_begun || self.answered.is_some() {
             return;
         }
         let has_room = self.relay.has_room(&w.limits, w.memory.pressure());
@@ -350,7 +354,9 @@ impl HandOver {
         self.deadline = None;
         self.relay.spool_on(self.token, w);
         self.finish(End::Complete, w);
-        if self.sending {
+        if self.sending && self.request.is_sent {
+            self.answered = Some(reusable);
+        } else if self.sending {
             // It has answered before it had the request: the slot is free when our send has ended.
             self.cut_off(w);
         } else {

@@ -3,7 +3,7 @@
 //! Owns when it goes to a spool file, and whether the worker writes that itself. Must not know the
 //! order of its parts: that is the relay's.
 
-use super::{HandOver, Phase};
+use super::{HandOver, Phase, release};
 use crate::conn::memory::Pressure;
 use crate::conn::world::World;
 use crate::io::{Done, Errno, Fd, Op, Outgoing, Stat};
@@ -47,8 +47,13 @@ impl HandOver {
     fn on_loan_created(&mut self, result: Result<Fd, Errno>, w: &mut World) {
         let loan = self.relay.loan().expect("asked for the file");
         match loan.on_created(result, w) {
-            Some(offer) if self.can_say() && self.client.is_some() => self.say(offer, w),
-            Some(offer) => w.buffers.give_outgoing(offer),
+            Some(offer) if self.can_say() && self.is_wanted() => self.say(offer, w),
+            Some(offer) => {
+                w.buffers.give_outgoing(offer);
+                if let Some(loan) = self.relay.loan() {
+                    loan.withdraw();
+                }
+            }
             None => self.overflow(w),
         }
     }
@@ -122,6 +127,13 @@ impl HandOver {
     /// because it has gone, what it has sent before is still to be received.
     pub(super) fn on_said(&mut self, out: Outgoing, result: Result<usize, Errno>, w: &mut World) {
         w.buffers.give_outgoing(out);
+        if let (Some(is_reusable), Phase::OnSlot { slot, ended: None, .. }) =
+            (self.answered.take(), &self.phase)
+        {
+            let slot = *slot;
+            self.phase = Phase::Over;
+            return release(self.pool.shared(), slot, is_reusable, w);
+        }
         match result {
             Err(errno) if self.relay.is_lent() && !has_gone(errno) => {
                 self.on_slot_end(EndedBy::of(errno), w);

@@ -57,6 +57,9 @@ impl Upstream {
         let (len, bytes) = receipt.read(&buf[range.clone()])?;
         if let Some(bytes) = bytes {
             let left = left.checked_sub(bytes).ok_or("more is in the file than was promised")?;
+            if !relay.loan().is_some_and(|loan| loan.is_put_within(bytes)) {
+                return Err("less is in the file than was there before");
+            }
             self.state = if left == 0 { State::Whole } else { State::Length(left) };
             relay.on_returned(bytes, wanted);
         }

@@ -143,7 +143,7 @@ impl Upstream {
     /// The buffer to receive into, of this size if there is no beginning of a head to go on with.
     pub(crate) fn buffer(&mut self, size: usize, buffers: &mut Buffers) -> Vec<u8> {
         let mut buf = std::mem::take(&mut self.buf);
-        if buf.is_empty() && buf.capacity() < size {
+        if buf.is_empty() && !(size..=4 * size).contains(&buf.capacity()) {
             let larger = buffers.of_size(size);
             buffers.give(std::mem::replace(&mut buf, larger));
         } else if buf.len() == buf.capacity() {

@@ -199,7 +199,11 @@ fn whoever_cannot_or_must_not_gets_no_file() {
 #[test]
 fn what_is_not_agreed_ends_the_slot_and_the_answer() {
     type Lie = fn(&mut Lent) -> usize;
-    let lies: [Lie; 6] = [
+    let lies: [Lie; 7] = [
+        |lent| {
+            lent.read();
+            lent.worker.send(b"50000\n")
+        },
         |lent| lent.worker.send(b"x\n"),
         |lent| lent.worker.send(format!("{LENGTH}\n").as_bytes()),
         |lent| lent.worker.send(b"\n"),
@@ -312,6 +316,32 @@ fn a_worker_that_writes_is_not_late_and_one_that_stands_still_is() {
     assert!(lent.client.at_end() && lent.got() == &lent.content[..lent.sent + lent.written]);
     drop(lent.worker);
     lent.edge.finish();
+}
+
+#[test]
+fn a_slot_is_used_again_though_something_is_being_said_on_it() {
+    let faults = Faults { late: 500, ..Faults::none() };
+    for seed in 0..50 {
+        let settings = Settings { seed, faults, limits: limits(), ..Settings::default() };
+        let mut edge = Edge::new(&settings);
+        let worker = edge.dial_in(0);
+        let client = edge.client(0, get("/app/1"));
+        edge.settle();
+        let _ = text(&worker);
+        let (bytes, _) = answer(300_000);
+        let mut sent = 0;
+        while sent < bytes.len() {
+            sent += worker.send(&bytes[sent..]);
+            edge.turn_all();
+        }
+        edge.settle();
+        let other = edge.client(0, get("/app/2"));
+        assert!(text(&worker).contains("GET /app/2 "), "seed {seed}");
+        edge.say(&worker, HI);
+        assert!(text(&other).ends_with("hi"));
+        drop(client);
+        edge.finish();
+    }
 }
 
 #[test]
