@@ -28,8 +28,8 @@ pub(super) struct Loan {
     is_in_memory: bool,
 }
 
-/// Sends these slices to an edge, or writes them to what it lends. `behind`: bytes of content that
-/// will follow.
+/// Sends these slices to an edge, or writes them to what it lends, which is given back with the
+/// last byte. `behind`: bytes of content that will follow.
 pub(super) fn send(
     socket: &Socket,
     loan: &mut Option<Loan>,
@@ -109,7 +109,7 @@ fn next_word(socket: &Socket) -> io::Result<Option<u8>> {
     }
 }
 
-/// Takes the file that is offered, unless it has no room.
+/// Takes the file that is offered. Whether there is room for it shows when it is written.
 fn take(socket: &Socket, due: u64) -> io::Result<Option<Loan>> {
     let file = Private::make(|| {
         let mut passed = None;

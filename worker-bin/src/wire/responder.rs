@@ -191,7 +191,7 @@ impl<'a> Responder<'a> {
             self.sender.extend(content);
             self.send_slices(&[])
         } else {
-            self.send_slices(content).and_then(|()| loan::give_back(self.socket, &mut self.loan))
+            self.send_slices(content)
         };
         self.end(sent)
     }

@@ -144,8 +144,8 @@ impl Upstream {
     pub(crate) fn buffer(&mut self, size: usize, buffers: &mut Buffers) -> Vec<u8> {
         let mut buf = std::mem::take(&mut self.buf);
         if buf.is_empty() && !(size..=4 * size).contains(&buf.capacity()) {
-            let larger = buffers.of_size(size);
-            buffers.give(std::mem::replace(&mut buf, larger));
+            let fitting = buffers.of_size(size);
+            buffers.give(std::mem::replace(&mut buf, fitting));
         } else if buf.len() == buf.capacity() {
             buf.reserve_exact(Buffers::SMALL);
         }
