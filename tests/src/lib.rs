@@ -109,7 +109,7 @@ pub use storm::{Outcomes, Storm};
 pub use strict::Strict;
 pub use sys::{
     HUP, INT, KILL, TERM, TTIN, TTOU, USR1, as_user, cpu_time, is_root, limit_descriptors,
-    raise_descriptor_limit,
+    limit_file_size, raise_descriptor_limit,
 };
 pub use tools::{Tool, is_full, is_required, skip, tool};
 pub use wait::{PATIENCE, wait_until};

@@ -75,8 +75,20 @@ pub fn as_user<T: Send>(user: u32, act: impl FnOnce() -> T + Send) -> T {
 /// # Panics
 /// When there is no such process, or it is not ours.
 pub fn limit_descriptors(pid: u32, most: u64) -> u64 {
+    limit(pid, libc::RLIMIT_NOFILE, most)
+}
+
+/// Lets a process write files up to this size in bytes (`RLIMIT_FSIZE`, prlimit(2)). The limit that
+/// it had.
+///
+/// # Panics
+/// When there is no such process, or it is not ours.
+pub fn limit_file_size(pid: u32, most: u64) -> u64 {
+    limit(pid, libc::RLIMIT_FSIZE, most)
+}
+
+fn limit(pid: u32, resource: libc::__rlimit_resource_t, most: u64) -> u64 {
     let mut before = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    let resource = libc::RLIMIT_NOFILE;
     // SAFETY: `before` may be written for the whole call; no new limit is passed.
     let read = unsafe { libc::prlimit(pid_of(pid), resource, std::ptr::null(), &mut before) };
     let after = libc::rlimit { rlim_cur: most, ..before };

@@ -83,6 +83,12 @@ fn a_worker_that_cannot_take_a_content_says_so_and_goes_on() {
         assert_eq!(site.client().get("/hello").status, 200, "what needs none is answered");
     }
     assert_eq!(post_behind_an_upload(&site, &mut uploading), [200, 503, 200]);
+    // What it is lent it cannot take either, and sends.
+    let mut slow = Client::connect_narrow(site.address());
+    slow.send("GET /bytes/20000000 HTTP/1.1\r\nHost: test\r\n\r\n");
+    assert_eq!(site.client().get("/hello").status, 200, "it waits for nobody");
+    assert_eq!(slow.read_response().content.len(), 20_000_000);
+    assert_eq!(upload(&mut uploading), 503);
     limit_descriptors(worker, before);
     assert_eq!(upload(&mut uploading), 200);
     assert_eq!(site.worker_pids(), [worker]);

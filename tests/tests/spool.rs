@@ -1,6 +1,8 @@
 //! What is too large for memory goes through files without a name, and workers wait for nobody.
 
-use forebay_tests::{Client, Failure, PATIENCE, Site, pattern, sha256, tool, wait_until};
+use forebay_tests::{
+    Client, Failure, PATIENCE, Site, limit_file_size, pattern, sha256, tool, wait_until,
+};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -174,6 +176,21 @@ fn a_full_disk_is_survived() {
     wait_until("the space is free again", PATIENCE, || {
         upload(&mut site.client(), &content[..900_000]).is_ok_and(|response| response.status == 200)
     });
+}
+
+#[test]
+fn a_worker_that_may_not_write_large_files_sends_instead() {
+    let site = Site::with_app("probe", 1);
+    let pid = || site.client().get("/pid").text().to_owned();
+    let worker = pid();
+    limit_file_size(worker.parse().unwrap(), 1_000_000);
+    let mut slow = Client::connect_narrow(site.address());
+    slow.send("GET /bytes/20000000 HTTP/1.1\r\nHost: test\r\n\r\n");
+    assert_eq!(pid(), worker, "it waits for nobody, and lives");
+    let slow = slow.read_response();
+    assert_eq!(slow.content.len(), 20_000_000);
+    assert!(slow.content.chunks(64).all(|piece| piece == &slow.content[..64]));
+    assert_eq!(pid(), worker);
 }
 
 /// A file system of one megabyte.

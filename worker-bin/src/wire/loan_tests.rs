@@ -186,6 +186,22 @@ fn after_a_recall_content_comes_as_before_and_may_go_to_another_file() {
 }
 
 #[test]
+fn a_recall_is_seen_within_a_large_piece() {
+    let file = tempfile::tempfile().unwrap();
+    talk(&in_pieces(LENGTH), |mut far| {
+        far.ask();
+        far.read(large("").len());
+        far.offer(&file);
+        far.recall();
+        let (mut all, count) = read_with_file(&mut far, &file);
+        assert!((1..=1 << 20).contains(&count), "{count} of them in the file");
+        let rest = LENGTH - all.len();
+        all.extend(far.read(rest));
+        assert!(all == content());
+    });
+}
+
+#[test]
 fn what_is_said_too_late_is_dropped_before_the_next_request() {
     let file = tempfile::tempfile().unwrap();
     talk(&in_pieces(64 << 10), |mut far| {
