@@ -3,6 +3,7 @@
 //! Owns the rules. Must not know where the bytes come from: `core/fuzz` has them from libFuzzer,
 //! the tests below from the corpus and a seed. Not part of the public interface.
 
+use crate::conn::loan::Receipt;
 use crate::http::{
     ChunkedDecoder, Forwarded, Framing, HeadLimits, HeadSearch, LAST_CHUNK, Piece, RequestHead,
     ResponseHead, SLOTS, Version, clean_target, decode_path_for_files, finish_request,
@@ -124,6 +125,39 @@ fn decoded(pieces: &[&[u8]]) -> Result<(Vec<u8>, usize, bool), crate::http::Reje
         }
     }
     Ok((content, used, false))
+}
+
+/// What a worker says when it gives a spool file back: digits, few enough for a number, and a line
+/// feed, however it is split. The first byte says how.
+pub fn receipt(data: &[u8]) {
+    let [cut, said @ ..] = data else { return };
+    let digits = said.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let expected = match said.get(digits) {
+        _ if digits > 19 => Err(()),
+        None => Ok(None),
+        Some(b'\n') if digits > 0 => {
+            let text = std::str::from_utf8(&said[..digits]).expect("digits");
+            Ok(Some((digits + 1, text.parse::<u64>().expect("19 digits are few enough"))))
+        }
+        Some(_) => Err(()),
+    };
+    for piece in [usize::from(*cut).max(1), said.len().max(1)] {
+        assert_eq!(received(said.chunks(piece)), expected);
+    }
+}
+
+/// How long the receipt in these pieces is, and what it says, if it is whole.
+fn received<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Result<Option<(usize, u64)>, ()> {
+    let (mut receipt, mut used) = (Receipt::default(), 0);
+    for piece in pieces {
+        let (count, bytes) = receipt.read(piece).map_err(|_| ())?;
+        used += count;
+        match bytes {
+            Some(bytes) => return Ok(Some((used, bytes))),
+            None => assert_eq!(count, piece.len()),
+        }
+    }
+    Ok(None)
 }
 
 /// Fields about framing and connection, put together from parts: the whole edge frames a request
@@ -311,6 +345,12 @@ mod tests {
         let corpus =
             ["\x011;a=\"b\"\r\nx\r\n0\r\nA: b\r\n\r\n", "\x02a\r\n0123456789\r\n00\r\n\r\nx"];
         mutated(3, &corpus.map(|text| text.as_bytes().to_vec()), 20_000, chunked);
+    }
+
+    #[test]
+    fn receipts() {
+        let corpus = ["\x010\n", "\x021234567\nHTTP/1.1", "\x039999999999999999999\n"];
+        mutated(9, &corpus.map(|text| text.as_bytes().to_vec()), 20_000, receipt);
     }
 
     #[test]

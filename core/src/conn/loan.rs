@@ -175,7 +175,7 @@ fn byte(byte: u8, w: &mut World) -> Outgoing {
 
 /// What a worker says when it gives a file back.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Receipt {
+pub(crate) struct Receipt {
     bytes: u64,
     digits: u32,
 }
@@ -183,7 +183,7 @@ pub(super) struct Receipt {
 impl Receipt {
     /// Consumes what belongs to it. How many bytes that was, and how many the file has, if that is
     /// known now.
-    pub(super) fn read(&mut self, input: &[u8]) -> Result<(usize, Option<u64>), &'static str> {
+    pub(crate) fn read(&mut self, input: &[u8]) -> Result<(usize, Option<u64>), &'static str> {
         for (at, &byte) in input.iter().enumerate() {
             match byte {
                 b'0'..=b'9' if self.digits < DIGITS_MOST => {
