@@ -314,7 +314,8 @@ impl Upstream {
             Framing::Chunked => State::Chunked(ChunkedDecoder::default()),
             Framing::UntilClose => State::UntilClose,
         };
-        self.takes_file = matches!(self.state, State::Length(_))
+        let least = w.limits.response_memory as u64;
+        self.takes_file = matches!(self.state, State::Length(length) if length >= least)
             && head.field(SPOOL).is_some_and(|value| value.eq_ignore_ascii_case(b"yes"));
         self.file = file;
         let buffering = head.field("X-Accel-Buffering");

@@ -231,8 +231,8 @@ fn what_is_not_agreed_ends_the_slot_and_the_answer() {
 #[test]
 fn a_descriptor_that_nobody_has_offered_ends_the_slot() {
     let (mut edge, worker, client) = asked(limits());
-    let (bytes, _) = answer(1_000);
-    worker.send(&bytes[..bytes.len() - 500]);
+    let (bytes, _) = answer(20_000);
+    worker.send(&bytes[..1_000]);
     edge.settle();
     worker.send_with(b"(", vec![edge.kernel.loose_file("x", true)]);
     edge.settle();
