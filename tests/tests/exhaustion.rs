@@ -77,6 +77,7 @@ fn a_worker_that_cannot_take_a_content_says_so_and_goes_on() {
     let mut uploading = site.client();
     assert_eq!(upload(&mut uploading), 200);
     let [worker] = site.worker_pids()[..] else { panic!("one worker") };
+    assert_eq!(site.client().get("/hello").status, 200, "it has done with the upload");
     let before = limit_descriptors(worker, lowest_free(worker));
     for _ in 0..3 {
         assert_eq!(upload(&mut uploading), 503);
