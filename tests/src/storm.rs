@@ -40,9 +40,9 @@ struct Shared {
 }
 
 impl Storm {
-    /// Starts so many clients that together send so many requests a second, as long as they get
-    /// their answers at once: `/once/ID/MS`, if the method is POST with contents of different
-    /// lengths.
+    /// Starts so many clients that together send so many requests a second, if there are more of
+    /// them than requests that wait for their answers: `/once/ID/MS`, if the method is POST with
+    /// contents of different lengths.
     pub fn start(
         address: SocketAddr,
         method: &'static str,
@@ -99,8 +99,8 @@ impl Shared {
         let mut id = 0;
         while !self.stop.load(Ordering::Relaxed) {
             thread::sleep(due.saturating_duration_since(Instant::now()));
-            // What could not be sent in time is not made up for.
-            due = (due + self.interval).max(Instant::now());
+            // What could not be sent in time is made up for.
+            due += self.interval;
             id = self.next.fetch_add(1, Ordering::Relaxed);
             let began = Instant::now();
             match self.exchange(id, &mut connection) {

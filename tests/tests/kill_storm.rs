@@ -13,7 +13,8 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-const CLIENTS: u32 = 16;
+/// As many as come while no worker is there, so that the others do not wait with them.
+const CLIENTS: u32 = 512;
 const PER_SECOND: u32 = 1_000;
 
 /// What happens to workers, and what it may cost.
