@@ -11,6 +11,7 @@ use forebay_tests::{
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// As many as come while no worker is there, so that the others do not wait with them.
@@ -179,7 +180,12 @@ fn is_flag(flag: &str) -> bool {
     String::from_utf8_lossy(&help.stdout).contains(flag)
 }
 
+/// With another storm beside it there are more requests than workers can answer, and the queue
+/// refuses some.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 fn disturbed(disturbance: &Disturbance, shape: &Shape) -> Sum {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let times = if is_full() { disturbance.times.1 } else { disturbance.times.0 };
     let per_site = disturbance.wears_out.map_or(times, |each| each * shape.workers);
     let mut random = Random::new(3);
