@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 /// Where the server's access log goes. Cheap to clone; all clones are the same log. Its thread ends
 /// with the last of them.
@@ -92,10 +93,15 @@ impl AccessLog {
 
     /// Waits until what has been logged so far is written, and what has been asked for is done.
     pub fn flush(&self) {
-        let mut buffer = self.lock();
-        while !buffer.lines.is_empty() || buffer.is_writing || buffer.reopen {
-            buffer = self.shared().filled.wait(buffer).unwrap_or_else(PoisonError::into_inner);
-        }
+        let done = self.shared().filled.wait_while(self.lock(), Buffer::has_work);
+        drop(done.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// The same, but only so long. False: something is not written yet.
+    pub(crate) fn flush_for(&self, patience: Duration) -> bool {
+        let filled = &self.shared().filled;
+        let waited = filled.wait_timeout_while(self.lock(), patience, Buffer::has_work);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
     fn start(sink: impl Sink) -> io::Result<AccessLog> {
@@ -138,6 +144,13 @@ impl AccessLog {
         if was_empty {
             self.shared().filled.notify_all();
         }
+    }
+}
+
+impl Buffer {
+    /// Something is not written yet, or not done.
+    fn has_work(&mut self) -> bool {
+        !self.lines.is_empty() || self.is_writing || self.reopen
     }
 }
 
@@ -467,7 +480,8 @@ mod tests {
             log.push(&line);
         }
         assert!(log.dropped() >= 12, "{} dropped", log.dropped());
+        assert!(!log.flush_for(Duration::from_millis(10)));
         drop(release);
-        log.flush();
+        assert!(log.flush_for(Duration::from_secs(60)));
     }
 }

@@ -191,8 +191,13 @@ impl Response {
 /// Answers requests inside the edge's process, on its reactor threads.
 ///
 /// Return within a millisecond: everybody else on this core waits meanwhile. Longer work keeps
-/// the [`Reply`] and answers from another thread. Overruns are counted. A panic is a 500 for that
-/// request alone.
+/// the [`Reply`] and answers from another thread, which is best started before the server, as a
+/// new one would be pinned to this core. Overruns are counted. A panic is a 500 for that request
+/// alone, unless the program is built with `panic = "abort"`.
+///
+/// Nothing bounds how long a handler keeps a [`Reply`]: the connection stays open until then, even
+/// if its client has gone, and [`Handle::stop`](crate::Handle::stop) waits for it. A dropped reply
+/// is a 500.
 ///
 /// Closures `Fn(Request, Reply)` are handlers.
 pub trait Handler: Send + Sync + 'static {

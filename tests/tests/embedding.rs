@@ -1,6 +1,8 @@
 //! The `forebay` crate serves from inside another program.
 
-use forebay::{Files, Handle, Limits, Pool, Redirect, Reply, Request, Response, RunError, Server};
+use forebay::{
+    Builder, Files, Handle, Limits, Pool, Redirect, Reply, Request, Response, RunError, Server,
+};
 use forebay_tests::{Client, Failure, PATIENCE, wait_until};
 use std::net::SocketAddr;
 use std::sync::Mutex;
@@ -88,16 +90,19 @@ fn a_dropped_reply_and_a_panic_are_500_for_that_request_alone() {
         builder.route("/", |request: Request, reply: Reply| match request.path() {
             "/drop" => drop(reply),
             "/panic" => panic!("on purpose"),
+            "/bomb" => std::panic::panic_any(Bomb),
             _ => reply.send(Response::text("fine")),
         })
     });
     let mut client = embedded.client();
     for _ in 0..3 {
         assert_eq!(client.get("/drop").status, 500);
-        let panicked = client.get("/panic");
-        assert_eq!(panicked.status, 500);
-        if panicked.closes() {
-            client = embedded.client();
+        for path in ["/panic", "/bomb"] {
+            let panicked = client.get(path);
+            assert_eq!(panicked.status, 500);
+            if panicked.closes() {
+                client = embedded.client();
+            }
         }
         assert_eq!(client.get("/").text(), "fine");
     }
@@ -106,8 +111,7 @@ fn a_dropped_reply_and_a_panic_are_500_for_that_request_alone() {
 #[test]
 fn as_many_fields_as_can_be_allowed_reach_a_handler() {
     let embedded = Embedded::start(|builder| {
-        let mut limits = Limits::default();
-        limits.head_fields = Limits::HEAD_FIELDS_MOST;
+        let limits = limits(|limits| limits.head_fields = Limits::HEAD_FIELDS_MOST);
         builder.limits(limits).route("/", |request: Request, reply: Reply| {
             let found = request.field("A254").is_some();
             reply.send(Response::text(if found { "all" } else { "not all" }));
@@ -134,16 +138,67 @@ impl Drop for Bomb {
 }
 
 #[test]
-fn a_reactor_that_panics_ends_the_server_instead_of_half_of_it() {
+fn a_reactor_that_panics_ends_the_server_and_leaves_nothing_open() {
     let mut embedded = Embedded::start(|builder| {
         builder.reactors(2).route("/", |_: Request, reply: Reply| {
             reply.send(Response::new(bytes::Bytes::from_owner(Bomb)));
         })
     });
+    // Of both reactors.
+    let idle: Vec<Client> = (0..16).map(|_| embedded.client()).collect();
     embedded.client().send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
     let thread = embedded.thread.take().unwrap();
     wait_until("the server has ended", PATIENCE, || thread.is_finished());
     assert!(matches!(thread.join().unwrap(), Err(RunError::Panic(_))));
+    for mut client in idle {
+        assert_eq!(client.read_to_end(), b"");
+    }
+    assert!(matches!(Client::try_connect(embedded.address), Err(Failure::Refused)));
+    let again = Server::builder().listen(embedded.address.to_string()).reactors(2).build();
+    assert_eq!(again.unwrap().addresses(), [embedded.address]);
+}
+
+/// The process may be one in which `SIGPIPE` kills.
+#[test]
+fn a_client_that_goes_during_a_file_raises_no_signal() {
+    let embedded = Embedded::start(|builder| {
+        builder.reactors(1).route("/", |_: Request, reply: Reply| {
+            let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+            reply.send(Response::text(status));
+        })
+    });
+    let status = embedded.client().get("/").text().to_owned();
+    let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap();
+    let blocked = u64::from_str_radix(blocked.trim(), 16).unwrap();
+    assert_ne!(blocked & 1 << (13 - 1), 0, "SIGPIPE, {blocked:x}");
+}
+
+#[test]
+fn what_cannot_work_is_refused() {
+    let refused = |describe: fn(Builder) -> Builder| {
+        let builder = Server::builder().listen("127.0.0.1:0").reactors(1);
+        describe(builder).build().unwrap_err().to_string()
+    };
+    for what in [
+        refused(|b| b.route_for_host("example.test:8080", "/", Response::text(""))),
+        refused(|b| b.route_for_host("*.example.test", "/", Response::text(""))),
+        refused(|b| b.route_for_host("", "/", Response::text(""))),
+    ] {
+        assert!(what.contains("is not a route's host"), "{what}");
+    }
+    for what in [
+        refused(|b| b.limits(limits(|l| l.client_header_timeout = Duration::ZERO))),
+        refused(|b| b.limits(limits(|l| l.client_body_timeout = Duration::ZERO))),
+        refused(|b| b.limits(limits(|l| l.send_timeout = Duration::ZERO))),
+    ] {
+        assert!(what.contains("more than 0"), "{what}");
+    }
+}
+
+fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
+    let mut limits = Limits::default();
+    change(&mut limits);
+    limits
 }
 
 #[test]

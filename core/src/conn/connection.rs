@@ -83,6 +83,14 @@ impl Connection {
         Connection::Awake(client)
     }
 
+    /// Its socket, until that has been closed.
+    pub(crate) fn descriptor(&self) -> Option<Fd> {
+        match self {
+            Connection::Parked(parked) => Some(parked.fd),
+            Connection::Awake(client) => (!client.is_over()).then_some(client.fd),
+        }
+    }
+
     /// For an event that any connection can have.
     pub(crate) fn wake(&mut self, token: Token, w: &mut World) -> &mut Client {
         if let Connection::Parked(parked) = self {

@@ -52,12 +52,12 @@ pub(crate) enum Pressure {
 
 impl Memory {
     pub(crate) fn new(budget: Budget, most: u64) -> Memory {
-        Memory { share: budget.share(), budget, used: 0, most }
+        Memory { share: budget.share(), budget, used: 0, most: most.min(MOST) }
     }
 
     /// `memory_budget` is another one now.
     pub(crate) fn set_most(&mut self, most: u64) {
-        self.most = most;
+        self.most = most.min(MOST);
     }
 
     /// Where others count what they take over.
@@ -83,11 +83,13 @@ impl Memory {
 
     /// Takes `more` bytes, unless that would be so much that the process reached `level`.
     pub(super) fn take(&mut self, more: u64, level: Pressure) -> bool {
-        let (wanted, bound) = (self.used + more, self.bound(level));
+        let Some(wanted) = self.used.checked_add(more) else { return false };
+        let bound = self.bound(level);
         let fits = match wanted <= self.share.bytes() {
             true => self.budget.used() <= bound,
             false => {
-                self.share.grow_to(wanted + self.step(), bound) || self.share.grow_to(wanted, bound)
+                self.share.grow_to(wanted.saturating_add(self.step()), bound)
+                    || self.share.grow_to(wanted, bound)
             }
         };
         if fits {
@@ -101,7 +103,7 @@ impl Memory {
         if now == *counted {
             return;
         }
-        self.used = self.used + now - *counted;
+        self.used = self.used - *counted + now;
         *counted = now;
         let step = self.step();
         if self.used > self.share.bytes() {
@@ -125,6 +127,9 @@ impl Memory {
         (self.most / 4096).min(64 << 10)
     }
 }
+
+/// A larger budget is this one: sums below it do not overflow.
+const MOST: u64 = 1 << 60;
 
 impl Pressure {
     const LEVELS: [Pressure; 6] = [
@@ -174,6 +179,18 @@ mod tests {
         assert_eq!(one.pressure(), Pressure::None);
         one.recount(&mut first, 0);
         assert_eq!(one.budget().used(), 0);
+    }
+
+    #[test]
+    fn without_a_bound_there_is_still_one() {
+        let mut memory = Memory::new(Budget::default(), u64::MAX);
+        let mut counted = 0;
+        for _ in 0..2 {
+            assert!(!memory.take(u64::MAX - 7, Pressure::Content));
+            memory.recount(&mut counted, 1 << 40);
+        }
+        assert!(memory.take(1 << 50, Pressure::Content));
+        assert_eq!(memory.pressure(), Pressure::None);
     }
 
     #[test]

@@ -119,6 +119,11 @@ impl Slot {
         self.settle(w);
     }
 
+    /// Its socket, until that has been closed.
+    pub(crate) fn descriptor(&self) -> Option<Fd> {
+        (!self.is_over()).then_some(self.fd)
+    }
+
     /// The pool that it belongs to.
     pub(crate) fn pool(&self) -> &Arc<SharedPool> {
         &self.pool

@@ -43,3 +43,4 @@ pub use response::{
 pub use search::{HeadLimits, HeadSearch};
 pub use status::reason_phrase;
 pub use syntax::{is_field_value, is_token};
+pub use target::is_host;

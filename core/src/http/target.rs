@@ -90,6 +90,12 @@ pub(super) fn check_host<'b>(
     Ok(authority)
 }
 
+/// Whether this can be the host of a request, without its port: a name, an IPv4 address, or an
+/// IPv6 address in brackets.
+pub fn is_host(text: &str) -> bool {
+    Authority::parse(text).is_some_and(|authority| authority.port.is_none())
+}
+
 /// Whether this is `host` or `host:port`.
 pub(super) fn is_authority(text: &str) -> bool {
     Authority::parse(text).is_some()

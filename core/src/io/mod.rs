@@ -38,7 +38,7 @@ pub(crate) use outgoing::{Body, Outgoing};
 pub(crate) use peer_end::{Death, PeerEnd};
 use shared_file::Seen;
 pub(crate) use shared_file::{Graveyard, SharedFile};
-pub(crate) use sys::{effective_user, monotonic};
+pub(crate) use sys::{block_broken_pipes, close, effective_user, monotonic};
 pub(crate) use uring::{PARKED_OPERATION, Uring, UringOptions};
 pub use uring::{SetupError, probe};
 

@@ -13,12 +13,24 @@ use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 
 /// sendfile(2). An end that the peer has closed raises `SIGPIPE` besides `EPIPE`, and there is no
-/// flag against it; Rust's runtime ignores that signal.
+/// flag against it: see [`block_broken_pipes`].
 pub(super) fn sendfile(socket: Fd, file: Fd, offset: u64, len: u32) -> Result<usize, Errno> {
     let mut position = offset.min(i64::MAX as u64) as libc::off64_t;
     // SAFETY: `position` outlives the call; no other memory is passed.
     retried(|| unsafe { libc::sendfile64(socket, file, &mut position, len as usize) as i64 })
         .map(|sent| sent as usize)
+}
+
+/// Blocks `SIGPIPE` in this thread, to which alone the kernel sends it. Rust's runtime ignores it
+/// in the whole process, but the process may be another language's, or may not want that.
+pub(crate) fn block_broken_pipes() {
+    // SAFETY: the set is initialized before it is used, and no signal's action changes.
+    unsafe {
+        let mut signals: libc::sigset_t = mem::zeroed();
+        libc::sigemptyset(&mut signals);
+        libc::sigaddset(&mut signals, libc::SIGPIPE);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &signals, std::ptr::null_mut());
+    }
 }
 
 /// preadv2(2) of one byte that does not wait for a disk (`RWF_NOWAIT`): how many bytes were there.
@@ -209,7 +221,7 @@ fn disconnect(fd: Fd) {
 }
 
 /// close(2). Whatever it answers, the descriptor is gone.
-pub(super) fn close(fd: Fd) {
+pub(crate) fn close(fd: Fd) {
     // SAFETY: no memory is passed; the caller gives up the descriptor.
     unsafe { libc::close(fd) };
 }

@@ -7,6 +7,7 @@ use crate::handler::{Deliver, Handler, Reply, Request};
 use crate::http;
 use crate::io::{Budget, Share, Token};
 use bytes::Bytes;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -29,7 +30,14 @@ pub(super) fn call(
     w.buffers.give(whole.head);
     let reply = Reply::new(client, by);
     // A handler that panics has dropped its reply, which answers 500.
-    catch_unwind(AssertUnwindSafe(|| handler.call(request, reply))).is_ok()
+    match catch_unwind(AssertUnwindSafe(|| handler.call(request, reply))) {
+        Ok(()) => true,
+        Err(payload) => {
+            // The end of a payload can panic as well, and nobody would catch that.
+            mem::forget(payload);
+            false
+        }
+    }
 }
 
 /// A head counts as long as its request; a small one is not worth it.

@@ -67,6 +67,11 @@ impl Listener {
         matches!(self.source, Source::Clients(_))
     }
 
+    /// Its socket, if no other reactor has a share in it.
+    pub(super) fn descriptor(&self) -> Option<Fd> {
+        self.is_for_clients().then(|| self.fd())
+    }
+
     fn is_of(&self, pool: &Arc<SharedPool>) -> bool {
         matches!(&self.source, Source::Workers { pool: other, .. } if Arc::ptr_eq(other, pool))
     }

@@ -10,6 +10,7 @@ mod change;
 mod dispatch;
 mod eviction;
 mod handle;
+mod leftovers;
 mod listeners;
 mod mailbox;
 mod shedding;

@@ -72,6 +72,10 @@ impl Builder {
     }
 
     /// How many reactors; 0, the default, means one per core that this process may use.
+    ///
+    /// Each is a thread that is pinned to a core, and so are the threads that handlers start, as
+    /// they inherit that (sched_setaffinity(2)): start those that are to have other cores before
+    /// [`Server::run`]. A process's next server begins with the core behind its last one's.
     pub fn reactors(mut self, count: usize) -> Builder {
         self.reactors = count;
         self
@@ -107,7 +111,8 @@ impl Builder {
         self.add(None, path.into(), target.into())
     }
 
-    /// Like [`Builder::route`], for one host only. Such routes come before those for any host.
+    /// Like [`Builder::route`], for one host only: a name, or an address, without port. It is
+    /// compared without case. Such routes come before those for any host.
     pub fn route_for_host(
         self,
         host: impl Into<String>,
@@ -179,6 +184,13 @@ pub(super) fn check(limits: &Limits) -> Result<(), BuildError> {
     }
     if limits.response_memory == 0 || limits.head_fields == 0 || limits.target_bytes == 0 {
         return wrong("response_memory, head_fields and target_bytes are at least 1");
+    }
+    let least = [limits.client_header_timeout, limits.client_body_timeout, limits.send_timeout];
+    if least.contains(&Duration::ZERO) {
+        return wrong(
+            "client_header_timeout, client_body_timeout and send_timeout are more than 0; \
+             Duration::MAX is none",
+        );
     }
     if limits.head_bytes.min(limits.response_head_bytes) < Limits::HEAD_BYTES_LEAST {
         return wrong("head_bytes and response_head_bytes are at least 512");

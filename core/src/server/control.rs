@@ -47,6 +47,9 @@ pub(super) struct BoundPool {
     pub(super) access: SocketAccess,
 }
 
+/// How long the end of a server waits for an access log that does not take its lines.
+const LOG_PATIENCE: Duration = Duration::from_secs(1);
+
 impl Control {
     /// With how each of `count` reactors begins.
     pub(super) fn new(
@@ -121,8 +124,11 @@ impl Control {
         let mut current = self.lock();
         current.is_over = true;
         current.pools.iter().for_each(|bound| bound.socket.remove());
-        if let Some(log) = current.log.take() {
-            log.flush();
+        let log = current.log.take();
+        // Others may ask for counters while the log is slow.
+        drop(current);
+        if log.is_some_and(|log| !log.flush_for(LOG_PATIENCE)) {
+            tracing::error!("the access log takes nothing; its last lines are not written");
         }
     }
 

@@ -31,6 +31,9 @@ pub enum BuildError {
     /// A route's path.
     #[error("{0:?} is not a route's path: it begins with `/` and has no `?`, `#` or dot segments")]
     RoutePath(String),
+    /// A route's host.
+    #[error("{0:?} is not a route's host: write a name like example.com, without port or `*`")]
+    RouteHost(String),
     /// The same host and path twice.
     #[error("there are two routes for {0}: remove one")]
     DuplicateRoute(String),

@@ -14,12 +14,14 @@ pub struct Handle(pub(super) Arc<Control>);
 
 impl Handle {
     /// Drains: takes no new connections, finishes every request that has begun, then ends. No
-    /// connection is reset.
+    /// connection is reset. That takes as long as workers, clients and handlers do; whoever wants
+    /// a bound calls [`Handle::stop_now`] after it.
     pub fn stop(&self) {
         self.0.tell(|| Message::Drain);
     }
 
-    /// Ends at once, whatever is unfinished.
+    /// Ends at once, whatever is unfinished. Only an access log that takes nothing is waited for,
+    /// one second.
     pub fn stop_now(&self) {
         self.0.tell(|| Message::Stop);
     }

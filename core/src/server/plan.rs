@@ -72,6 +72,9 @@ impl Plan {
             if !path.starts_with('/') || path.contains(['?', '#']) || !is_clean {
                 return Err(BuildError::RoutePath(path));
             }
+            if let Some(host) = host.as_deref().filter(|host| !http::is_host(host)) {
+                return Err(BuildError::RouteHost(host.into()));
+            }
             let place = (host, path);
             let bounds = bounds(&target, known.bounds.get(&place))?;
             if let Some(bounds) = &bounds {

@@ -6,17 +6,22 @@ use super::error::RunError;
 use super::random;
 use crate::conn::{Spool, WorldParts};
 use crate::files::{CacheLimits, FileCache};
-use crate::io::{Errno, Graveyard, Uring, UringOptions};
+use crate::io::{self, Errno, Graveyard, Uring, UringOptions};
 use crate::reactor::{Change, Message, Reactor, Source};
 use std::net::TcpListener;
 use std::os::fd::IntoRawFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+
+/// Where the reactors of the process's next server begin.
+static NEXT_CORE: AtomicUsize = AtomicUsize::new(0);
 
 /// Runs a server's reactors until all have ended; the first error is the result.
 pub(super) fn run(server: &mut Server) -> Result<(), RunError> {
     let cores = core_affinity::get_core_ids().unwrap_or_default();
+    let first = NEXT_CORE.fetch_add(server.listeners.len(), Ordering::Relaxed);
     let listeners = std::mem::take(&mut server.listeners);
     let changes = std::mem::take(&mut server.changes);
     let control = &*server.control;
@@ -24,7 +29,7 @@ pub(super) fn run(server: &mut Server) -> Result<(), RunError> {
     thread::scope(|scope| {
         let mut threads = Vec::new();
         for (number, start) in listeners.into_iter().zip(changes).enumerate() {
-            let core = cores.get(number % cores.len().max(1)).copied();
+            let core = cores.get(first.wrapping_add(number) % cores.len().max(1)).copied();
             let body = move || {
                 if let Some(core) = core {
                     core_affinity::set_for_current(core);
@@ -61,6 +66,7 @@ fn run_one(
     number: usize,
     (listeners, start): (Vec<TcpListener>, Change),
 ) -> Result<(), RunError> {
+    io::block_broken_pipes();
     let graveyard = Graveyard::default();
     let backend = Uring::new(UringOptions::default())?;
     // From here on the reactor closes them, by its ring.
@@ -84,7 +90,10 @@ fn run_one(
     };
     let shared = Arc::clone(&control.shared);
     let mut reactor = Reactor::new(backend, parts, sources, shared, graveyard);
-    reactor.run().map_err(|errno: Errno| RunError::Kernel { reactor: number, error: errno.into() })
+    let ended = catch_unwind(AssertUnwindSafe(|| reactor.run()));
+    reactor.dismantle();
+    let result = ended.unwrap_or_else(|payload| resume_unwind(payload));
+    result.map_err(|errno: Errno| RunError::Kernel { reactor: number, error: errno.into() })
 }
 
 /// One reactor has failed: the others can neither serve its share nor wait for its end.

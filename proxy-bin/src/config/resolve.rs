@@ -5,7 +5,7 @@
 use super::error::{At, ConfigError, Problems, suggestion};
 use super::written::{self, Written};
 use super::{AccessLog, Config, Pool, Route, Target};
-use forebay::Network;
+use forebay::{Network, http};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -230,13 +230,7 @@ impl Resolver {
 
     fn host(&mut self, host: At<String>) -> Option<String> {
         let At { value, line } = host;
-        let is_name =
-            value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
-        let is_address = value
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'))
-            .is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok());
-        if is_name || is_address {
+        if http::is_host(&value) {
             return Some(value.to_ascii_lowercase());
         }
         let what = "is not a host: write the name alone, such as \"example.com\", without port";

@@ -6,6 +6,8 @@ use super::{SetupError, Uring, UringOptions};
 use crate::io::{Backend, Body, Done, Op, Outgoing, Token, Wait, sys};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
+use std::panic::resume_unwind;
+use std::thread;
 use std::time::Duration;
 
 /// Makes a small ring and sends one message through it, as a server will.
@@ -14,6 +16,18 @@ use std::time::Duration;
 ///
 /// [`SetupError`] says what is missing and what to do about it.
 pub fn probe() -> Result<(), SetupError> {
+    // The end of a ring interrupts what a thread that has used it waits for next (`EINTR`). So
+    // that is not the caller's.
+    thread::scope(|scope| {
+        let probing = thread::Builder::new().name("forebay-probe".into());
+        match probing.spawn_scoped(scope, send_through_a_ring) {
+            Ok(thread) => thread.join().unwrap_or_else(|payload| resume_unwind(payload)),
+            Err(error) => Err(SetupError::Broken(format!("cannot start a thread: {error}"))),
+        }
+    })
+}
+
+fn send_through_a_ring() -> Result<(), SetupError> {
     let options = UringOptions {
         submissions: 8,
         completions: 16,
@@ -47,8 +61,22 @@ const MESSAGE: &[u8] = b"round trip";
 
 #[cfg(test)]
 mod tests {
+    use std::io::ErrorKind;
+    use std::net::UdpSocket;
+    use std::time::Duration;
+
     #[test]
     fn works_here() {
         super::probe().unwrap();
+    }
+
+    #[test]
+    fn what_the_caller_waits_for_next_is_not_interrupted() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        for _ in 0..10 {
+            super::probe().unwrap();
+            assert_eq!(socket.recv(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+        }
     }
 }
