@@ -82,6 +82,28 @@ fn a_refused_client_can_read_why_rfc_9112_9_6() {
     edge.finish();
 }
 
+/// §9.6: nor who says more after a request that it has called its last.
+#[test]
+fn a_last_answer_can_be_read_whole_rfc_9112_9_6() {
+    let edge = Strict::edge();
+    for request in [
+        "GET /bytes/3000000 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        "GET /bytes/3000000 HTTP/1.0\r\n\r\n",
+    ] {
+        let mut client = edge.site().client();
+        client.send(request);
+        // The beginning of the answer is here: what is said now comes behind it.
+        let mut sender = client.sender();
+        let mut first = [0];
+        sender.peek(&mut first).unwrap();
+        sender.write_all(b"\r\n").unwrap();
+        let response = client.read_response();
+        assert_eq!((response.status, response.content.len()), (200, 3_000_000));
+        assert_eq!(client.read_to_end(), b"");
+    }
+    edge.finish();
+}
+
 /// §9.6: nor for ever.
 #[test]
 fn a_refused_client_that_goes_on_is_let_go_rfc_9112_9_6() {

@@ -59,8 +59,6 @@ pub(crate) struct Client {
     pub(super) linger: bool,
     /// If the connection ended now, an answer that is not would seem to be whole.
     pub(super) would_seem_whole: bool,
-    /// It has said that its current request is its last.
-    pub(super) has_said_close: bool,
     /// It is counted among those that wait for their next request.
     pub(super) parked: bool,
     pub(super) requests: u64,
@@ -142,7 +140,6 @@ impl Client {
             input_ended: false,
             linger: false,
             would_seem_whole: false,
-            has_said_close: false,
             parked: false,
             requests: 0,
             meta: Client::NO_REQUEST,
@@ -294,6 +291,13 @@ impl Client {
         self.settle(w);
     }
 
+    /// Ends it, and what the kernel holds for a client that does not take it: that would stay for
+    /// as long as TCP tries, which is minutes.
+    pub(super) fn reset(&mut self, w: &mut World) {
+        self.would_seem_whole = true;
+        self.abort(w);
+    }
+
     /// Ends the connection without regard for what is unsent.
     pub(super) fn abort(&mut self, w: &mut World) {
         if matches!(self.state, State::Closing | State::Closed) {
@@ -337,8 +341,8 @@ impl Client {
                 self.on_drain(w);
             }
         } else {
-            // Who did not expect the end may have sent another request, unread in the kernel.
-            self.linger |= !self.has_said_close;
+            // Whatever comes behind the request, a reset would eat the answer (RFC 9112 §9.6).
+            self.linger = true;
             self.state = State::Ending;
         }
     }
@@ -421,9 +425,7 @@ impl Client {
                 self.look_at = Some(w.now);
                 self.receive_deadline = Some(w.now.after(w.limits.lingering_timeout));
             }
-            State::Ending if self.input_ended || !self.linger && self.input.is_empty() => {
-                self.abort(w);
-            }
+            State::Ending if self.input_ended => self.abort(w),
             State::Ending => {
                 w.submit(self.token, Op::Shutdown { fd: self.fd, direction: Direction::Write });
                 self.state = State::Lingering;

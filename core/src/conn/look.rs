@@ -32,7 +32,7 @@ impl Client {
             }
             Some(TooSlow::Drips) => w.counters.rate_min.count(),
         }
-        self.abort(w);
+        self.reset(w);
         self.settle(w);
     }
 

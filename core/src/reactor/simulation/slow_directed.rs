@@ -64,8 +64,7 @@ fn an_answer_that_is_taken_in_drips_is_aborted() {
         edge.pass(seconds(1));
         assert!(second > 9 || !dripping.was_reset());
     }
-    while !dripping.receive().is_empty() {}
-    assert!(dripping.at_end());
+    assert!(dripping.was_reset(), "the kernel keeps nothing for it");
     let stats = edge.stats();
     assert_eq!((stats.rate_min, stats.send_timeout), (1, 0));
     edge.finish();
