@@ -18,6 +18,7 @@ use crate::io::Time;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -86,7 +87,7 @@ impl AccessLog {
         self.shared().filled.notify_all();
     }
 
-    /// Lines dropped because the buffer was full.
+    /// Lines lost because the buffer was full, or because they could not be written.
     pub fn dropped(&self) -> u64 {
         self.shared().dropped.load(Ordering::Relaxed)
     }
@@ -184,6 +185,10 @@ impl Shared {
                 tracing::error!(%error, "cannot write the access log; lines are lost");
             }
             failing = result.is_err();
+            if failing {
+                let lost = memchr::memchr_iter(b'\n', &lines).count();
+                self.dropped.fetch_add(lost as u64, Ordering::Relaxed);
+            }
             lines.clear();
             if reopen && let Err(error) = sink.reopen() {
                 tracing::error!(%error, "cannot reopen the access log; it goes on as before");
@@ -215,8 +220,16 @@ impl Write for LogFile {
     }
 }
 
+/// A pipe needs a reader already: waiting for one would be for ever.
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path)
+    let mut options = OpenOptions::new();
+    options.create(true).append(true);
+    let at_once = options.clone().custom_flags(libc::O_NONBLOCK).open(path);
+    let _kept = at_once.map_err(|error| match error.raw_os_error() {
+        Some(libc::ENXIO) => io::Error::other("nobody reads this pipe: start its reader first"),
+        _ => error,
+    })?;
+    options.open(path)
 }
 
 impl std::fmt::Debug for AccessLog {
@@ -458,6 +471,32 @@ mod tests {
         drop(clone);
         assert_eq!(lines.recv().unwrap(), b"last\n");
         assert!(lines.recv().is_err(), "its thread has dropped what it wrote to");
+    }
+
+    #[test]
+    fn a_pipe_without_a_reader_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("log");
+        let made = std::process::Command::new("mkfifo").arg(&fifo).status().unwrap();
+        assert!(made.success());
+        let error = AccessLog::file(&fifo).err().unwrap();
+        assert!(error.to_string().contains("nobody reads this pipe"), "{error}");
+        // Readable and writable, so it has both ends.
+        let mut reader = OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
+        AccessLog::file(&fifo).unwrap().push(b"a line\n");
+        let mut line = [0; 7];
+        io::Read::read_exact(&mut reader, &mut line).unwrap();
+        assert_eq!(&line, b"a line\n");
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_counted() {
+        let log = AccessLog::file("/dev/full").unwrap();
+        log.push(b"a\nb\n");
+        log.flush();
+        log.push(b"c\n");
+        log.flush();
+        assert_eq!(log.dropped(), 3);
     }
 
     #[test]

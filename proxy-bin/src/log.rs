@@ -2,8 +2,9 @@
 //!
 //! Owns their form, and which are written. Must not know what is worth one.
 
+use crate::stderr::{self, Stderr};
 use std::env::{self, VarError};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::{Directive, LevelFilter};
 
@@ -20,7 +21,7 @@ pub(crate) fn start() {
     });
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(|| Stderr)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
         // It would tell of them on standard error, and panic where that fails.
@@ -30,8 +31,7 @@ pub(crate) fn start() {
 
 /// A line for people, whatever is logged.
 pub(crate) fn complain(line: &str) {
-    // Nobody is left to be told that standard error is gone.
-    let _ = writeln!(io::stderr(), "proxy-bin: {}", line.replace('\n', " "));
+    stderr::write(format!("proxy-bin: {}\n", line.replace('\n', " ")).as_bytes());
 }
 
 /// The error is a line for people.

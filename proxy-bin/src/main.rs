@@ -14,6 +14,7 @@ mod manual;
 mod notify;
 mod run;
 mod status;
+mod stderr;
 mod supervise;
 mod sys;
 mod users;
@@ -29,13 +30,15 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     log::start();
-    match carry_out(cli.command) {
+    let code = match carry_out(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failures) => {
             failures.iter().for_each(|line| complain(line));
             ExitCode::FAILURE
         }
-    }
+    };
+    stderr::flush();
+    code
 }
 
 /// The errors are lines for people.

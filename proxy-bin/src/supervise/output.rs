@@ -2,7 +2,8 @@
 //!
 //! Owns the prefix and where lines end. Must not know processes.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use crate::stderr;
+use std::io::{self, BufRead, BufReader, Read};
 use std::sync::mpsc::Sender;
 use std::thread;
 
@@ -11,12 +12,8 @@ use std::thread;
 pub(crate) fn forward(pool: &str, source: impl Read + Send + 'static, done: Sender<()>) {
     let prefix = format!("[{pool}] ");
     let copy = move || {
-        let write = |line: &[u8]| {
-            // The line is lost; a worker must not wait or fail for it, and the next may fit again.
-            let _ = io::stderr().lock().write_all(line);
-        };
-        // When it cannot be read there are no lines any more.
-        let _ = copy_lines(source, &prefix, write);
+        // A worker does not wait. When it cannot be read there are no lines any more.
+        let _ = copy_lines(source, &prefix, stderr::write);
         drop(done);
     };
     let thread = thread::Builder::new().name("output".into()).spawn(copy);
