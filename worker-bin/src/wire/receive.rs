@@ -116,25 +116,13 @@ impl Reception<'_> {
     }
 
     fn request(&mut self) -> Result<Incoming, Interruption> {
-        let (taken, arrived) = self.head()?;
-        let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
-        let head = http::parse_request(&self.buffer[..arrived], &mut slots, &self.terms.head)?
-            .ok_or(Reject::BadRequestLine)?;
-        let reply = Reply {
-            to_head: head.method == "HEAD",
-            version: head.version,
-            keep_alive: head.keep_alive,
-            from_edge: self.terms.from_edge,
-        };
-        let (mut request, offset) = request_of(&head, self.terms)?;
+        let (Begun { mut request, reply, offset, framing, continues }, progress) = self.head()?;
         // Of HTTP/1.0: it does not say whom it has addressed.
         if self.terms.peer.is_some() && request.field("host").is_none() {
             let local = self.socket.local_address();
             local.inspect(|local| request.set_local(&local.to_string()));
         }
-        let continues = head.expects_continue && !self.terms.from_edge;
-        let progress = Progress { head: head.len, taken, arrived };
-        let (content, rest) = match (head.framing, offset) {
+        let (content, rest) = match (framing, offset) {
             (Framing::Length(length), Some(offset)) => self.file(progress, offset, length)?,
             (Framing::Length(length), None) => self.length(progress, length, continues)?,
             (Framing::Chunked, None) => self.chunked(progress, continues)?,
@@ -144,9 +132,8 @@ impl Reception<'_> {
         Ok(Incoming { request: request.with_body(content), reply, rest })
     }
 
-    /// Until a whole head is in the buffer. Returns how much of it was taken, and how much more
-    /// was peeked.
-    fn head(&mut self) -> Result<(usize, usize), Interruption> {
+    /// Until a whole head is in the buffer.
+    fn head(&mut self) -> Result<(Begun, Progress), Interruption> {
         let until = self.terms.header_timeout.map(|timeout| Instant::now() + timeout);
         let (mut search, mut taken) = (HeadSearch::default(), 0);
         loop {
@@ -174,8 +161,8 @@ impl Reception<'_> {
                 continue;
             }
             let arrived = taken + count;
-            if search.is_complete(&self.buffer[..arrived], &self.terms.head)? {
-                return Ok((taken, arrived));
+            if let Some((begun, head)) = begin(&mut search, &self.buffer[..arrived], self.terms)? {
+                return Ok((begun, Progress { head, taken, arrived }));
             }
             if arrived == self.buffer.len() {
                 return Err(Reject::HeadTooLarge.into());
@@ -290,6 +277,48 @@ impl Reception<'_> {
             [false, arrived] => Ok(arrived),
         }
     }
+}
+
+/// A request without its content.
+struct Begun {
+    request: Request,
+    reply: Reply,
+    /// Of the content, if that is in a file.
+    offset: Option<u64>,
+    framing: Framing,
+    /// The client waits for a word before it sends the content.
+    continues: bool,
+}
+
+/// What begins with a whole head, and how long that is. `search` has seen what came before.
+fn begin(
+    search: &mut HeadSearch,
+    bytes: &[u8],
+    terms: &Terms<'_>,
+) -> Result<Option<(Begun, usize)>, Interruption> {
+    let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
+    // As a rule it has arrived at once, and there is nothing to search for.
+    if search.is_new()
+        && let Some(head) = http::parse_whole_request(bytes, &mut slots, &terms.head)
+    {
+        return Ok(Some((begun(&head, terms)?, head.len)));
+    }
+    match http::parse_arriving_request(search, bytes, &mut slots, &terms.head)? {
+        Some(head) => Ok(Some((begun(&head, terms)?, head.len))),
+        None => Ok(None),
+    }
+}
+
+fn begun(head: &RequestHead<'_, '_>, terms: &Terms<'_>) -> Result<Begun, Interruption> {
+    let reply = Reply {
+        to_head: head.method == "HEAD",
+        version: head.version,
+        keep_alive: head.keep_alive,
+        from_edge: terms.from_edge,
+    };
+    let (request, offset) = request_of(head, terms)?;
+    let continues = head.expects_continue && !terms.from_edge;
+    Ok(Begun { request, reply, offset, framing: head.framing, continues })
 }
 
 /// Decodes all input, or up to the end of the content; then says how much of the input that was.
