@@ -11,8 +11,10 @@ use crate::io;
 use crate::limits::Limits;
 use crate::route::{Network, Redirect};
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 /// Describes a server; see [`Server::builder`].
@@ -71,7 +73,8 @@ impl Builder {
         self
     }
 
-    /// How many reactors; 0, the default, means one per core that this process may use.
+    /// How many reactors; 0, the default, means one per core that this process may use, by its
+    /// affinity and by the quota of its control group (cgroups(7)).
     ///
     /// Each is a thread that is pinned to a core, and so are the threads that handlers start, as
     /// they inherit that (sched_setaffinity(2)): start those that are to have other cores before
@@ -139,7 +142,7 @@ impl Builder {
         check(&self.limits)?;
         io::probe()?;
         let count = match self.reactors {
-            0 => core_affinity::get_core_ids().map_or(1, |cores| cores.len().max(1)),
+            0 => thread::available_parallelism().map_or(1, NonZero::get),
             count => count,
         };
         let addresses = self.addresses.clone();
