@@ -240,7 +240,7 @@ const CONFIGURATION_HELP: &str = r#"Configuration, with defaults unless it says 
   queue_target = "100ms"          # if they wait longer than that for long, the newest goes first
                                   # and who has waited three times as long gets 503
   deadline = "60s"                # for a worker to begin its response, and between two pieces
-  boot_grace = "10s"              # how long requests wait while no worker is there at all
+  boot_grace = "10s"              # how long they wait on while no worker is there at all
   mode = "660"                    # example: of the socket; without it the umask decides
   user = "app"                    # example: owner of the socket; without it the server's user
   group = "app"                   # example

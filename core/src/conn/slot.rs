@@ -96,7 +96,7 @@ impl Slot {
     pub(crate) fn on_hang_up(&mut self, w: &mut World) {
         self.in_flight -= 1;
         if let State::Open(slot) = self.state
-            && self.pool.core().hang_up(slot)
+            && self.pool.core().hang_up(slot, w.now)
         {
             self.shut_down(w);
         }

@@ -115,6 +115,8 @@ pub(crate) struct PoolCore {
     /// Empty while a slot is idle.
     queue: Queue,
     delay: Delay,
+    /// When the last worker left, if none is there.
+    left_at: Time,
     refusals: Refusals,
     /// Nobody sends it requests any more.
     is_retired: bool,
@@ -129,6 +131,7 @@ impl PoolCore {
             usable: 0,
             queue: Queue::with_capacity(limits.queue.min(RESERVED)),
             delay: Delay::new(limits.queue_target),
+            left_at: Time(0),
             limits,
             refusals: Refusals::default(),
             is_retired: false,
@@ -182,44 +185,39 @@ impl PoolCore {
             self.refusals.queue_full += 1;
             return Admission::Full;
         }
-        let give_up_at = now.after(self.patience());
-        let id = self.queue.push_back(Ticket { reactor, token, give_up_at }, now);
-        Admission::Queued(id, give_up_at.min(self.delay.ask_at(now, now)))
+        let give_up_at = now.after(self.limits.queue_timeout);
+        let ticket = Ticket { reactor, token, give_up_at };
+        let ask_at = self.ask_at(ticket, Some(now), now);
+        Admission::Queued(self.queue.push_back(ticket, now), ask_at)
     }
 
     /// A request returns that has ended with a slot of `process`, which may be about to close the
-    /// others: an idle slot, rather another process's, or the head of the queue, with its old time
-    /// to give up, which alone ends its waiting. Never refused, so the queue can exceed its bound
-    /// by the number of slots.
-    pub(crate) fn request_again(&mut self, ticket: Ticket, process: u32) -> Admission {
+    /// others: an idle slot, rather another process's, or the head of the queue, where only its
+    /// patience ends its waiting. Never refused, so the queue can exceed its bound by the number of
+    /// slots.
+    pub(crate) fn request_again(&mut self, ticket: Ticket, process: u32, now: Time) -> Admission {
         let is_other = |slot: &SlotId| self.slots[slot.index as usize].process != process;
         let best = self.idle.iter().rposition(is_other).or(self.used_last());
         if let Some(assigned) = self.take_idle(best) {
             return assigned;
         }
-        Admission::Queued(self.queue.push_front(ticket), ticket.give_up_at)
+        let ask_at = self.ask_at(ticket, None, now);
+        Admission::Queued(self.queue.push_front(ticket), ask_at)
     }
 
     /// Whether a request may wait on. Its owner asks when it was told to; nobody is told when the
-    /// queue begins to stand.
+    /// queue begins to stand, or the last worker leaves.
     pub(crate) fn still_waiting(&mut self, id: TicketId, now: Time) -> StillWaiting {
         let Some((ticket, since)) = self.queue.find(id) else { return StillWaiting::Assigned };
-        let refusal = if ticket.give_up_at <= now {
+        let refusal = if self.patience_ends(ticket, since) <= now {
+            self.refusals.queue_timeout += 1;
             StillWaiting::TimedOut
+        } else if since.is_some_and(|since| self.delay.refuses(now.since(since))) {
+            self.refusals.queue_delay += 1;
+            StillWaiting::Delayed
         } else {
-            match since {
-                None => return StillWaiting::Until(ticket.give_up_at),
-                Some(since) if self.delay.refuses(now.since(since)) => StillWaiting::Delayed,
-                Some(since) => {
-                    let ask_at = self.delay.ask_at(since, now);
-                    return StillWaiting::Until(ticket.give_up_at.min(ask_at));
-                }
-            }
+            return StillWaiting::Until(self.ask_at(ticket, since, now));
         };
-        match refusal {
-            StillWaiting::TimedOut => self.refusals.queue_timeout += 1,
-            _ => self.refusals.queue_delay += 1,
-        }
         let _ = self.cancel(id);
         refusal
     }
@@ -245,7 +243,7 @@ impl PoolCore {
                 None => AfterRelease::None,
             },
             State::Busy => {
-                self.lose_slot();
+                self.lose_slot(now);
                 self.close(slot, fd)
             }
             State::HungUp => self.close(slot, fd),
@@ -259,18 +257,18 @@ impl PoolCore {
     /// The warden saw the worker hang up. True: nobody uses the slot, close it now. False: its
     /// user will release it, and then [`AfterRelease::Close`] comes from there.
     #[must_use = "if true, the descriptor must be closed"]
-    pub(crate) fn hang_up(&mut self, slot: SlotId) -> bool {
+    pub(crate) fn hang_up(&mut self, slot: SlotId, now: Time) -> bool {
         let Some(entry) = self.slot_mut(slot) else { return false };
         match entry.state {
             State::Busy => {
                 entry.state = State::HungUp;
-                self.lose_slot();
+                self.lose_slot(now);
                 return false;
             }
             State::HungUp => return false,
             State::Idle => {
                 self.idle.retain(|&idle| idle != slot);
-                self.lose_slot();
+                self.lose_slot(now);
             }
         }
         self.slots.remove(slot.index as usize);
@@ -349,15 +347,27 @@ impl PoolCore {
         Length { queued: self.queue.len(), slots: self.usable }
     }
 
-    fn lose_slot(&mut self) {
+    fn lose_slot(&mut self, now: Time) {
         self.usable -= 1;
+        self.left_at = now;
         self.delay.on_length(self.length());
     }
 
-    /// How long a request that comes now may wait.
-    fn patience(&self) -> Duration {
-        let PoolLimits { queue_timeout, boot_grace, .. } = self.limits;
-        if self.usable == 0 { queue_timeout.min(boot_grace) } else { queue_timeout }
+    /// When a request is given up that waits since then, if no worker comes or goes. One that has
+    /// returned was with a worker, so it came before the last one left.
+    fn patience_ends(&self, ticket: Ticket, since: Option<Time>) -> Time {
+        if self.usable > 0 {
+            return ticket.give_up_at;
+        }
+        let begin = since.unwrap_or_default().max(self.left_at);
+        ticket.give_up_at.min(begin.after(self.limits.boot_grace))
+    }
+
+    /// When its owner asks next: not after the `boot_grace` that begins if the last worker leaves.
+    fn ask_at(&self, ticket: Ticket, since: Option<Time>, now: Time) -> Time {
+        let latest = now.after(self.limits.boot_grace.max(ASK_EVERY));
+        let ask_at = self.patience_ends(ticket, since).min(latest);
+        since.map_or(ask_at, |since| ask_at.min(self.delay.ask_at(since, now)))
     }
 
     fn slot(&self, id: SlotId) -> Option<&Slot> {
@@ -389,6 +399,9 @@ enum State {
 
 /// Tickets for which there is room from the start; a longer queue grows as it is needed.
 const RESERVED: usize = 4096;
+
+/// Asking costs the lock, so a shorter `boot_grace` may be exceeded by so much.
+const ASK_EVERY: Duration = Duration::from_millis(200);
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use std::time::Duration;
 pub(crate) struct PoolLimits {
     /// Requests that may wait for a slot. Default: 1,000.
     pub(crate) queue: usize,
-    /// How long a request may wait for a slot. Default: 10 s.
+    /// How long a request may wait for a slot; its time on slots does not count. Default: 10 s.
     pub(crate) queue_timeout: Duration,
     /// How long a request may wait before the queue counts as long; one that stands refuses after
     /// some multiple of it (see [`super`]). `Duration::MAX`: it never stands. Default: 100 ms.
@@ -15,8 +15,8 @@ pub(crate) struct PoolLimits {
     /// How long an exchange may take, from the complete request to the complete response; kept
     /// by the exchange's owner. Default: 60 s.
     pub(crate) deadline: Duration,
-    /// How long a request may wait, instead of `queue_timeout` if that is longer, when no worker
-    /// is there. Default: 10 s.
+    /// How long a request waits on while no worker is there, if its `queue_timeout` does not end
+    /// before. Default: 10 s.
     pub(crate) boot_grace: Duration,
 }
 

@@ -13,6 +13,13 @@
 //! it is busy a *user*, the reactor of the request. Its descriptor is closed by the warden, once,
 //! when the worker has hung up and no user is left.
 //!
+//! # Patience
+//!
+//! A request is given up when it has waited `queue_timeout`: in the queue, so what it has spent on
+//! slots of workers that left does not count. Or when, while it waits, no worker has been there for
+//! `boot_grace`. Its owner asks again after `boot_grace` at the latest, so it learns in time that
+//! the last worker has left, and nothing has to be sent to anybody.
+//!
 //! # Controlled delay
 //!
 //! A queue is there for bursts. Under lasting overload, first come, first served makes everybody
@@ -29,8 +36,8 @@
 //!   refused. The owner of each request learns that by asking ([`PoolCore::still_waiting`]), at
 //!   three times the target and from then on every window: nothing has to be sent to anybody
 //!   when the queue begins to stand, and nothing is searched.
-//! - Requests that return go before all others in either case, and only their old time to give
-//!   up ends their waiting.
+//! - Requests that return go before all others in either case, and only their patience ends their
+//!   waiting.
 //! - Without any worker the queue never stands.
 
 mod delay;

@@ -45,6 +45,8 @@ struct World {
     pool: PoolCore,
     now: Time,
     mode: Mode,
+    /// When a worker was there last.
+    worker_seen: Time,
     requests: Vec<Request>,
     slots: Vec<Slot>,
     /// Where the next request stands that returns to the head, and that comes new.
@@ -60,6 +62,8 @@ struct Request {
     state: RequestState,
     /// As the pool said, once it waited.
     ticket: Option<Ticket>,
+    /// What it may still wait when it has to again.
+    patience: Duration,
     last_id: Option<TicketId>,
 }
 
@@ -106,6 +110,7 @@ impl World {
             pool: PoolCore::new(limits),
             now: Time(0),
             mode: Mode::default(),
+            worker_seen: Time(0),
             requests: Vec::new(),
             slots: Vec::new(),
             head: -1,
@@ -115,6 +120,9 @@ impl World {
 
     fn step(&mut self) {
         self.now = self.now.after(Duration::from_millis(self.random.below(50) as u64));
+        if self.usable() > 0 {
+            self.worker_seen = self.now;
+        }
         // Some hundred steps many workers are there, then few, so that both ends are reached.
         let plenty = (self.requests.len() / 256).is_multiple_of(2);
         match self.random.below(100) {
@@ -150,21 +158,18 @@ impl World {
         let place = self.tick();
         let state = RequestState::Refused;
         let came_at = self.now;
-        let request =
-            Request { reactor, token, place, came_at, state, ticket: None, last_id: None };
+        let (ticket, last_id, patience) = (None, None, self.limits.queue_timeout);
+        let request = Request { reactor, token, place, came_at, state, ticket, patience, last_id };
         self.requests.push(request);
         let (idle, waiting) = (self.idle_used_last(|_| true), self.waiting());
         match self.pool.request(reactor, token, self.now) {
             Admission::Assigned { slot, fd } => self.check_assigned(number, idle, slot, fd),
             Admission::Queued(id, ask_at) => {
                 assert!(waiting < self.limits.queue, "the queue exceeds its bound");
-                let worker_is_there = self.slots.iter().any(Slot::usable);
-                let grace = self.limits.boot_grace.min(self.limits.queue_timeout);
-                let patience = if worker_is_there { self.limits.queue_timeout } else { grace };
                 let give_up_at = self.now.after(patience);
-                assert_eq!(ask_at, give_up_at.min(self.now.after(mode::PATIENCE)));
                 self.requests[number].ticket = Some(Ticket { reactor, token, give_up_at });
                 self.queued(number, idle, id);
+                assert_eq!(ask_at, self.asks_at_latest(number));
             }
             Admission::Full => {
                 assert_eq!(idle, None, "refused while a slot is idle");
@@ -181,9 +186,10 @@ impl World {
         let reusable = self.random.below(10) > 0;
         let not_started = !reusable && self.random.below(2) == 0;
         self.release(slot, reusable);
-        match self.requests[request].ticket {
-            Some(ticket) if not_started => self.request_again(request, ticket),
-            _ => self.requests[request].state = RequestState::Finished,
+        if not_started {
+            self.request_again(request);
+        } else {
+            self.requests[request].state = RequestState::Finished;
         }
     }
 
@@ -211,17 +217,20 @@ impl World {
         self.note_length();
     }
 
-    fn request_again(&mut self, number: usize, ticket: Ticket) {
+    fn request_again(&mut self, number: usize) {
         let left = process(self.random.below(self.slots.len()));
         let other = self.idle_used_last(|slot| process(slot) != left);
         let idle = other.or_else(|| self.idle_used_last(|_| true));
-        self.requests[number].place = self.head;
+        let request = &mut self.requests[number];
+        let Request { reactor, token, patience, .. } = *request;
+        let ticket = Ticket { reactor, token, give_up_at: self.now.after(patience) };
+        (request.place, request.ticket) = (self.head, Some(ticket));
         self.head -= 1;
-        match self.pool.request_again(ticket, left) {
+        match self.pool.request_again(ticket, left, self.now) {
             Admission::Assigned { slot, fd } => self.check_assigned(number, idle, slot, fd),
-            Admission::Queued(id, give_up_at) => {
-                assert_eq!(give_up_at, ticket.give_up_at, "a request that returns gets no time");
+            Admission::Queued(id, ask_at) => {
                 self.queued(number, idle, id);
+                assert_eq!(ask_at, self.asks_at_latest(number));
             }
             Admission::Full => panic!("a request that returns is refused"),
         }
@@ -245,7 +254,7 @@ impl World {
     fn hang_up(&mut self) {
         let Some(slot) = self.any_slot(|slot| slot.state != SlotState::Closed) else { return };
         let entry = &mut self.slots[slot];
-        let close = self.pool.hang_up(entry.id);
+        let close = self.pool.hang_up(entry.id, self.now);
         let busy = matches!(entry.state, SlotState::Busy(_));
         assert_eq!(close, !busy, "closed while used, or not closed while unused");
         entry.hung_up = true;
@@ -258,7 +267,7 @@ impl World {
     fn use_stale_ids(&mut self) {
         let Some(slot) = self.any_slot(|slot| slot.state == SlotState::Closed) else { return };
         let id = self.slots[slot].id;
-        assert!(!self.pool.hang_up(id), "closed twice");
+        assert!(!self.pool.hang_up(id, self.now), "closed twice");
         assert_eq!(self.pool.release(id, true, self.now), AfterRelease::None);
         assert!(self.pool.is_hung_up(id));
         assert_eq!(self.pool.process(id), None);
@@ -313,10 +322,11 @@ impl World {
         assert_eq!(entry.state, SlotState::Idle);
         entry.state = SlotState::Busy(number);
         let request = &mut self.requests[number];
+        if request.state == RequestState::Waiting {
+            let ticket = request.ticket.expect("it waits");
+            request.patience = ticket.give_up_at.since(self.now);
+        }
         request.state = RequestState::Running;
-        // So that a request that never waited can return as well.
-        let Request { reactor, token, .. } = *request;
-        request.ticket.get_or_insert(Ticket { reactor, token, give_up_at: self.now });
     }
 
     fn queued(&mut self, number: usize, idle: Option<usize>, id: TicketId) {

@@ -8,14 +8,14 @@ use slab::Slab;
 use super::ReactorId;
 use crate::io::{Time, Token};
 
-/// A request that waits: whose it is and until when it may wait.
+/// A request that waits: whose it is and until when it may wait if workers are there.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ticket {
     /// The reactor that owns the exchange.
     pub(crate) reactor: ReactorId,
     /// The exchange, there.
     pub(crate) token: Token,
-    /// The end of its patience; the queue does not look at it.
+    /// When it has waited `queue_timeout`, without its time on slots; the queue does not look.
     pub(crate) give_up_at: Time,
 }
 

@@ -40,7 +40,8 @@ impl Pool {
         self
     }
 
-    /// How long a request may wait for a worker. Then it is answered 503.
+    /// How long a request may wait for a worker; its time with one that then leaves does not count.
+    /// Then it is answered 503.
     pub fn queue_timeout(mut self, timeout: Duration) -> Pool {
         self.limits.queue_timeout = timeout;
         self
@@ -63,8 +64,8 @@ impl Pool {
         self
     }
 
-    /// How long a request waits while the pool has no worker at all, if that is less than
-    /// `queue_timeout`.
+    /// How long a request waits on while the pool has no worker at all, from when it came or the
+    /// last worker left, if its `queue_timeout` does not end before. Then it is answered 503.
     pub fn boot_grace(mut self, grace: Duration) -> Pool {
         self.limits.boot_grace = grace;
         self

@@ -20,6 +20,7 @@ use crate::pool::{AfterRelease, Assignment, EndedBy, SlotId, TicketId};
 use crate::route::{RoutedPool, SharedPool};
 use request::Request;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// See the module's documentation.
 pub(crate) struct HandOver {
@@ -38,7 +39,8 @@ pub(crate) struct HandOver {
     inquest: Inquest,
     upstream: Upstream,
     pub(crate) relay: Relay,
-    give_up_at: Time,
+    /// How long it may wait if it must again.
+    patience: Duration,
     deadline: Option<Time>,
     /// The process that had the request last.
     worker: u32,
@@ -99,7 +101,7 @@ impl HandOver {
             inquest: Inquest::None,
             upstream,
             relay: Relay::new(&mut w.buffers),
-            give_up_at: w.now,
+            patience: Duration::ZERO,
             deadline: None,
             worker: 0,
             crashed: Vec::new(),
@@ -114,7 +116,7 @@ impl HandOver {
     /// Asks the pool for a slot.
     pub(crate) fn start(&mut self, w: &mut World) {
         let admission = self.pool.core().request(w.reactor, self.token, w.now);
-        self.give_up_at = w.now.after(self.pool.core().limits().queue_timeout);
+        self.patience = self.pool.core().limits().queue_timeout;
         self.on_admission(admission, w);
     }
 
@@ -132,7 +134,7 @@ impl HandOver {
             HandOver::return_unused(self.pool.shared(), assignment, w);
             self.phase = Phase::Over;
         } else {
-            self.give_up_at = assignment.ticket.give_up_at;
+            self.patience = assignment.ticket.give_up_at.since(w.now);
             self.dispatch(assignment.slot, assignment.fd, w);
         }
     }

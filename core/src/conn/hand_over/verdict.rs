@@ -128,13 +128,14 @@ impl HandOver {
         self.finish(End::Failed(Failure::BadGateway), w);
     }
 
-    /// Back to the head of the queue, with the old deadline.
+    /// Back to the head of the queue, with the patience that it had left.
     fn again(&mut self, w: &mut World) {
         w.counters.repeated.count();
         self.upstream.restart();
         self.phase = Phase::Waiting(None);
-        let ticket = Ticket { reactor: w.reactor, token: self.token, give_up_at: self.give_up_at };
-        let admission = self.pool.core().request_again(ticket, self.worker);
+        let give_up_at = w.now.after(self.patience);
+        let ticket = Ticket { reactor: w.reactor, token: self.token, give_up_at };
+        let admission = self.pool.core().request_again(ticket, self.worker, w.now);
         self.on_admission(admission, w);
     }
 }

@@ -6,8 +6,8 @@ use super::{Request, RequestState, World};
 use crate::io::Time;
 use crate::pool::StillWaiting;
 
-/// Three times the default target.
-pub(super) const PATIENCE: Duration = Duration::from_millis(300);
+/// Three times the default target, and less than any `boot_grace` here.
+const PATIENCE: Duration = Duration::from_millis(300);
 
 /// The dispatches since the queue was short.
 #[derive(Default)]
@@ -74,17 +74,13 @@ impl World {
             return;
         }
         let number = candidates[self.random.below(candidates.len())];
-        let Request { state, place, came_at, .. } = self.requests[number];
-        let (Some(id), Some(ticket)) =
-            (self.requests[number].last_id, self.requests[number].ticket)
-        else {
-            return;
-        };
+        let Request { state, place, came_at, last_id, .. } = self.requests[number];
+        let Some(id) = last_id else { return };
         let answer = self.pool.still_waiting(id, self.now);
         let may_be_delayed = place >= 0 && self.now >= came_at.after(PATIENCE);
         if state != RequestState::Waiting {
             assert_eq!(answer, StillWaiting::Assigned);
-        } else if self.now >= ticket.give_up_at {
+        } else if self.now >= self.patience_ends(number) {
             assert_eq!(answer, StillWaiting::TimedOut);
             self.requests[number].state = RequestState::TimedOut;
         } else if may_be_delayed && self.mode.stands() {
@@ -92,9 +88,24 @@ impl World {
             self.requests[number].state = RequestState::Delayed;
         } else {
             let StillWaiting::Until(at) = answer else { panic!("{answer:?} before its time") };
-            assert!(self.now < at && at <= ticket.give_up_at);
-            assert!(place < 0 || at <= self.now.after(PATIENCE), "it asks too late");
+            assert!(self.now < at && at <= self.asks_at_latest(number), "it asks too late");
         }
         self.note_length();
+    }
+
+    /// If its owner asks then, it learns in time that the queue stands, or the last worker leaves.
+    pub(super) fn asks_at_latest(&self, number: usize) -> Time {
+        let has_returned = self.requests[number].place < 0;
+        let interval = if has_returned { self.limits.boot_grace } else { PATIENCE };
+        self.patience_ends(number).min(self.now.after(interval))
+    }
+
+    fn patience_ends(&self, number: usize) -> Time {
+        let Request { ticket, came_at, .. } = self.requests[number];
+        let give_up_at = ticket.expect("it waits").give_up_at;
+        match self.usable() {
+            0 => give_up_at.min(came_at.max(self.worker_seen).after(self.limits.boot_grace)),
+            _ => give_up_at,
+        }
     }
 }

@@ -26,6 +26,8 @@ mod oracle;
 #[cfg(test)]
 mod parking_directed;
 mod passing;
+#[cfg(test)]
+mod patience_directed;
 pub(crate) mod random;
 mod request;
 mod response;

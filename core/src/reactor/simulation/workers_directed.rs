@@ -100,31 +100,6 @@ fn who_is_gone_leaves_the_queue_and_who_only_sends_no_more_does_not() {
 }
 
 #[test]
-fn a_request_waits_so_long_and_no_longer() {
-    let pool =
-        PoolLimits { queue_timeout: seconds(7), boot_grace: seconds(3), ..PoolLimits::default() };
-    let mut edge = edge(pool);
-    let without = edge.client(0, get("/app/1"));
-    edge.pass(Duration::from_millis(2900));
-    assert!(text(&without).is_empty());
-    edge.pass(Duration::from_millis(200));
-    assert!(text(&without).starts_with("HTTP/1.1 503 "));
-    let worker = edge.dial_in(0);
-    let running = edge.client(0, get("/app/2"));
-    let waiting = edge.client(1, get("/app/3"));
-    edge.pass(Duration::from_millis(6900));
-    assert!(text(&waiting).is_empty());
-    edge.pass(Duration::from_millis(200));
-    assert!(text(&waiting).contains("Retry-After: 1\r\n"));
-    assert!(text(&worker).starts_with("GET /app/2 "));
-    edge.say(&worker, ANSWER);
-    assert!(text(&running).starts_with(OK));
-    assert!(text(&worker).is_empty(), "who has waited too long is not served");
-    assert_eq!((edge.stats().queue_timeout, counts(&edge)), (2, (1, 1, 0)));
-    edge.finish();
-}
-
-#[test]
 fn a_late_answer_is_thrown_away_and_the_slot_used_again() {
     let mut edge = edge(PoolLimits { deadline: seconds(3), ..PoolLimits::default() });
     let worker = edge.dial_in(0);
