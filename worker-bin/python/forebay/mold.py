@@ -14,6 +14,7 @@ import time
 import traceback
 
 from forebay import _forebay, deadlines
+from forebay.connections import connections, sockets
 from forebay.loading import CannotLoad, load
 from forebay.sources import Sources
 
@@ -41,17 +42,16 @@ def main():
     sys.path[:0] = mold.pythonpath
     application = None
     if mold.preloads:
+        before = sockets()
         try:
             application = load(mold.application)
         except CannotLoad as error:
             _forebay.log_error(*error.args)
             return CANNOT_LOAD
-        if names := threads_left():
-            _forebay.log_error(
-                f"the application has left threads running that a fork would lose: "
-                f"{', '.join(names)}. Each worker imports it for itself now, as with --no-preload",
-                "",
-            )
+        if reasons := not_for_forks(before):
+            for reason in reasons:
+                text = f"{reason}. Each worker imports it for itself now, as with --no-preload"
+                _forebay.log_error(text, "")
             start_again(mold)
         gc.collect()
         gc.freeze()
@@ -68,6 +68,18 @@ def wait(mold, sources):
         if changed := sources.changed():
             mold.changed(changed)
     return mold.next()
+
+
+def not_for_forks(before):
+    """What the import has left besides these sockets that workers cannot share, in words."""
+    reasons = []
+    if names := threads_left():
+        what = "the application has left threads running that a fork would lose"
+        reasons.append(f"{what}: {', '.join(names)}")
+    if peers := connections(before):
+        what = "the application has opened connections that all workers would share"
+        reasons.append(f"{what}: {', '.join(peers)}")
+    return reasons
 
 
 def threads_left():
