@@ -52,6 +52,18 @@ fn facts_that_only_an_edge_may_tell_are_not_believed() {
 }
 
 #[test]
+fn front_servers_must_agree_with_themselves_on_the_scheme() {
+    let (_worker, address) = bound("echo", 1);
+    let ask = |fields: &str| {
+        Client::connect(address).exchange(format!("GET / HTTP/1.1\r\nHost: test\r\n{fields}\r\n"))
+    };
+    let refused = ask("X-Forwarded-Proto: http\r\nX-Forwarded-Proto: https\r\n");
+    assert_eq!((refused.status, refused.text()), (400, "contradictory scheme fields\n"));
+    assert_eq!(ask("X-Forwarded-Proto: https\r\nX-Forwarded-Ssl: off\r\n").status, 400);
+    assert_eq!(ask("X-Forwarded-Proto: https\r\nX-Forwarded-Ssl: on\r\n").status, 200);
+}
+
+#[test]
 fn dead_workers_are_replaced() {
     let (arbiter, address) = bound("probe", 2);
     let before = children(arbiter.pid());

@@ -46,16 +46,20 @@ impl FromStr for Trusted {
 }
 
 /// Whether a trusted front server says that the client has come by https (gunicorn's
-/// `secure_scheme_headers`).
-pub(crate) fn is_secure(request: &Request) -> bool {
-    let says = |name: &str, secure: &str| {
-        request.field(name).is_some_and(|value| value.eq_ignore_ascii_case(secure.as_bytes()))
-    };
-    says("X-Forwarded-Proto", "https")
-        || says("X-Forwarded-Protocol", "ssl")
-        || says("X-Forwarded-Ssl", "on")
+/// `secure_scheme_headers`). None: one of its fields contradicts another, and who passes on what a
+/// client has said cannot be told from who knows.
+pub(crate) fn is_secure(request: &Request) -> Option<bool> {
+    let mut said = request.fields().filter_map(|(name, value)| {
+        let (_, secure) = SAYING.iter().find(|(saying, _)| name.eq_ignore_ascii_case(saying))?;
+        Some(value.eq_ignore_ascii_case(secure.as_bytes()))
+    });
+    let first = said.next().unwrap_or(false);
+    said.all(|other| other == first).then_some(first)
 }
 
+/// Fields, and what they have to say for https.
+const SAYING: [(&str, &str); 3] =
+    [("X-Forwarded-Proto", "https"), ("X-Forwarded-Protocol", "ssl"), ("X-Forwarded-Ssl", "on")];
 const DEFAULT: &str = "127.0.0.1,::1";
 
 #[cfg(test)]
@@ -77,8 +81,27 @@ mod tests {
     #[test]
     fn https_is_said_in_three_ways() {
         let with = |name, value: &str| is_secure(&Request::new("GET", "/").with_field(name, value));
-        assert!(with("x-forwarded-proto", "HTTPS") && with("X-Forwarded-SSL", "on"));
-        assert!(with("X-Forwarded-Protocol", "ssl"));
-        assert!(!with("X-Forwarded-Proto", "http") && !with("X-Forwarded-SSL", "off"));
+        assert_eq!(is_secure(&Request::new("GET", "/")), Some(false));
+        for (name, secure, other) in [
+            ("x-forwarded-proto", "HTTPS", "http"),
+            ("X-Forwarded-SSL", "on", "off"),
+            ("X-Forwarded-Protocol", "ssl", "http"),
+        ] {
+            assert_eq!((with(name, secure), with(name, other)), (Some(true), Some(false)));
+        }
+    }
+
+    #[test]
+    fn who_says_two_things_says_nothing() {
+        let both = |first: (&str, &str), second: (&str, &str)| {
+            let request = Request::new("GET", "/").with_field(first.0, first.1);
+            is_secure(&request.with_field(second.0, second.1))
+        };
+        let (http, https) = (("X-Forwarded-Proto", "http"), ("X-Forwarded-Proto", "https"));
+        assert_eq!((both(http, https), both(https, http)), (None, None));
+        assert_eq!((both(http, http), both(https, https)), (Some(false), Some(true)));
+        assert_eq!(both(https, ("X-Forwarded-Ssl", "off")), None);
+        assert_eq!(both(("X-Forwarded-Ssl", "on"), ("X-Forwarded-Protocol", "http")), None);
+        assert_eq!(both(https, ("X-Forwarded-Ssl", "on")), Some(true));
     }
 }

@@ -42,6 +42,8 @@ pub enum Reject {
     BadHost,
     /// `Host` and the target's authority differ.
     HostMismatch,
+    /// What trusted front servers say of the scheme is both `http` and `https`.
+    SchemeMismatch,
     /// `Content-Length` is not 1 to 19 digits (RFC 9110 §8.6).
     BadContentLength,
     /// More than one `Content-Length`.
@@ -101,6 +103,7 @@ impl Reject {
             Reject::RepeatedHost => (400, "more than one Host"),
             Reject::BadHost => (400, "invalid Host"),
             Reject::HostMismatch => (400, "Host contradicts the request target"),
+            Reject::SchemeMismatch => (400, "contradictory scheme fields"),
             Reject::BadContentLength => (400, "invalid Content-Length"),
             Reject::RepeatedContentLength => (400, "more than one Content-Length"),
             Reject::ContentLengthAndTransferEncoding => {

@@ -369,7 +369,7 @@ fn request_of(
             note_fact(&mut request, field.name, field.value);
         }
     }
-    if terms.trusts_peer && forwarded::is_secure(&request) {
+    if terms.trusts_peer && forwarded::is_secure(&request).ok_or(Reject::SchemeMismatch)? {
         request.set_scheme("https");
     }
     Ok((request, offset))
