@@ -64,6 +64,32 @@ fn front_servers_must_agree_with_themselves_on_the_scheme() {
 }
 
 #[test]
+fn content_is_bounded_by_a_setting_and_what_is_refused_is_logged() {
+    let dir = tempfile::tempdir().unwrap();
+    let access = dir.path().join("access.log");
+    let mut command = Command::new(worker_bin());
+    command.args(["--bind", "127.0.0.1:0", "--content-max", "20M", "--access-logfile"]);
+    let mut worker = Process::start(command.arg(&access).arg("echo"));
+    let address = worker.listening(1, PATIENCE)[0];
+    let content = pattern(17 << 20);
+    let head = format!("PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", 17 << 20);
+    let mut client = Client::connect(address);
+    client.send(head);
+    assert_eq!(client.exchange(&content).json()["content_sha256"], sha256(&content));
+    let large = "PUT /b HTTP/1.1\r\nHost: h\r\nContent-Length: 20971521\r\n\r\n";
+    assert_eq!(Client::connect(address).exchange(large).status, 413);
+    assert_eq!(Client::connect(address).exchange("GET /c\n\n").status, 400);
+    let log = worker.stderr();
+    assert!(log.contains("20971520 bytes is a 413: --content-max"), "{log}");
+    let lines = || std::fs::read_to_string(&access).unwrap_or_default();
+    wait_until("three lines", PATIENCE, || lines().lines().count() == 3);
+    let lines = lines();
+    assert!(lines.contains("\"PUT /a HTTP/1.1\" 200 "), "{lines}");
+    assert!(lines.contains("\"PUT /b HTTP/1.1\" 413 "), "{lines}");
+    assert!(lines.contains("\"-\" 400 ") && lines.ends_with(" \"-\" \"-\"\n"), "{lines}");
+}
+
+#[test]
 fn dead_workers_are_replaced() {
     let (arbiter, address) = bound("probe", 2);
     let before = children(arbiter.pid());

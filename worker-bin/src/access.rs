@@ -5,6 +5,7 @@
 use crate::app::Request;
 use forebay::http::{DateCache, Version};
 use std::io::Write;
+use std::net::SocketAddr;
 
 /// What is known of a request before it is answered.
 #[derive(Debug)]
@@ -32,8 +33,12 @@ impl Record {
             escape(&mut fields, request.field(name).unwrap_or(b"-"));
             fields.push(b'"');
         }
-        let peer = request.peer().map_or("-".into(), |peer| peer.ip().to_canonical().to_string());
-        Record { peer, line, fields }
+        Record { peer: address(request.peer()), line, fields }
+    }
+
+    /// Of a request that is refused before it is understood.
+    pub(crate) fn unreadable(peer: Option<SocketAddr>) -> Record {
+        Record { peer: address(peer), line: b"-".into(), fields: br#" "-" "-""#.into() }
     }
 
     /// Its line when it is answered with so many bytes of content.
@@ -57,6 +62,10 @@ impl Record {
         line.push(b'\n');
         line
     }
+}
+
+fn address(peer: Option<SocketAddr>) -> String {
+    peer.map_or("-".into(), |peer| peer.ip().to_canonical().to_string())
 }
 
 /// Nothing from a client can end its field, or the line.

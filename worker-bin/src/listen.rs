@@ -76,6 +76,8 @@ impl<'a> Server<'a> {
             key += 1;
             epoll::add(&epoll, listener, EventData::new_u64(key), EventFlags::IN)?;
         }
+        let mut limits = Limits::default();
+        limits.content_max = settings.content_max;
         let fds = listeners.iter().map(AsFd::as_fd);
         let private = listeners.iter().map(|listener| Private::make(|| Ok(listener)));
         Ok(Server {
@@ -83,7 +85,7 @@ impl<'a> Server<'a> {
             listeners: private.collect::<io::Result<_>>()?,
             stop,
             settings,
-            limits: Limits::default(),
+            limits,
             epoll,
             waiting: Mutex::new(Waiting { connections: Vec::new(), next_key: key + 1 }),
         })

@@ -32,6 +32,11 @@ pub struct Options {
     #[arg(long, value_name = "ADDRESSES", help_heading = PLACES)]
     pub forwarded_allow_ips: Option<String>,
 
+    /// With --bind: the most content that a request may have, which is held in memory: bytes, or
+    /// with K, M or G [default: 16M]
+    #[arg(long, value_name = "SIZE", help_heading = PLACES)]
+    pub content_max: Option<String>,
+
     /// Answer `status` here
     #[arg(long, value_name = "unix:PATH", help_heading = PLACES)]
     pub control: Option<String>,

@@ -45,6 +45,8 @@ pub(crate) struct WorkerSettings {
     pub(crate) name: String,
     /// Whose word on the scheme is taken, where there is no edge.
     pub(crate) trusted: Trusted,
+    /// Bytes of content of a request, where there is no edge.
+    pub(crate) content_max: u64,
     /// `-` is standard output.
     pub(crate) access_log: Option<PathBuf>,
 }
@@ -77,8 +79,8 @@ pub(crate) enum PlanError {
     Workers,
     #[error("threads must be a number from 1 to {MOST_THREADS}")]
     Threads,
-    #[error("max_memory `{0}` is no size: write bytes, or a number with K, M or G")]
-    Size(String),
+    #[error("{0} `{1}` is no size: write bytes, or a number with K, M or G")]
+    Size(&'static str, String),
     #[error("umask `{0}` is not octal: write 022, for example")]
     Umask(String),
     #[error("log_level `{0}` is none of debug, info, warning, error and critical")]
@@ -122,7 +124,7 @@ impl Plan {
         let threads = threads.ok_or(PlanError::Threads)? as usize;
         let graceful_timeout = seconds(options.graceful_timeout);
         let timeout = seconds(options.timeout);
-        let max_memory = options.max_memory.as_deref().map_or(Ok(0), size)?;
+        let max_memory = size("max_memory", options.max_memory.as_deref().unwrap_or("0"))?;
         Ok(Plan {
             place,
             arbiter: Settings {
@@ -145,6 +147,7 @@ impl Plan {
                     .forwarded_allow_ips
                     .as_deref()
                     .map_or(Ok(Trusted::default()), str::parse)?,
+                content_max: size("content_max", options.content_max.as_deref().unwrap_or("16M"))?,
                 access_log: options.access_logfile.clone(),
             },
             process: ProcessSettings {
@@ -173,6 +176,9 @@ impl Plan {
             }
             if self.options.forwarded_allow_ips.is_some() {
                 all.push("--forwarded-allow-ips: the edge knows its trusted_proxies".into());
+            }
+            if self.options.content_max.is_some() {
+                all.push("--content-max: the edge's content_max bounds content".into());
             }
         }
         all
@@ -211,14 +217,14 @@ fn seconds(seconds: Option<u32>) -> Duration {
     Duration::from_secs(seconds.unwrap_or(0).into())
 }
 
-fn size(text: &str) -> Result<u64, PlanError> {
+fn size(name: &'static str, text: &str) -> Result<u64, PlanError> {
     let upper = text.trim().to_ascii_uppercase();
     let units = [("K", 10), ("M", 20), ("G", 30)];
     let unit = units.iter().find_map(|(unit, bits)| Some((upper.strip_suffix(unit)?, *bits)));
     let (number, bits) = unit.unwrap_or((&upper, 0));
     let number: Option<u64> = number.trim().parse().ok();
     let bytes = number.and_then(|number| number.checked_mul(1 << bits));
-    bytes.ok_or_else(|| PlanError::Size(text.into()))
+    bytes.ok_or_else(|| PlanError::Size(name, text.into()))
 }
 
 fn octal(text: &str) -> Result<u32, PlanError> {
@@ -273,6 +279,12 @@ mod tests {
         assert_eq!(memory("2 g"), Ok(Some(2 << 30)));
         assert!(memory("99999999999G").unwrap_err().contains("99999999999G"));
         assert!(memory("much").unwrap_err().contains("K, M or G"));
+        let content = |text: Option<&str>| {
+            let plan = plan(|options| options.content_max = text.map(str::to_owned));
+            plan.map(|plan| plan.worker.content_max)
+        };
+        assert_eq!((content(None), content(Some("1G"))), (Ok(16 << 20), Ok(1 << 30)));
+        assert!(content(Some("all")).unwrap_err().contains("content_max `all` is no size"));
         let umask = plan(|options| options.umask = Some("027".into())).unwrap().process.umask;
         assert_eq!(umask, Some(0o27));
         assert!(plan(|options| options.umask = Some("9".into())).unwrap_err().contains("octal"));
@@ -285,9 +297,10 @@ mod tests {
         let behind_an_edge = plan(|options| {
             options.access_logfile = Some("-".into());
             options.forwarded_allow_ips = Some("*".into());
+            options.content_max = Some("1G".into());
         });
         let said = behind_an_edge.unwrap().without_meaning();
-        assert!(said.len() == 2 && said[0].contains("the edge writes the access log"), "{said:?}");
+        assert!(said.len() == 3 && said[0].contains("the edge writes the access log"), "{said:?}");
         let alone = plan(|options| {
             (options.edge, options.bind) = (None, vec!["a:1".into(), ":2".into()]);
             options.access_logfile = Some("-".into());

@@ -15,12 +15,13 @@ use crate::log;
 use crate::response::Response;
 use crate::signals::Stop;
 use crate::socket::{Socket, wait_readable};
-use forebay::http::{HeadLimits, Version};
+use forebay::http::{HeadLimits, Reject, Version};
 use receive::{Incoming, Interruption, Receiver, Reception};
 use responder::{Reply, Sender};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Answers the requests of a thread: every [`App`] does, and so may whoever wants to make
 /// something ready before the last bytes of a request are taken, or send while the application
@@ -144,8 +145,8 @@ impl Exchanger {
     ) -> Outcome {
         let sender = &mut self.sender;
         let mut record = None;
-        let answered = self.receiver.receive(socket, terms).and_then(|(reception, incoming)| {
-            record = terms.logs_access.then(|| Record::new(&incoming.request));
+        let received = self.receiver.receive(socket, terms, &mut record);
+        let answered = received.and_then(|(reception, incoming)| {
             let arrival = Arrival { reception, incoming, sender };
             service.answer(arrival).map_err(|Gone(interruption)| interruption)
         });
@@ -166,19 +167,28 @@ impl Exchanger {
                 if terms.from_edge {
                     let reason = reject.reason();
                     log::error!("the edge has sent a request that is malformed: {reason}");
+                } else if reject == Reject::ContentTooLarge {
+                    warn_of_content(terms.content_max);
                 }
-                self.refuse(socket, reject.status(), reject.reason(), terms);
+                self.refuse(socket, reject.status(), reject.reason(), terms, record);
                 Outcome::Ended
             }
             Err(Interruption::Exhausted) => {
                 log::error!("too many files are open to take the content of a request: 503");
-                self.refuse(socket, 503, "No descriptor is left", terms);
+                self.refuse(socket, 503, "No descriptor is left", terms, record);
                 Outcome::Ended
             }
         }
     }
 
-    fn refuse(&mut self, socket: &Socket, status: u16, reason: &str, terms: &Terms<'_>) {
+    fn refuse(
+        &mut self,
+        socket: &Socket,
+        status: u16,
+        reason: &str,
+        terms: &Terms<'_>,
+        record: Option<Record>,
+    ) {
         let response = Response::text(format!("{reason}\n"));
         let reply = Reply {
             to_head: false,
@@ -188,7 +198,19 @@ impl Exchanger {
         };
         let responder = Responder::new(socket, &mut self.sender, reply, terms);
         responder.send(response.with_status(status));
+        if terms.logs_access {
+            self.sender.log(record.unwrap_or_else(|| Record::unreadable(terms.peer)));
+        }
         linger(socket, terms);
+    }
+}
+
+/// For the operator, who may change that. Clients may repeat it: a line a second is enough.
+fn warn_of_content(most: u64) {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    if LAST.swap(now, Ordering::Relaxed) != now {
+        log::warning!("content of more than {most} bytes is a 413: --content-max allows no more");
     }
 }
 

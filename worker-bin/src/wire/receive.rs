@@ -7,6 +7,7 @@
 
 use super::responder::Reply;
 use super::{CONTENT_FD, Terms, is_reserved, loan};
+use crate::access::Record;
 use crate::app::Request;
 use crate::content::{Content, FileRange};
 use crate::forwarded;
@@ -71,14 +72,16 @@ impl Receiver {
         Receiver { buffer: vec![0; head_bytes.max(PEEK)] }
     }
 
-    /// Until [`Reception::finish`] the request has not been taken.
+    /// Until [`Reception::finish`] the request has not been taken. `record` is what the access log
+    /// wants to know of it, whether it comes to its end or not.
     pub(super) fn receive<'a>(
         &'a mut self,
         socket: &'a Socket,
         terms: &'a Terms<'a>,
+        record: &mut Option<Record>,
     ) -> Result<(Reception<'a>, Incoming), Interruption> {
         let mut reception = Reception { socket, terms, buffer: &mut self.buffer, passed: None };
-        let incoming = reception.request()?;
+        let incoming = reception.request(record)?;
         Ok((reception, incoming))
     }
 }
@@ -115,8 +118,9 @@ impl Reception<'_> {
         }
     }
 
-    fn request(&mut self) -> Result<Incoming, Interruption> {
+    fn request(&mut self, record: &mut Option<Record>) -> Result<Incoming, Interruption> {
         let (Begun { mut request, reply, offset, framing, continues }, progress) = self.head()?;
+        *record = self.terms.logs_access.then(|| Record::new(&request));
         // Of HTTP/1.0: it does not say whom it has addressed.
         if self.terms.peer.is_some() && request.field("host").is_none() {
             let local = self.socket.local_address();
@@ -208,19 +212,21 @@ impl Reception<'_> {
         }
         let mut content = Vec::new();
         content.try_reserve_exact(length).map_err(|_| Reject::ContentTooLarge)?;
-        content.resize(length, 0);
         self.take(at.taken..at.arrived)?;
-        content[..here].copy_from_slice(&self.buffer[at.head..at.arrived]);
+        content.extend_from_slice(&self.buffer[at.head..at.arrived]);
         self.say_continue(continues)?;
         let (mut filled, last) = (here, length - 1);
         while filled < last {
             self.wait_for_content()?;
-            match self.socket.receive(&mut content[filled..last])? {
+            // What is announced costs no memory before it comes.
+            content.resize(last.min(filled + PIECE), 0);
+            match self.socket.receive(&mut content[filled..])? {
                 0 => return Err(Interruption::Closed),
                 count => filled += count,
             }
         }
         self.wait_for_content()?;
+        content.resize(length, 0);
         match self.socket.peek(&mut content[last..])? {
             0 => Err(Interruption::Closed),
             _ => Ok((Bytes::from(content).into(), 0..1)),
@@ -403,3 +409,5 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// Bytes looked at in one go. A small request is whole within; of a larger one no more than this
 /// is copied twice.
 const PEEK: usize = 64 << 10;
+/// Bytes of large content that are received in one go.
+const PIECE: usize = 1 << 20;
