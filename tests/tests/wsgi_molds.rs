@@ -98,6 +98,25 @@ fn threads_that_the_import_leaves_are_named_and_not_lost() {
     assert!(arbiter.stderr().contains("threads running") && arbiter.stderr().contains("ticker"));
 }
 
+#[test]
+fn what_the_import_has_changed_is_as_before_for_workers_that_import_for_themselves() {
+    let source = "import os, signal, sys, threading, time\n\
+                  del os.environ['SECRET']\n\
+                  mask = os.umask(0o77)\n\
+                  blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])\n\
+                  pipe = signal.signal(signal.SIGTTIN, signal.SIG_IGN)\n\
+                  assert (mask, blocked, pipe) == (0o27, set(), signal.SIG_DFL)\n\
+                  folder, sys.executable = os.getcwd(), '/nowhere'\n\
+                  os.chdir('/')\n\
+                  target, args = time.sleep, (600,)\n\
+                  threading.Thread(None, target, args=args, daemon=True).start()\n";
+    let changing = Changing::new(&(source.to_owned() + &answering("one")));
+    let arguments = ["-e", "SECRET=1", "--umask", "27", "-w", "2", "site_app:application"];
+    let Some(mut arbiter) = changing.start(&arguments) else { return };
+    let answer = ask(arbiter.listening(1, PATIENCE)[0]);
+    assert_eq!(answer[1], answer[2]);
+}
+
 /// Repeats each line a moment later.
 fn slow_echo() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");

@@ -17,6 +17,7 @@ from forebay import _forebay, deadlines
 from forebay.connections import connections, sockets
 from forebay.loading import CannotLoad, load
 from forebay.sources import Sources
+from forebay.start import Start
 
 FAILED = 1
 CANNOT_LOAD = 4
@@ -40,26 +41,34 @@ def main():
         print(f"forebay: {error}", file=sys.stderr)
         return CANNOT_LOAD
     sys.path[:0] = mold.pythonpath
-    application = None
-    if mold.preloads:
-        before = sockets()
-        try:
-            application = load(mold.application)
-        except CannotLoad as error:
-            _forebay.log_error(*error.args)
-            return CANNOT_LOAD
-        if reasons := not_for_forks(before):
-            for reason in reasons:
-                text = f"{reason}. Each worker imports it for itself now, as with --no-preload"
-                _forebay.log_error(text, "")
-            start_again(mold)
-        gc.collect()
-        gc.freeze()
+    try:
+        application = preload(mold) if mold.preloads else None
+    except CannotLoad as error:
+        _forebay.log_error(*error.args)
+        return CANNOT_LOAD
     mold.loaded()
     sources = Sources(mold.pythonpath, application is not None) if mold.reloads else None
     while (order := wait(mold, sources)) is not None:
         make(mold, order, application)
     return 0
+
+
+def preload(mold):
+    """The application, for all workers. If it cannot be forked, this process starts again, as it was
+    before the import, for workers that import it for themselves.
+    """
+    start, before = Start(), sockets()
+    application = load(mold.application)
+    reasons = not_for_forks(before)
+    for reason in reasons:
+        text = f"{reason}. Each worker imports it for itself now, as with --no-preload"
+        _forebay.log_error(text, "")
+    if reasons:
+        start.again("forebay.mold", {"FOREBAY_MOLD": mold.pass_on()})
+    start.close()
+    gc.collect()
+    gc.freeze()
+    return application
 
 
 def wait(mold, sources):
@@ -94,12 +103,6 @@ def threads_left():
         if time.monotonic() > until:
             return names + [f"{native} that Python does not know"] * (native > 0)
         time.sleep(0.01)
-
-
-def start_again(mold):
-    """In the same process, without the application."""
-    os.environ["FOREBAY_MOLD"] = mold.pass_on()
-    os.execv(sys.executable, [sys.executable, "-m", "forebay.mold"])
 
 
 def make(mold, order, application):
