@@ -117,6 +117,31 @@ fn what_the_import_has_changed_is_as_before_for_workers_that_import_for_themselv
     assert_eq!(answer[1], answer[2]);
 }
 
+#[test]
+fn an_application_may_see_to_the_ends_of_children() {
+    let reaping = "def reap(*_):\n    \
+                   try:\n        \
+                   while os.waitpid(-1, os.WNOHANG)[0]: pass\n    \
+                   except ChildProcessError: pass\n";
+    for handler in ["signal.SIG_IGN", "reap"] {
+        let source =
+            format!("import os, signal\n{reaping}signal.signal(signal.SIGCHLD, {handler})\n");
+        let changing = Changing::new(&(source + &answering("one")));
+        let Some(mut arbiter) = changing.start(&["-w", "2", "site_app:application"]) else {
+            return;
+        };
+        let address = arbiter.listening(1, PATIENCE)[0];
+        let before = ask(address);
+        send_signal(before[2].parse().unwrap(), KILL);
+        wait_until("another worker", PATIENCE, || {
+            let workers = workers_of(arbiter.pid());
+            workers.len() == 2 && workers.iter().all(|pid| pid.to_string() != before[2])
+        });
+        assert_eq!(ask(address)[1], before[1], "{handler}: {}", arbiter.stderr());
+        assert!(!arbiter.stderr().contains("ChildProcessError"), "{}", arbiter.stderr());
+    }
+}
+
 /// Repeats each line a moment later.
 fn slow_echo() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");

@@ -5,6 +5,7 @@ worker is to be made, and when, worker-bin says on a socket.
 """
 
 import atexit
+import contextlib
 import faulthandler
 import gc
 import os
@@ -117,7 +118,9 @@ def make(mold, order, application):
         mold.failed(order, str(error))
         return
     if child:
-        os.waitpid(child, 0)
+        # An application that sees to SIGCHLD may have been first.
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(child, 0)
         return
     code = FAILED
     try:
