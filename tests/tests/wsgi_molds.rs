@@ -285,6 +285,16 @@ fn applications_are_found_by_a_path() {
 }
 
 #[test]
+fn applications_are_found_where_python_would_not_look() {
+    let Some(python) = python() else { return };
+    let changing = Changing::new(&answering("one"));
+    let mut command = python.command(&["--bind", "127.0.0.1:0", "--chdir"]);
+    command.arg(changing.path()).arg("site_app").env("PYTHONSAFEPATH", "1");
+    let mut arbiter = Process::start(&mut command);
+    assert_eq!(ask(arbiter.listening(1, PATIENCE)[0])[0], "one");
+}
+
+#[test]
 fn a_python_without_the_package_is_told_how_to_get_it() {
     if python().is_none() {
         return;

@@ -41,7 +41,7 @@ def main():
     except ValueError as error:
         print(f"forebay: {error}", file=sys.stderr)
         return CANNOT_LOAD
-    sys.path[:0] = mold.pythonpath
+    sys.path[:0] = [*mold.pythonpath, *here()]
     try:
         application = preload(mold) if mold.preloads else None
     except CannotLoad as error:
@@ -52,6 +52,15 @@ def main():
     while (order := wait(mold, sources)) is not None:
         make(mold, order, application)
     return 0
+
+
+def here():
+    """The working directory, if Python does not look there by itself (PYTHONSAFEPATH)."""
+    try:
+        directory = os.getcwd()
+    except OSError:
+        return []
+    return [] if directory in sys.path or "" in sys.path else [directory]
 
 
 def preload(mold):
