@@ -50,6 +50,23 @@ fn a_changed_source_file_is_a_reload() {
 }
 
 #[test]
+fn settings_in_python_are_not_read_and_that_is_said() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "site_app.py", APPLICATION);
+    write(folder.path(), "part.py", "word = 'one'\n");
+    write(folder.path(), "gunicorn.conf.py", "workers = 3\n");
+    write(folder.path(), "settings.toml", "workers = 2\n");
+    for (flags, count) in [(&[][..], 1), (&["-c", "settings.toml"], 0)] {
+        let mut command = python.command(&["--bind", "127.0.0.1:0"]);
+        let mut worker = Process::start(command.args(flags).arg("site_app").current_dir(&folder));
+        worker.listening(1, PATIENCE);
+        let log = worker.stderr();
+        assert_eq!(log.matches("gunicorn.conf.py is not read").count(), count, "{log}");
+    }
+}
+
+#[test]
 fn the_environment_and_the_scheme_are_as_said() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "site_app.py", APPLICATION);

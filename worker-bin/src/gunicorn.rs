@@ -29,6 +29,9 @@ enum Kind {
     RefusedUnless(&'static [&'static str]),
 }
 
+/// What gunicorn reads where it is started, if nothing else is named.
+pub(crate) const SETTINGS: &str = "gunicorn.conf.py";
+
 impl Ignored {
     /// What to tell about each: its name, and why it has no meaning.
     pub(crate) fn reasons(&self) -> impl Iterator<Item = (&'static str, &'static str)> {

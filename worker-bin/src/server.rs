@@ -12,7 +12,7 @@ use crate::pid_file::PidFile;
 use crate::plan::{Place, Plan, ProcessSettings};
 use crate::watched::Watched;
 use crate::worker::{self, Source};
-use crate::{fail, identity, log, log_file, python};
+use crate::{fail, gunicorn, identity, log, log_file, python};
 use std::cell::RefCell;
 use std::fmt::Display;
 use std::fs::File;
@@ -45,6 +45,10 @@ pub(crate) fn serve(flags: &Options, plan: Plan, app: Application<'_>) -> ExitCo
     let Server { program, control, plan, .. } = &server;
     for reason in plan.without_meaning() {
         log::warning!("{reason}");
+    }
+    if flags.config.is_none() && program.directory().join(gunicorn::SETTINGS).exists() {
+        let file = gunicorn::SETTINGS;
+        log::warning!("{file} is not read: write its settings as flags, or in TOML for -c FILE");
     }
     if plan.options.reload == Some(true) && matches!(app, Application::Native(_)) {
         log::warning!("--reload: it is for applications of Python");
