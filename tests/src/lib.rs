@@ -108,7 +108,7 @@ pub use site::{Site, SiteBuilder};
 pub use storm::{Outcomes, Storm};
 pub use strict::Strict;
 pub use sys::{
-    HUP, INT, KILL, TERM, TTIN, TTOU, USR1, as_user, cpu_time, is_root, limit_descriptors,
+    HUP, INT, KILL, TERM, TTIN, TTOU, USR1, USR2, as_user, cpu_time, is_root, limit_descriptors,
     limit_file_size, raise_descriptor_limit,
 };
 pub use tools::{Tool, is_full, is_required, skip, tool};

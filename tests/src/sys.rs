@@ -13,6 +13,8 @@ pub const INT: i32 = libc::SIGINT;
 pub const HUP: i32 = libc::SIGHUP;
 /// Asks a server to reopen its logs.
 pub const USR1: i32 = libc::SIGUSR1;
+/// For the application, if it wants it.
+pub const USR2: i32 = libc::SIGUSR2;
 /// Asks an arbiter for one worker more.
 pub const TTIN: i32 = libc::SIGTTIN;
 /// Asks an arbiter for one worker less.

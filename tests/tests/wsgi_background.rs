@@ -1,7 +1,7 @@
 //! What an application has left running when it answered goes on to its end, in time.
 
 use forebay_tests::{
-    Client, HUP, PATIENCE, Process, TERM, python, send_signal, wait_until, workers_of,
+    Client, HUP, PATIENCE, Process, TERM, USR2, python, send_signal, wait_until, workers_of,
 };
 use std::fs;
 use std::net::SocketAddr;
@@ -109,6 +109,27 @@ fn a_worker_that_somebody_else_stops_shows_it_and_is_replaced() {
     wait_until("another worker", PATIENCE, is_replaced);
     let log = served.arbiter.stderr();
     assert!(log.contains("in work") && log.contains("background.py"), "{log}");
+}
+
+#[test]
+fn signals_that_the_application_handles_are_its_own() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let source = format!(
+        "import faulthandler, signal\n\
+         faulthandler.register(signal.SIGUSR2, chain=False)\n{SOURCE}"
+    );
+    fs::write(folder.path().join("background.py"), source).unwrap();
+    let path = folder.path().to_str().expect("temporary paths are UTF-8");
+    let arguments = ["--bind", "127.0.0.1:0", "--chdir", path, "background"];
+    let mut arbiter = python.worker(&arguments);
+    arbiter.listening(1, PATIENCE);
+    let workers = workers_of(arbiter.pid());
+    send_signal(workers[0], HUP);
+    send_signal(workers[0], USR2);
+    let shown = || arbiter.stderr().contains("most recent call first");
+    wait_until("the traceback", PATIENCE, shown);
+    assert_eq!(workers_of(arbiter.pid()), workers, "nobody handles HUP, and it does nothing");
 }
 
 #[test]

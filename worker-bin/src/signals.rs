@@ -44,9 +44,13 @@ impl Stop {
         GRACE.store(u32::try_from(grace.as_secs()).unwrap_or(u32::MAX).max(1), Ordering::Relaxed);
         STOP.store(ptr::from_ref(stop).cast_mut(), Ordering::Release);
         protect_forks();
-        // Meant for the arbiter, though sent to all: to a group, or by a name.
-        handle(libc::SIGHUP, on_others as *const () as libc::sighandler_t)?;
-        handle(libc::SIGUSR2, on_others as *const () as libc::sighandler_t)?;
+        // Meant for the arbiter, though sent to all: to a group, or by a name. The application may
+        // have another use for them.
+        for signal in [libc::SIGHUP, libc::SIGUSR2] {
+            if is_default(signal)? {
+                handle(signal, on_others as *const () as libc::sighandler_t)?;
+            }
+        }
         handle(libc::SIGUSR1, on_reopen as *const () as libc::sighandler_t)?;
         handle(libc::SIGTERM, on_term as *const () as libc::sighandler_t)?;
         handle(libc::SIGINT, on_quick as *const () as libc::sighandler_t)?;
@@ -131,6 +135,17 @@ unsafe extern "C" fn after_fork_in_child() {
         // SAFETY: async-signal-safe.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
+}
+
+/// Nobody has seen to it.
+fn is_default(signal: libc::c_int) -> io::Result<bool> {
+    // SAFETY: all-zero is a valid sigaction.
+    let mut present: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: `present` lives through the call, which changes nothing else.
+    if unsafe { libc::sigaction(signal, ptr::null(), &raw mut present) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(present.sa_sigaction == libc::SIG_DFL)
 }
 
 fn handle(signal: libc::c_int, handler: libc::sighandler_t) -> io::Result<()> {
