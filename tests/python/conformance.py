@@ -295,7 +295,7 @@ def file(content=b"0123456789"):
 def unsent_file(environ, start_response, _argument):
     start_response("200 OK", TEXT)
     made = file()
-    environ["wsgi.file_wrapper"](made, 4)
+    assert environ["wsgi.file_wrapper"](made, blksize=4).blksize == 4
     return [str(made.tell()).encode()]
 
 

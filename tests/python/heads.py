@@ -46,7 +46,8 @@ def replaced(start_response):
     try:
         raise KeyError("before")
     except KeyError:
-        start_response("500 Replaced", TEXT + [("X-Second", "2")], sys.exc_info())
+        fields = TEXT + [("X-Second", "2")]
+        start_response("500 Replaced", fields, exc_info=sys.exc_info())
     return [b"error page"]
 
 

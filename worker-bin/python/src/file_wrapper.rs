@@ -13,7 +13,7 @@ pub(crate) struct FileWrapper {
     #[pyo3(get)]
     filelike: Py<PyAny>,
     #[pyo3(get)]
-    block_size: usize,
+    blksize: usize,
 }
 
 /// The same, but it is always read here.
@@ -33,9 +33,9 @@ impl FileWrapper {
 #[pymethods]
 impl FileWrapper {
     #[new]
-    #[pyo3(signature = (filelike, block_size=8192))]
-    fn new(filelike: Py<PyAny>, block_size: usize) -> FileWrapper {
-        FileWrapper { filelike, block_size }
+    #[pyo3(signature = (filelike, blksize=8192))]
+    fn new(filelike: Py<PyAny>, blksize: usize) -> FileWrapper {
+        FileWrapper { filelike, blksize }
     }
 
     fn __iter__(this: PyRef<'_, Self>) -> PyRef<'_, Self> {
@@ -43,7 +43,7 @@ impl FileWrapper {
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let piece = self.filelike.bind(py).call_method1("read", (self.block_size,))?;
+        let piece = self.filelike.bind(py).call_method1("read", (self.blksize,))?;
         match piece.cast::<PyBytes>() {
             Ok(bytes) if bytes.as_bytes().is_empty() => Err(PyStopIteration::new_err(())),
             _ => Ok(piece),
@@ -62,9 +62,9 @@ impl FileWrapper {
 #[pymethods]
 impl IteratedFile {
     #[new]
-    #[pyo3(signature = (filelike, block_size=8192))]
-    fn new(filelike: Py<PyAny>, block_size: usize) -> PyClassInitializer<IteratedFile> {
-        let wrapper = FileWrapper::new(filelike, block_size);
+    #[pyo3(signature = (filelike, blksize=8192))]
+    fn new(filelike: Py<PyAny>, blksize: usize) -> PyClassInitializer<IteratedFile> {
+        let wrapper = FileWrapper::new(filelike, blksize);
         PyClassInitializer::from(wrapper).add_subclass(IteratedFile)
     }
 }

@@ -100,7 +100,7 @@ impl Drop for Lent<'_, '_> {
 #[pymethods]
 impl Response {
     /// Begins the response; gives `write`.
-    #[pyo3(signature = (status, headers, exc_info=None, /))]
+    #[pyo3(signature = (status, headers, exc_info=None))]
     fn start_response<'py>(
         this: &Bound<'py, Self>,
         status: &Bound<'py, PyAny>,
