@@ -64,6 +64,13 @@ fn content_has_a_type_and_a_length() {
         }
     }
     assert_eq!(post("Content-Length: 0\r\n\r\n")["CONTENT_LENGTH"], "0");
+    let (_worker, address) = python.bound("environ:application");
+    for address in [site.address(), address] {
+        let empty = "POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+        let environ = Client::connect(address).exchange(empty).json();
+        assert_eq!(environ["CONTENT_LENGTH"], "0", "{address}");
+        assert_eq!(Client::connect(address).get("/").json()["CONTENT_LENGTH"], Value::Null);
+    }
 }
 
 /// RFC 9110 §5.3; cookies as RFC 6265 §4.2.1 has them.

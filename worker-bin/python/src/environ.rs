@@ -224,7 +224,8 @@ impl<'a> Environ<'a> {
                 None => self.no_input.insert(Py::new(py, Input::new(content.clone()))?),
             };
             environ.set_item(&self.keys.input, input)?;
-            if request.field("content-length").is_none() {
+            let framing = ["content-length", "transfer-encoding"];
+            if framing.iter().all(|name| request.field(name).is_none()) {
                 return Ok(());
             }
         } else {
