@@ -1,6 +1,9 @@
 """Content in every form that PEP 3333 knows, by path. Counts its close() calls: /closed."""
 
+import bz2
+import gzip
 import io
+import lzma
 import os
 import tempfile
 import time
@@ -43,6 +46,30 @@ def file_with(content, position=0):
     file.flush()
     file.seek(position)
     return file
+
+
+class Upper(io.BufferedReader):
+    """What is read is not what is in the file."""
+
+    def read(self, size=-1):
+        return super().read(size).upper()
+
+
+def packed(module, wrap):
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "packed")
+        with module.open(path, "wb") as out:
+            out.write(b"unpacked")
+        return wrap(module.open(path, "rb"))
+
+
+PACKED = {
+    "gzip-file": (gzip, lambda file: file),
+    "bz2-file": (bz2, lambda file: file),
+    "lzma-file": (lzma, lambda file: file),
+    "buffered-gzip-file": (gzip, io.BufferedReader),
+    "upper-file": (io, lambda file: Upper(file.detach())),
+}
 
 
 def application(environ, start_response):
@@ -88,6 +115,21 @@ def application(environ, start_response):
     if kind == "file-at":
         start(("Content-Length", str(os.path.getsize("/" + argument))))
         return environ["wsgi.file_wrapper"](open("/" + argument, "rb"), 1 << 20)
+    if kind == "named-file":
+        file = tempfile.NamedTemporaryFile()
+        file.write(b"named")
+        file.seek(0)
+        start()
+        return environ["wsgi.file_wrapper"](file)
+    if kind == "raw-file":
+        start()
+        return environ["wsgi.file_wrapper"](open(__file__, "rb", buffering=0))
+    if kind in PACKED:
+        start()
+        return environ["wsgi.file_wrapper"](packed(*PACKED[kind]))
+    if kind == "made-up-file":
+        start()
+        return environ["wsgi.file_wrapper"](open("/proc/self/cmdline", "rb"))
     if kind == "rewrite":
         with open("/" + argument, "r+b") as file:
             file.write(b"b" * os.path.getsize("/" + argument))

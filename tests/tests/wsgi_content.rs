@@ -33,12 +33,20 @@ fn content_comes_in_every_form() {
             ("/file/200000", ""),
             ("/file-with-length/4", "0123"),
             ("/no-file", &"0123456789".repeat(2000)),
+            ("/named-file", "named"),
+            ("/gzip-file", "unpacked"),
+            ("/bz2-file", "unpacked"),
+            ("/lzma-file", "unpacked"),
+            ("/buffered-gzip-file", "unpacked"),
+            ("/upper-file", "UNPACKED"),
         ] {
             let response = client.get(path);
             assert_eq!(response.status, 200, "{path}");
             assert!(response.text() == content, "{path}: {} bytes", response.content.len());
         }
-        for path in ["/list", "/pieces", "/single", "/nothing", "/file"] {
+        assert!(client.get("/made-up-file").text().contains("forebay"));
+        for path in ["/list", "/pieces", "/single", "/nothing", "/file", "/named-file", "/raw-file"]
+        {
             assert!(client.get(path).field("content-length").is_some(), "{path}");
         }
     }

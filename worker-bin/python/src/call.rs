@@ -229,7 +229,8 @@ fn file<'py>(iterable: &Bound<'py, PyAny>, due: Option<u64>) -> Option<Rest<'py>
     // SAFETY: the descriptor is the application's, and open as long as its file object, which the
     // iterable holds until `close`. It is not closed here.
     let file = ManuallyDrop::new(unsafe { File::from_raw_fd(descriptor) });
-    let found = file.metadata().ok().filter(|found| found.is_file())?;
+    // What the kernel makes up, as in /proc, has no length before it is read.
+    let found = file.metadata().ok().filter(|found| found.is_file() && found.len() > 0)?;
     let left = found.len().checked_sub(offset)?;
     let length = due.unwrap_or(left);
     (length <= left).then_some(Rest::File(file, offset, length))

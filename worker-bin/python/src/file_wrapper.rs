@@ -3,8 +3,9 @@
 //! Owns reading the file piece by piece, where it is not sent by its descriptor.
 
 use pyo3::exceptions::PyStopIteration;
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyCFunction};
 
 /// An iterable over the content of a file-like object. Returned by an application as it is, a
 /// file of the operating system is sent by the server from its current position on.
@@ -23,11 +24,32 @@ pub(crate) struct IteratedFile;
 impl FileWrapper {
     /// The descriptor and the position of the file, if it has both.
     pub(crate) fn file(&self, py: Python<'_>) -> Option<(i32, u64)> {
-        let file = self.filelike.bind(py);
-        let descriptor = file.call_method0(pyo3::intern!(py, "fileno")).ok()?.extract().ok()?;
-        let position = file.call_method0(pyo3::intern!(py, "tell")).ok()?.extract().ok()?;
+        let file = plain_file(self.filelike.bind(py)).ok()??;
+        let descriptor = file.call_method0(intern!(py, "fileno")).ok()?.extract().ok()?;
+        let position = file.call_method0(intern!(py, "tell")).ok()?.extract().ok()?;
         Some((descriptor, position))
     }
+}
+
+/// The file of the operating system whose own `read` is that of this object: what reading gives is
+/// what is in the file. A gzip.GzipFile has a descriptor, too, but of something else.
+fn plain_file<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = object.py();
+    let read = object.getattr(intern!(py, "read"))?;
+    // As tempfile.NamedTemporaryFile wraps it.
+    let read = read.getattr_opt(intern!(py, "__wrapped__"))?.unwrap_or(read);
+    if !read.is_instance_of::<PyCFunction>() {
+        return Ok(None);
+    }
+    let (file, io) = (read.getattr(intern!(py, "__self__"))?, py.import(intern!(py, "io"))?);
+    let is = |object: &Bound<'_, PyAny>, class| object.is_instance(&io.getattr(class)?);
+    if is(&file, intern!(py, "FileIO"))? {
+        return Ok(Some(file));
+    }
+    let is_buffer =
+        is(&file, intern!(py, "BufferedReader"))? || is(&file, intern!(py, "BufferedRandom"))?;
+    let is_plain = is_buffer && is(&file.getattr(intern!(py, "raw"))?, intern!(py, "FileIO"))?;
+    Ok(is_plain.then_some(file))
 }
 
 #[pymethods]
