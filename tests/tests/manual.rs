@@ -132,9 +132,16 @@ fn whoever_started_it_is_told_that_it_serves_and_that_it_stops() {
     let path = directory.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    let mut command = Command::new(proxy_bin());
-    command.args(["demo", "--listen", "127.0.0.1:0"]).env("NOTIFY_SOCKET", &path);
-    let mut process = Process::start(&mut command);
+    let proxy = (proxy_bin(), &["demo", "--listen", "127.0.0.1:0"][..]);
+    let worker = (worker_bin(), &["--bind", "127.0.0.1:0", "-w", "2", "hello"][..]);
+    for (program, arguments) in [proxy, worker] {
+        tells(program, arguments, &path, &socket);
+    }
+}
+
+fn tells(program: &Path, arguments: &[&str], path: &Path, socket: &UnixDatagram) {
+    let mut command = Command::new(program);
+    let mut process = Process::start(command.args(arguments).env("NOTIFY_SOCKET", path));
     let told = || {
         let mut message = [0; 64];
         let length = socket.recv(&mut message).expect("a message");

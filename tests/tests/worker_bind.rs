@@ -90,6 +90,15 @@ fn content_is_bounded_by_a_setting_and_what_is_refused_is_logged() {
 }
 
 #[test]
+fn sockets_that_systemd_passes_are_not_used_and_that_is_said() {
+    let mut command = Command::new(worker_bin());
+    let mut worker = Process::start(command.arg("hello").env("LISTEN_FDS", "1"));
+    assert_eq!(worker.wait_exit(PATIENCE).code(), Some(2));
+    let log = worker.stderr();
+    assert!(log.contains("LISTEN_FDS") && log.contains("give --bind"), "{log}");
+}
+
+#[test]
 fn dead_workers_are_replaced() {
     let (arbiter, address) = bound("probe", 2);
     let before = children(arbiter.pid());

@@ -42,6 +42,7 @@ mod log;
 mod log_file;
 mod manual;
 mod mold;
+mod notify;
 mod options;
 mod pid_file;
 mod plan;

@@ -217,6 +217,8 @@ Environment, flags going before all of it, and all of it before the file:
   FOREBAY_READY_FD    number of a descriptor: READY and a line feed are written to it, and it is
                       closed, when all workers can take requests
   FOREBAY_SUPERVISED  1: end when the parent process ends
+  NOTIFY_SOCKET       who is told READY=1 when all workers can take requests, and STOPPING=1
+                      (sd_notify(3)), unless it is supervised; systemd sets it
 
 Exit codes:
   0  stopped as asked

@@ -73,6 +73,11 @@ pub(crate) enum PlanError {
          or --bind HOST:PORT to listen"
     )]
     Nowhere,
+    #[error(
+        "nowhere to take requests from: the sockets of a socket unit (LISTEN_FDS) are not \
+         supported: give --bind HOST:PORT or unix:PATH, and start the service by itself"
+    )]
+    Activated,
     #[error("`{1}` is no socket, but {0} needs one: write unix:PATH")]
     NotASocket(&'static str, String),
     #[error("workers must be a number from 1 to {MOST_WORKERS}")]
@@ -101,7 +106,10 @@ impl Plan {
     /// From flags, the environment and the file.
     pub(crate) fn new(flags: &Options) -> Result<Plan, PlanError> {
         let effective = Effective::new(flags, |name| std::env::var(name).ok())?;
-        Plan::of(&effective.options)
+        Plan::of(&effective.options).map_err(|error| match error {
+            PlanError::Nowhere if std::env::var_os("LISTEN_FDS").is_some() => PlanError::Activated,
+            error => error,
+        })
     }
 
     /// From settings that an arbiter has passed on, which may be of another version; nothing else

@@ -154,6 +154,7 @@ impl Shell<'_> {
                 }
             }
             if core.is_ending() {
+                self.supervisor.tell_stopping();
                 self.keep(|_| false);
             }
             events.extend(self.molds.failures());

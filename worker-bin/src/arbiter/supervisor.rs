@@ -1,8 +1,10 @@
 //! Whoever started the server, if it wants to hear of us.
 //!
-//! Owns the two variables by which it says so.
+//! Owns the variables by which it says so.
 
 use super::process;
+use crate::{log, notify};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
 
@@ -10,24 +12,30 @@ use std::io::{self, Write};
 #[derive(Debug)]
 pub(super) struct Supervisor {
     ready: Option<File>,
+    /// Of systemd, or of another that does as it does.
+    socket: Option<OsString>,
 }
 
 impl Supervisor {
     const READY_FD: &str = "FOREBAY_READY_FD";
     const SUPERVISED: &str = "FOREBAY_SUPERVISED";
+    const SOCKET: &str = "NOTIFY_SOCKET";
 
     pub(super) fn from_environment() -> io::Result<Supervisor> {
         let variable = |name| std::env::var(name).ok();
-        if variable(Self::SUPERVISED).as_deref() == Some("1") {
+        let is_supervised = variable(Self::SUPERVISED).as_deref() == Some("1");
+        if is_supervised {
             process::end_with_parent()?;
         }
+        // Then it is about the state of the parent.
+        let socket = std::env::var_os(Self::SOCKET).filter(|_| !is_supervised);
         let ready = match variable(Self::READY_FD).map(|text| text.parse()) {
             None => None,
             Some(Ok(fd)) if fd > 2 => Some(File::from(process::inherited(fd)?)),
             Some(_) => return Err(io::Error::other("FOREBAY_READY_FD is not a descriptor")),
         };
         process::forget_environment(&[Self::READY_FD, Self::SUPERVISED]);
-        Ok(Supervisor { ready })
+        Ok(Supervisor { ready, socket })
     }
 
     /// What a worker should not inherit.
@@ -40,6 +48,21 @@ impl Supervisor {
         if let Some(mut pipe) = self.ready.take() {
             // A supervisor that no longer listens has other sorrows.
             let _ = pipe.write_all(b"READY\n");
+        }
+        self.notify("READY=1");
+    }
+
+    /// Says once that the server is ending.
+    pub(super) fn tell_stopping(&mut self) {
+        self.notify("STOPPING=1");
+        self.socket = None;
+    }
+
+    /// Nothing hangs on it: who has not been told waits, and says so.
+    fn notify(&self, what: &str) {
+        let Some(socket) = &self.socket else { return };
+        if let Err(error) = notify::notify(socket, what) {
+            log::warning!("cannot tell {} {what}: {error}", Self::SOCKET);
         }
     }
 }
