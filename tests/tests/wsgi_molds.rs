@@ -275,6 +275,39 @@ fn what_cannot_be_loaded_at_first_ends_the_server() {
 }
 
 #[test]
+fn an_application_that_ends_its_process_while_it_is_imported_is_told_and_tried_again() {
+    let changing = Changing::new("");
+    for (source, end) in [
+        ("import os; os.abort()\n", "was killed by signal 6"),
+        ("import os; os._exit(0)\n", "has exited with code 0"),
+    ] {
+        changing.write(source);
+        let Some(mut arbiter) = changing.start(&["-w", "2", "site_app"]) else { return };
+        let line = format!("the application was not loaded: its process {end} while importing");
+        let told = || arbiter.stderr().matches(&format!("{line}; trying again\n")).count();
+        wait_until("a second try", PATIENCE, || told() >= 2);
+        changing.write(&answering("one"));
+        let address = arbiter.listening(1, PATIENCE)[0];
+        changing.write(source);
+        arbiter.signal(HUP);
+        let is_rejected = || arbiter.stderr().contains("the reload has failed");
+        wait_until("the refusal", PATIENCE, is_rejected);
+        assert!(arbiter.stderr().contains(&format!("{line}\n")), "{}", arbiter.stderr());
+        assert_eq!(ask(address)[0], "one");
+    }
+}
+
+#[test]
+fn a_slow_import_is_said_to_be_late_and_nothing_else() {
+    let changing = Changing::new("import time; time.sleep(600)\n");
+    let Some(arbiter) = changing.start(&["--boot-timeout", "1", "site_app"]) else { return };
+    let told = |text: &str| arbiter.stderr().matches(text).count();
+    let late = "the mold has not loaded the application within the boot timeout";
+    wait_until("a second try", PATIENCE, || told(late) >= 2);
+    assert_eq!(told("while importing"), 0, "{}", arbiter.stderr());
+}
+
+#[test]
 fn applications_are_found_by_a_path() {
     let changing = Changing::new(&answering("one"));
     let file = changing.path().join("site_app.py");

@@ -270,7 +270,7 @@ impl Shell<'_> {
         if readable[1] {
             events.extend(self.hear()?);
         }
-        self.take_signals(&mut events);
+        self.take_signals(&mut events, core.generation());
         self.molds.kill_the_late(Instant::now());
         if let (Some(control), true) = (control, readable[2]) {
             control.answer(&status::status(core, &self.watch, self.started));
@@ -321,7 +321,7 @@ impl Shell<'_> {
         }
     }
 
-    fn take_signals(&mut self, events: &mut Vec<Event>) {
+    fn take_signals(&mut self, events: &mut Vec<Event>, current: u64) {
         let mut child = false;
         while let Some(signal) = self.signals.next() {
             let request = match signal {
@@ -353,7 +353,7 @@ impl Shell<'_> {
         }
         if child {
             for (pid, end) in std::iter::from_fn(process::reap) {
-                match self.molds.ended(pid, end) {
+                match self.molds.ended(pid, end, current) {
                     Some(unmade) => events.extend(unmade),
                     None => events.push(Event::Exited(pid, end)),
                 }

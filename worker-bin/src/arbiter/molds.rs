@@ -7,6 +7,7 @@
 //! A worker that a mold has forked becomes the arbiter's child, says so, and waits for the arbiter
 //! to let it go. A mold makes one at a time.
 
+use super::core::{CANNOT_BOOT, CANNOT_LOAD};
 use super::events::{End, Event, Kill, Pid};
 use super::process;
 use crate::log;
@@ -105,7 +106,9 @@ impl Mold {
         Ok(let_go)
     }
 
-    fn explain_end(&self, end: End) -> End {
+    /// `is_current`: another one is started.
+    fn explain_end(&self, end: End, is_current: bool) -> End {
+        let then = if is_current { "; trying again" } else { "" };
         match (self.is_loaded, end) {
             (true, _) => {
                 log::warning!(
@@ -122,9 +125,21 @@ impl Mold {
                     "{python} cannot run the package forebay. If it is not installed, in a copy of \
                      Forebay's repository: {python} -m pip install ./worker-bin"
                 );
-                End::Code(super::core::CANNOT_LOAD)
+                End::Code(CANNOT_LOAD)
             }
-            (false, _) => end,
+            // These, and that it was late, have been said.
+            (false, End::Code(CANNOT_BOOT | CANNOT_LOAD)) => end,
+            (false, _) if self.late_at.is_none() => end,
+            (false, _) => {
+                let how = match end {
+                    End::Code(code) => format!("has exited with code {code}"),
+                    End::Signal(signal) => format!("was killed by signal {signal}"),
+                };
+                log::error!(
+                    "the application was not loaded: its process {how} while importing{then}"
+                );
+                end
+            }
         }
     }
 }
@@ -182,11 +197,14 @@ impl Molds {
         Some(Event::SpawnFailed(generation, None))
     }
 
-    /// What the end of a child means, if it was a mold.
-    pub(super) fn ended(&mut self, pid: Pid, end: End) -> Option<Vec<Event>> {
+    /// What the end of a child means, if it was a mold; those of generation `current` are replaced.
+    pub(super) fn ended(&mut self, pid: Pid, end: End, current: u64) -> Option<Vec<Event>> {
         let place = self.all.iter().position(|mold| mold.pid == pid)?;
         let mold = self.all.remove(place);
-        let end = if mold.is_dismissed { end } else { mold.explain_end(end) };
+        let end = match mold.is_dismissed {
+            true => end,
+            false => mold.explain_end(end, mold.generation == current),
+        };
         let failed = Event::SpawnFailed(mold.generation, Some(end));
         Some(mold.numbers().map(|_| failed).collect())
     }
@@ -281,6 +299,6 @@ mod tests {
         assert!(molds.failures().is_empty() && molds.has_promised(0));
         let end = End::Signal(9);
         let failed = Event::SpawnFailed(7, Some(end));
-        assert_eq!(molds.ended(PID, end), Some(vec![failed]));
+        assert_eq!(molds.ended(PID, end, 7), Some(vec![failed]));
     }
 }
