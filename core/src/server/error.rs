@@ -29,7 +29,10 @@ pub enum BuildError {
         hint: &'static str,
     },
     /// A route's path.
-    #[error("{0:?} is not a route's path: it begins with `/` and has no `?`, `#` or dot segments")]
+    #[error(
+        "{0:?} is not a route's path: it begins with `/`, has no `?`, `#` or dot segments, and is \
+         in normal form, as `/~user` and `/caf%C3%A9`"
+    )]
     RoutePath(String),
     /// A route's host.
     #[error("{0:?} is not a route's host: write a name like example.com, without port or `*`")]

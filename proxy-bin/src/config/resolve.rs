@@ -220,11 +220,23 @@ impl Resolver {
         let At { value, line } = path;
         let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"?#\\".contains(&byte);
         let has_dots = value.split('/').any(|segment| segment == "." || segment == "..");
-        if value.starts_with('/') && value.bytes().all(is_plain) && !has_dots {
-            return Some(value);
+        if !value.starts_with('/') || !value.bytes().all(is_plain) || has_dots {
+            let what =
+                "is not a path prefix: begin it with /, without spaces, ?, # and dot segments";
+            self.problems.add(line, format!("path \"{value}\" {what}"));
+            return None;
         }
-        let what = "is not a path prefix: begin it with /, without spaces, ?, # and dot segments";
-        self.problems.add(line, format!("path \"{value}\" {what}"));
+        self.normal(value, line)
+    }
+
+    /// Requests are compared by their normal form.
+    fn normal(&mut self, path: String, line: usize) -> Option<String> {
+        let what = match http::clean_target(&path) {
+            Ok(clean) if clean == path => return Some(path),
+            Ok(clean) => format!("is not in normal form: write \"{clean}\""),
+            Err(_) => "is in no request: write % itself as %25".into(),
+        };
+        self.problems.add(line, format!("path \"{path}\" {what}"));
         None
     }
 

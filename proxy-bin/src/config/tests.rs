@@ -297,6 +297,17 @@ fn values_that_mean_nothing() {
     assert_error(&route("host = \"h:80\"\nfiles = \"x\""), 10, "host \"h:80\" is not a host");
     assert_error("[[route]]\npath = \"a\"\nfiles = \"x\"", 9, "path \"a\" is not a path prefix");
     assert_error("[[route]]\npath = \"/a/../b\"\nfiles = \"x\"", 9, "is not a path prefix");
+    for (path, what) in [
+        ("/caf%c3%a9", "is not in normal form: write \"/caf%C3%A9\""),
+        ("/%7euser", "is not in normal form: write \"/~user\""),
+        ("/%61/%2e%2e/", "is not in normal form: write \"/\""),
+        ("/100%", "is in no request: write % itself as %25"),
+    ] {
+        let text = format!("[[route]]\npath = \"{path}\"\nfiles = \"x\"");
+        assert_error(&text, 9, &format!("path \"{path}\" {what}"));
+    }
+    let normal = route("files = \"x\"").replace("\"/\"", "\"/caf%C3%A9%25%2F//~a/\"");
+    assert!(parse(&format!("{SMALLEST}{normal}"), Path::new("/x/f.toml")).is_ok(), "{normal}");
 }
 
 #[test]
