@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
 Examples:
-  worker-bin -w 4 --edge unix:run/app.sock site.wsgi:application   a WSGI application
+  worker-bin -w 4 --edge unix:run/app.sock shop.wsgi:application   a WSGI application
   worker-bin --bind 127.0.0.1:8000 hello         listen plainly: curl http://127.0.0.1:8000/
   worker-bin --edge unix:run/app.sock -w 4 echo  four workers for the edge at run/app.sock
-  worker-bin -b :8000 -b unix:run/web.sock --access-logfile - site.wsgi    for other front servers
-  worker-bin -b 8000 --reload site.wsgi          while you write it
+  worker-bin -b :8000 -b unix:run/web.sock --access-logfile - shop.wsgi    for other front servers
+  worker-bin -b 8000 --reload shop.wsgi          while you write it
   FOREBAY_EDGE=unix:run/app.sock worker-bin hello
   worker-bin status --control unix:run/control   what a server with that --control is doing";
 
