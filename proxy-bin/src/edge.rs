@@ -27,6 +27,12 @@ pub(crate) enum EdgeError {
     /// The owner of a socket, or a worker's.
     #[error(transparent)]
     User(#[from] UserError),
+    /// The spool's directory, of a user who is not the one that started it.
+    #[error(
+        "spool_dir \"{}\": user {user} cannot make files there: {error}: choose another directory, \
+         or give it to that user", .directory.display()
+    )]
+    SpoolDir { directory: PathBuf, user: String, error: io::Error },
     /// An answer that the edge does not send.
     #[error("route \"{path}\": {error}")]
     Response { path: String, error: forebay::ResponseError },
@@ -70,6 +76,20 @@ pub(crate) fn describe(config: &Config, log: Option<AccessLog>) -> Result<Builde
 pub(crate) fn identity(config: &Config) -> Result<Option<Identity>, UserError> {
     let name = |name: &Option<At<String>>| name.as_ref().map(|name| name.value.clone());
     Identity::find(name(&config.user).as_deref(), name(&config.group).as_deref())
+}
+
+/// Becomes `identity`, who is to make spool files, too.
+///
+/// # Errors
+/// This process is not root's, or the directory of the spool is not for that user.
+pub(crate) fn assume(identity: Identity, config: &Config) -> Result<(), EdgeError> {
+    identity.assume()?;
+    let directory = config.spool_dir.as_ref().map(|written| written.value.clone());
+    let directory = directory.unwrap_or_else(|| Builder::SPOOL_DIR.into());
+    let Err(error) = tempfile::tempfile_in(&directory) else { return Ok(()) };
+    let name = config.user.as_ref().map(|name| name.value.clone());
+    let user = name.unwrap_or_else(|| identity.user.to_string());
+    Err(EdgeError::SpoolDir { directory, user, error })
 }
 
 /// Makes the control socket: for our user, and root.

@@ -87,7 +87,7 @@ pub(crate) fn run(config: Config, more: More, hangup: Hangup) -> Result<(), RunE
     let control = Control::start(&config, identity, &sender)?;
     // Bound and opened; what comes now, threads and workers, needs no privileges.
     if let Some(identity) = identity {
-        identity.assume()?;
+        edge::assume(identity, &config)?;
     }
     let reports = sender.clone();
     let mut supervisor = Supervisor::new(move |report| {

@@ -99,6 +99,23 @@ fn privileges_are_given_up_after_binding() {
     assert_eq!(site.stop().code(), Some(0));
 }
 
+#[test]
+fn a_spool_directory_must_be_for_the_user_who_serves() {
+    if !is_root() {
+        return skip("only root can become another user");
+    }
+    if !is_open_to_all(worker_bin()) {
+        return skip("others may not run the executables under test");
+    }
+    let site = Site::builder().server("user = \"nobody\"\nspool_dir = \"run/spool\"");
+    let (folder, mut process) = site.file("run/spool/a", "").files("/", "f").launch();
+    assert_eq!(process.wait_exit(PATIENCE).code(), Some(1));
+    let said = process.whole_stderr();
+    let spool = folder.path().join("run/spool");
+    let what = format!("spool_dir \"{}\": user nobody cannot make files", spool.display());
+    assert!(said.contains(&what) && said.contains("give it to that user"), "{said}");
+}
+
 /// `worker-bin` that becomes `nobody`, with these flags.
 fn worker(flags: &[&str]) -> Process {
     let mut command = Command::new(worker_bin());

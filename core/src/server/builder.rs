@@ -90,10 +90,13 @@ impl Builder {
         self
     }
 
+    /// Where spool files are made unless something else is said: on a disk, by convention.
+    pub const SPOOL_DIR: &str = "/var/tmp";
+
     /// The directory of the spool files, which take what is too large for memory: content of
     /// requests above `content_memory`, and what clients have not taken of responses above
-    /// `response_memory`. The files have no names and go with their requests. Default: `/var/tmp`;
-    /// a file system in memory would be no gain.
+    /// `response_memory`. The files have no names and go with their requests. Default:
+    /// [`Builder::SPOOL_DIR`]; a file system in memory would be no gain.
     pub fn spool_dir(mut self, directory: impl Into<PathBuf>) -> Builder {
         self.spool_dir = Some(directory.into());
         self

@@ -59,7 +59,7 @@ pub enum BuildError {
     /// The directory of the spool.
     #[error(
         "cannot make files in the spool directory {directory}: {error}: create it, make it \
-         writable, or choose another one"
+         writable, or choose another one with `spool_dir`"
     )]
     SpoolDir {
         /// The directory as given.

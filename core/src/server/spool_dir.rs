@@ -2,6 +2,7 @@
 //!
 //! Owns one try. Must not know what is spooled.
 
+use super::builder::Builder;
 use super::error::BuildError;
 use std::ffi::CString;
 use std::fs::OpenOptions;
@@ -10,12 +11,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Where spool files are made unless something else is said: on a disk, by convention.
-const DEFAULT: &str = "/var/tmp";
-
 /// Makes a file without a name there, as the reactors will.
 pub(super) fn check(directory: Option<PathBuf>) -> Result<CString, BuildError> {
-    let directory = directory.unwrap_or_else(|| DEFAULT.into());
+    let directory = directory.unwrap_or_else(|| Builder::SPOOL_DIR.into());
     let failed = |error| BuildError::SpoolDir { directory: directory.clone(), error };
     let absolute = std::path::absolute(&directory).map_err(failed)?;
     let path = CString::new(absolute.as_os_str().as_bytes()).map_err(|e| failed(e.into()))?;

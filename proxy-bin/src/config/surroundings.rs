@@ -4,6 +4,7 @@
 
 use super::error::{At, ConfigError, Problems};
 use super::{AccessLog, Config, Pool, Target};
+use crate::edge::Builder;
 use crate::supervise::find_program;
 use crate::users;
 use std::collections::HashMap;
@@ -30,11 +31,7 @@ pub(crate) fn check(config: &Config, file: &Path) -> Result<(), Vec<ConfigError>
     if let AccessLog::File(path) = &config.access_log {
         check_parent(&mut problems, "access_log", path);
     }
-    if let Some(At { value, line }) = &config.spool_dir
-        && let Err(what) = look_at_directory(value)
-    {
-        problems.add(*line, format!("spool_dir \"{}\" {what}", value.display()));
-    }
+    check_spool_dir(&mut problems, config.spool_dir.as_ref(), Builder::SPOOL_DIR.as_ref());
     if let Some(control) = &config.control {
         check_socket(&mut problems, "control", control);
     }
@@ -73,6 +70,16 @@ fn check_distinct(problems: &mut Problems, config: &Config) {
 /// Where a file will be made. `None`: nowhere.
 fn place(path: &Path) -> Option<PathBuf> {
     Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?))
+}
+
+fn check_spool_dir(problems: &mut Problems, written: Option<&At<PathBuf>>, default: &Path) {
+    let (directory, line, hint) = match written {
+        Some(At { value, line }) => (value.as_path(), *line, ""),
+        None => (default, 0, ", or name another one as `spool_dir` in [server]"),
+    };
+    if let Err(what) = look_at_directory(directory) {
+        problems.add(line, format!("spool_dir \"{}\" {what}{hint}", directory.display()));
+    }
 }
 
 fn check_parent(problems: &mut Problems, key: &str, path: &At<PathBuf>) {
@@ -133,4 +140,25 @@ fn cannot_be_opened(error: &io::Error) -> String {
         _ => "create it or correct the path",
     };
     format!("cannot be opened: {error}: {remedy}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spool_directory_must_be_there_even_if_none_is_named() {
+        let look = |written: Option<&At<PathBuf>>, default: &str| {
+            let mut problems = Problems::new("f.toml".as_ref());
+            check_spool_dir(&mut problems, written, default.as_ref());
+            problems.sorted().iter().map(ToString::to_string).collect::<String>()
+        };
+        assert_eq!(look(None, "/"), "");
+        let error = look(None, "/nowhere");
+        assert!(error.starts_with("f.toml: spool_dir \"/nowhere\" cannot be opened"), "{error}");
+        assert!(error.ends_with("or name another one as `spool_dir` in [server]"), "{error}");
+        let written = At { value: "/nowhere".into(), line: 3 };
+        let error = look(Some(&written), "/");
+        assert!(error.starts_with("f.toml:3: ") && error.ends_with("correct the path"), "{error}");
+    }
 }
