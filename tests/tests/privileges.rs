@@ -39,7 +39,17 @@ fn only_listed_users_may_be_workers() {
     }
     let dial = || as_user(NOBODY, || dial_in(&site.path("run/app.sock")));
     assert_eq!(dial(), "refused");
-    wait_until("it is told", PATIENCE, || site.stderr().contains("may not be workers"));
+    wait_until("it is told", PATIENCE, || {
+        site.stderr().contains("may not be workers: add it to the pool's `allowed_users`")
+    });
+    if is_open_to_all(worker_bin()) {
+        let mut worker = Command::new(worker_bin());
+        let edge = format!("unix:{}", site.path("run/app.sock").display());
+        worker.args(["--edge", &edge, "hello"]).uid(NOBODY).gid(NOBODY).current_dir("/");
+        let worker = Process::start(&mut worker);
+        let told = || worker.stderr().contains("this user is perhaps not in `allowed_users`");
+        wait_until("the worker tells it", PATIENCE, told);
+    }
     let allowed = site.config().replace("mode =", "allowed_users = [\"root\", 65534]\nmode =");
     site.set_config(&allowed);
     site.reload().unwrap();

@@ -9,7 +9,8 @@ use crate::socket::{Socket, wait_readable};
 use crate::wire::{Exchanger, Outcome, Service, Terms};
 use forebay::http::{HeadLimits, SLOTS};
 use socket2::{Domain, SockAddr, Type};
-use std::io::{self, IoSlice};
+use std::fmt::Display;
+use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -24,6 +25,8 @@ pub(crate) fn serve<S: Service + ?Sized>(
 ) {
     let mut exchanger = Exchanger::new(HEAD_BYTES);
     let mut outage = Outage::new(path);
+    let at = path.display();
+    let no_edge = |why: &dyn Display| format!("no edge at {at}: {why}; dialling until there is");
     loop {
         end_if_forked();
         let outcome = dial(path, stop).map(|slot| {
@@ -35,9 +38,15 @@ pub(crate) fn serve<S: Service + ?Sized>(
             Ok(Outcome::Stopped) | Err(DialError::Stopped) => return,
             // A stream whose client has gone costs the slot. Not for want of an edge.
             Ok(Outcome::Last) => Duration::ZERO,
-            Ok(_) => outage.begins("it has closed the slot"),
-            Err(DialError::Unreachable(error)) => outage.begins(error),
-            Err(DialError::Refused(answer)) => outage.begins(format_args!("it says {answer:?}")),
+            Ok(_) => outage.begins(&no_edge(&"it has closed the slot")),
+            Err(DialError::Unreachable(error)) => outage.begins(&no_edge(&error)),
+            Err(DialError::Closed) => outage.begins(&format!(
+                "the edge at {at} closes the connection: this user is perhaps not in \
+                 `allowed_users` of its pool; dialling until it does not"
+            )),
+            Err(DialError::Refused(answer)) => {
+                outage.begins(&no_edge(&format_args!("it says {answer:?}")))
+            }
         };
         let stopped = wait_readable([stop.as_fd()], Some(pause));
         if stopped.is_ok_and(|[stopped]| stopped) {
@@ -89,12 +98,17 @@ fn say_goodbye(slot: &Socket) {
 enum DialError {
     Stopped,
     Unreachable(io::Error),
+    /// Without an answer.
+    Closed,
     Refused(String),
 }
 
 impl From<io::Error> for DialError {
     fn from(error: io::Error) -> Self {
-        DialError::Unreachable(error)
+        match error.kind() {
+            ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => DialError::Closed,
+            _ => DialError::Unreachable(error),
+        }
     }
 }
 
@@ -133,12 +147,12 @@ fn receive_head(socket: &Socket, stop: &Stop) -> Result<Vec<u8>, DialError> {
                 say_goodbye(socket);
                 return Err(DialError::Stopped);
             }
-            [false, false] => return Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+            [false, false] => return Err(io::Error::from(ErrorKind::TimedOut).into()),
             [false, true] => {}
         }
         let mut byte = [0];
         if socket.receive(&mut byte)? == 0 {
-            return Err(io::Error::other("it closed the connection").into());
+            return Err(DialError::Closed);
         }
         head.extend_from_slice(&byte);
     }
@@ -164,14 +178,14 @@ impl Outage<'_> {
         self.up_since = Some(Instant::now());
     }
 
-    /// How long to wait before dialling again.
-    fn begins(&mut self, why: impl std::fmt::Display) -> Duration {
+    /// How long to wait before dialling again; `why` is told.
+    fn begins(&mut self, why: &str) -> Duration {
         if self.up_since.take().is_some_and(|since| since.elapsed() > LONGEST_PAUSE) {
             self.pauses = 0;
         }
         self.pauses += 1;
         if self.pauses == 2 {
-            log::warning!("no edge at {}: {why}; dialling until there is", self.path.display());
+            log::warning!("{why}");
         }
         let pause = SHORTEST_PAUSE.saturating_mul(1 << (self.pauses - 1).min(16));
         pause.min(LONGEST_PAUSE).mul_f64(jitter())

@@ -237,7 +237,10 @@ impl<B: Backend> Reactor<B> {
         if !pool.admits(user) {
             self.world.counters.slots_refused.count();
             if self.world.may_warn() {
-                tracing::warn!(%socket, process, user, "this user's processes may not be workers");
+                tracing::warn!(
+                    %socket, process, user,
+                    "this user's processes may not be workers: add it to the pool's `allowed_users`"
+                );
             }
             return false;
         }
