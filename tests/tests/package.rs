@@ -102,7 +102,8 @@ fn the_seccomp_profile_allows_what_both_programs_call() {
 
 #[test]
 fn everything_that_the_package_has_is_there() {
-    let assets = metadata()["assets"].take();
+    let mut metadata = metadata();
+    let (assets, kept) = (metadata["assets"].take(), metadata["conf-files"].take());
     let assets = assets.as_array().unwrap();
     assert!(assets.len() > 10);
     for asset in assets {
@@ -114,6 +115,14 @@ fn everything_that_the_package_has_is_there() {
     for path in ["usr/bin/", "usr/lib/systemd/system/", "usr/share/man/man1/", "etc/forebay/"] {
         assert!(installed(path), "{path}");
     }
+    let is_kept = |path: &str| kept.as_array().unwrap().iter().any(|kept| kept == path);
+    for path in ["/etc/forebay/forebay.toml", "/etc/logrotate.d/forebay"] {
+        assert!(is_kept(path), "{path}");
+    }
+    assert!(installed("etc/logrotate.d/forebay"));
+    let (rotation, log) = (package("logrotate"), "/var/log/forebay/access.log");
+    assert!(fs::read_to_string(rotation).unwrap().starts_with(log));
+    assert!(fs::read_to_string(package("forebay.toml")).unwrap().contains(log));
     for script in ["postinst", "prerm"] {
         let text = fs::read_to_string(package("scripts").join(script)).unwrap();
         for word in ["systemctl start", "systemctl enable", "restart"] {
@@ -157,6 +166,7 @@ fn the_debian_package_installs_all_and_starts_nothing() {
         "usr/share/forebay/seccomp.json",
         "etc/forebay/forebay.toml",
         "etc/forebay/workers/README",
+        "etc/logrotate.d/forebay",
     ] {
         assert!(root.path().join(file).is_file(), "{file} is not installed");
     }
