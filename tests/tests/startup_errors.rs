@@ -156,6 +156,33 @@ fn workers_name_what_they_do_not_know() {
     }
 }
 
+#[test]
+fn printed_settings_are_looked_at_as_by_a_start() {
+    for (variables, code, says) in [
+        (&[][..], 0, ""),
+        (&[("FOREBAY_WORKERS", "0")], 2, "FOREBAY_WORKERS: workers = 0 is not possible"),
+        (&[("FOREBAY_USER", "no-such-user")], 3, "FOREBAY_USER: there is no user"),
+    ] {
+        let mut command = Command::new(worker_bin());
+        command.arg("--print-config").envs(variables.iter().copied());
+        let mut process = Process::start(&mut command);
+        assert_eq!(process.wait_exit(PATIENCE).code(), Some(code), "{variables:?}");
+        let errors = process.whole_stderr();
+        assert!(errors.contains(says) && errors.is_empty() == says.is_empty(), "{errors}");
+        assert!(process.stdout().contains("threads = 1  # default"), "{}", process.stdout());
+    }
+}
+
+#[test]
+fn misspelt_variables_are_named() {
+    let mut command = Command::new(worker_bin());
+    command.args(["--bind", "127.0.0.1:0", "hello"]).env("FOREBAY_WORKER", "4");
+    let mut process = Process::start(&mut command);
+    process.listening(1, PATIENCE);
+    let line = "there is no setting FOREBAY_WORKER, did you mean FOREBAY_WORKERS?";
+    assert!(process.stderr().contains(line), "{}", process.stderr());
+}
+
 fn hello() -> SiteBuilder {
     Site::builder().app("hello", 1)
 }

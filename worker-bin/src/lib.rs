@@ -181,16 +181,19 @@ fn serve_any(options: &Options, app: Application<'_>) -> ExitCode {
 }
 
 fn wrong_plan(error: PlanError) -> ExitCode {
-    match error {
-        PlanError::Identity(_) => fail(3, error),
-        _ => fail(2, error),
-    }
+    fail(if error.is_of_identity() { 3 } else { 2 }, error)
 }
 
+/// What is wrong with the settings is said as by a start.
 fn print_config(options: &Options) -> ExitCode {
-    match settings::Effective::new(options, |name| std::env::var(name).ok()) {
-        Ok(effective) => manual::print(effective.to_toml().as_bytes()),
-        Err(error) => fail(2, error),
+    let effective = match settings::Effective::new(options, |name| std::env::var(name).ok()) {
+        Ok(effective) => effective,
+        Err(error) => return fail(2, error),
+    };
+    let printed = manual::print(effective.to_toml().as_bytes());
+    match Plan::effective(&effective) {
+        Ok(_) | Err(PlanError::Nowhere) => printed,
+        Err(error) => wrong_plan(error),
     }
 }
 

@@ -78,12 +78,15 @@ pub(crate) enum PlanError {
          supported: give --bind HOST:PORT or unix:PATH, and start the service by itself"
     )]
     Activated,
-    #[error("`{1}` is no socket, but {0} needs one: write unix:PATH")]
+    /// What another error is about was written here.
+    #[error("{0}: {1}")]
+    In(String, Box<PlanError>),
+    #[error("`{1}` is no socket, but --{0} needs one: write unix:PATH")]
     NotASocket(&'static str, String),
-    #[error("workers must be a number from 1 to {MOST_WORKERS}")]
-    Workers,
-    #[error("threads must be a number from 1 to {MOST_THREADS}")]
-    Threads,
+    #[error("workers = {0} is not possible: write a number from 1 to {MOST_WORKERS}")]
+    Workers(u32),
+    #[error("threads = {0} is not possible: write a number from 1 to {MOST_THREADS}")]
+    Threads(u32),
     #[error("{0} `{1}` is no size: write bytes, or a number with K, M or G")]
     Size(&'static str, String),
     #[error("umask `{0}` is not octal: write 022, for example")]
@@ -94,8 +97,8 @@ pub(crate) enum PlanError {
     Variable(String),
     #[error("forwarded_allow_ips: {0}")]
     Network(#[from] forebay::NetworkError),
-    #[error(transparent)]
-    Address(#[from] AddressError),
+    #[error("{1}")]
+    Address(&'static str, AddressError),
     #[error(transparent)]
     Identity(#[from] IdentityError),
     #[error(transparent)]
@@ -106,9 +109,19 @@ impl Plan {
     /// From flags, the environment and the file.
     pub(crate) fn new(flags: &Options) -> Result<Plan, PlanError> {
         let effective = Effective::new(flags, |name| std::env::var(name).ok())?;
-        Plan::of(&effective.options).map_err(|error| match error {
+        Plan::effective(&effective).map_err(|error| match error {
             PlanError::Nowhere if std::env::var_os("LISTEN_FDS").is_some() => PlanError::Activated,
             error => error,
+        })
+    }
+
+    /// The same, with errors that name where a value was written.
+    pub(crate) fn effective(effective: &Effective) -> Result<Plan, PlanError> {
+        Plan::of(&effective.options).map_err(|error| {
+            match error.setting().and_then(|name| effective.source(name)) {
+                Some(source) => PlanError::In(source, Box::new(error)),
+                None => error,
+            }
         })
     }
 
@@ -120,24 +133,15 @@ impl Plan {
 
     /// From settings that are complete.
     pub(crate) fn of(options: &Options) -> Result<Plan, PlanError> {
-        let place = match (&options.edge, &options.bind[..]) {
-            (Some(edge), _) => Place::Edge(socket("the edge", edge)?),
-            (None, []) => return Err(PlanError::Nowhere),
-            (None, bind) => {
-                Place::Bind(bind.iter().map(|text| Address::parse(text)).collect::<Result<_, _>>()?)
-            }
-        };
-        let workers = options.workers.filter(|workers| (1..=MOST_WORKERS).contains(workers));
-        let threads = options.threads.filter(|threads| (1..=MOST_THREADS).contains(threads));
-        let threads = threads.ok_or(PlanError::Threads)? as usize;
+        let workers = count(options.workers, MOST_WORKERS).map_err(PlanError::Workers)?;
+        let threads = count(options.threads, MOST_THREADS).map_err(PlanError::Threads)?;
         let graceful_timeout = seconds(options.graceful_timeout);
         let timeout = seconds(options.timeout);
         let max_memory = size("max_memory", options.max_memory.as_deref().unwrap_or("0"))?;
         Ok(Plan {
-            place,
             arbiter: Settings {
                 targets: Targets {
-                    workers: workers.ok_or(PlanError::Workers)? as usize,
+                    workers,
                     graceful_timeout,
                     boot_timeout: seconds(options.boot_timeout),
                     max_memory: (max_memory > 0).then_some(max_memory),
@@ -168,8 +172,42 @@ impl Plan {
                 control: options.control.as_deref().map(control_path).transpose()?,
                 identity: Identity::find(options.user.as_deref(), options.group.as_deref())?,
             },
+            // Nowhere: only if nothing else is wrong.
+            place: place(options)?,
             options: options.clone(),
         })
+    }
+}
+
+impl PlanError {
+    /// The one that it is about.
+    fn setting(&self) -> Option<&'static str> {
+        match self {
+            PlanError::NotASocket(name, _)
+            | PlanError::Address(name, _)
+            | PlanError::Size(name, _) => Some(name),
+            PlanError::Workers(_) => Some("workers"),
+            PlanError::Threads(_) => Some("threads"),
+            PlanError::Umask(_) => Some("umask"),
+            PlanError::Level(_) => Some("log_level"),
+            PlanError::Variable(_) => Some("env"),
+            PlanError::Network(_) => Some("forwarded_allow_ips"),
+            PlanError::Identity(IdentityError::NoUser(_)) => Some("user"),
+            PlanError::Identity(IdentityError::NoGroup(_)) => Some("group"),
+            PlanError::Identity(_) => None,
+            PlanError::Nowhere
+            | PlanError::Activated
+            | PlanError::In(..)
+            | PlanError::Settings(_) => None,
+        }
+    }
+
+    /// It is about user or group.
+    pub(crate) fn is_of_identity(&self) -> bool {
+        match self {
+            PlanError::In(_, error) => error.is_of_identity(),
+            error => matches!(error, PlanError::Identity(_)),
+        }
     }
 }
 
@@ -210,15 +248,31 @@ impl WorkerSettings {
 
 /// The path of a control socket.
 pub(crate) fn control_path(text: &str) -> Result<PathBuf, PlanError> {
-    socket("--control", text)
+    socket("control", text)
 }
 
-fn socket(what: &'static str, text: &str) -> Result<PathBuf, PlanError> {
+fn place(options: &Options) -> Result<Place, PlanError> {
+    if let Some(edge) = &options.edge {
+        return Ok(Place::Edge(socket("edge", edge)?));
+    }
+    let addresses = options.bind.iter().map(|text| Address::parse(text));
+    let addresses = addresses.collect::<Result<Vec<_>, _>>();
+    let addresses = addresses.map_err(|error| PlanError::Address("bind", error))?;
+    if addresses.is_empty() { Err(PlanError::Nowhere) } else { Ok(Place::Bind(addresses)) }
+}
+
+fn socket(name: &'static str, text: &str) -> Result<PathBuf, PlanError> {
     match Address::parse(text) {
         Ok(Address::Unix(path)) => Ok(path),
-        Err(error @ AddressError::TooLong(..)) => Err(error.into()),
-        _ => Err(PlanError::NotASocket(what, text.into())),
+        Err(error @ AddressError::TooLong(..)) => Err(PlanError::Address(name, error)),
+        _ => Err(PlanError::NotASocket(name, text.into())),
     }
+}
+
+/// From 1 to `most`; else what was written.
+fn count(written: Option<u32>, most: u32) -> Result<usize, u32> {
+    let number = written.unwrap_or(0);
+    if (1..=most).contains(&number) { Ok(number as usize) } else { Err(number) }
 }
 
 fn seconds(seconds: Option<u32>) -> Duration {
@@ -341,5 +395,37 @@ mod tests {
         assert!(error(|o| o.env = vec!["=x".into()]).contains("write NAME=VALUE"));
         assert!(error(|o| o.forwarded_allow_ips = Some("x".into())).contains("no network"));
         assert!(error(|o| o.user = Some("no-such-user".into())).contains("no-such-user"));
+        assert!(error(|o| (o.edge, o.threads) = (None, Some(0))).starts_with("threads = 0 is not"));
+    }
+
+    #[test]
+    fn errors_say_where_a_value_was_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("w.toml");
+        std::fs::write(&file, "umask = '9'\nbind = 'unix:'").unwrap();
+        let error = |flags: &Options, name: &str, value: &str| {
+            let variable = |asked: &str| (asked == name).then(|| value.to_owned());
+            Plan::effective(&Effective::new(flags, variable).unwrap()).unwrap_err()
+        };
+        let none = Options::default();
+        let starts = |error: PlanError, with: &str| {
+            assert!(error.to_string().starts_with(with), "{error} does not start with {with}");
+        };
+        starts(error(&none, "FOREBAY_WORKERS", "0"), "FOREBAY_WORKERS: workers = 0 is not");
+        starts(error(&none, "WEB_CONCURRENCY", "0"), "WEB_CONCURRENCY: workers = 0 is not");
+        starts(error(&none, "GUNICORN_CMD_ARGS", "-w 0"), "GUNICORN_CMD_ARGS: workers = 0 is");
+        starts(error(&none, "FOREBAY_EDGE", "x:1"), "FOREBAY_EDGE: `x:1` is no socket, but --edge");
+        let long = format!("unix:{}", "x".repeat(200));
+        starts(error(&none, "FOREBAY_CONTROL", &long), "FOREBAY_CONTROL: the socket path");
+        let in_file = Options { config: Some(file.clone()), ..Options::default() };
+        starts(error(&in_file, "", ""), &format!("{}: umask `9`", file.display()));
+        let address = error(&in_file, "FOREBAY_UMASK", "022");
+        starts(address, &format!("{}: `unix:` is no address", file.display()));
+        let flag = Options { workers: Some(0), ..Options::default() };
+        starts(error(&flag, "FOREBAY_WORKERS", "1"), "workers = 0 is not possible");
+        let user = error(&none, "FOREBAY_USER", "no-such-user");
+        assert!(user.is_of_identity());
+        starts(user, "FOREBAY_USER: there is no user");
+        assert!(matches!(error(&none, "", ""), PlanError::Nowhere));
     }
 }

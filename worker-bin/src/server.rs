@@ -12,7 +12,7 @@ use crate::pid_file::PidFile;
 use crate::plan::{Place, Plan, ProcessSettings};
 use crate::watched::Watched;
 use crate::worker::{self, Source};
-use crate::{fail, gunicorn, identity, log, log_file, python};
+use crate::{fail, gunicorn, identity, log, log_file, python, settings};
 use std::cell::RefCell;
 use std::fmt::Display;
 use std::fs::File;
@@ -43,7 +43,8 @@ pub(crate) fn serve(flags: &Options, plan: Plan, app: Application<'_>) -> ExitCo
         Err(error) => return fail(3, error),
     };
     let Server { program, control, plan, .. } = &server;
-    for reason in plan.without_meaning() {
+    let variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for reason in plan.without_meaning().into_iter().chain(settings::misspelt(variables)) {
         log::warning!("{reason}");
     }
     if flags.config.is_none() && program.directory().join(gunicorn::SETTINGS).exists() {

@@ -86,6 +86,16 @@ impl Effective {
         Ok(effective)
     }
 
+    /// Where a setting was written, unless it is the command line.
+    pub(crate) fn source(&self, name: &str) -> Option<String> {
+        match self.origins.get(name)? {
+            Origin::File(path) => Some(path.display().to_string()),
+            Origin::Variable(name) => Some(name.clone()),
+            Origin::Arguments => Some("GUNICORN_CMD_ARGS".into()),
+            Origin::Default | Origin::Flag => None,
+        }
+    }
+
     /// As a file that would come to the same.
     pub(crate) fn to_toml(&self) -> String {
         let table = table_of(&self.options);
@@ -245,12 +255,28 @@ fn variables_for(name: &str) -> Vec<String> {
     std::iter::once(own).chain(other.map(str::to_owned)).collect()
 }
 
+/// What is wrong with these variables: those that are none of ours, but resemble one. Others may
+/// be somebody else's.
+pub(crate) fn misspelt(variables: impl Iterator<Item = String>) -> Vec<String> {
+    let known = names();
+    let what = |variable: String| {
+        let name = variable.strip_prefix("FOREBAY_")?.to_lowercase();
+        let is_ours = known.contains(&name) || NO_SETTINGS_VARIABLES.contains(&name.as_str());
+        let best = nearest(&name, &known).filter(|_| !is_ours)?.to_uppercase();
+        Some(format!("there is no setting {variable}, did you mean FOREBAY_{best}?"))
+    };
+    variables.filter_map(what).collect()
+}
+
 fn suggest(name: &str, known: &[String]) -> String {
-    let name = name.replace('-', "_");
-    let likeness = |known: &String| strsim::jaro_winkler(known, &name);
-    let best = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-    let best = best.filter(|best| likeness(best) > 0.8);
+    let best = nearest(&name.replace('-', "_"), known);
     best.map(|best| format!(", did you mean `{best}`?")).unwrap_or_default()
+}
+
+fn nearest<'k>(name: &str, known: &'k [String]) -> Option<&'k String> {
+    let likeness = |known: &String| strsim::jaro_winkler(known, name);
+    let best = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    best.filter(|best| likeness(best) > 0.8)
 }
 
 fn hint(unreadable: &Path) -> &'static str {
@@ -262,6 +288,8 @@ const PLACES: [&str; 2] = ["edge", "bind"];
 const LISTS: [&str; 2] = ["bind", "env"];
 /// Flags about settings.
 const NO_SETTINGS: [&str; 2] = ["config", "print_config"];
+/// What else is in the environment as FOREBAY_….
+const NO_SETTINGS_VARIABLES: [&str; 5] = ["config", "log", "ready_fd", "supervised", "mold"];
 
 #[cfg(test)]
 mod tests {
@@ -355,6 +383,25 @@ mod tests {
             let environment = [("GUNICORN_CMD_ARGS", arguments)];
             let error = self::effective(&Options::default(), &environment, None).unwrap_err();
             assert!(error.starts_with("GUNICORN_CMD_ARGS: ") && error.contains(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn misspelt_variables_get_suggestions() {
+        let said = |names: &[&str]| misspelt(names.iter().map(|name| name.to_string()));
+        assert_eq!(
+            said(&["PATH", "FOREBAY_WORKER", "FOREBAY_GRACEFULL_TIMEOUT", "FOREBAY_TIMEOUT"]),
+            [
+                "there is no setting FOREBAY_WORKER, did you mean FOREBAY_WORKERS?",
+                "there is no setting FOREBAY_GRACEFULL_TIMEOUT, did you mean \
+                 FOREBAY_GRACEFUL_TIMEOUT?",
+            ]
+        );
+        let ours = ["CONFIG", "LOG", "READY_FD", "SUPERVISED", "MOLD"];
+        // Of tests, and of a service of this name in Kubernetes.
+        let others = ["FULL", "REQUIRE", "TEST_PYTHON", "SEED", "PORT", "SERVICE_HOST"];
+        for name in ours.iter().chain(&others) {
+            assert_eq!(said(&[&format!("FOREBAY_{name}")]), [""; 0]);
         }
     }
 

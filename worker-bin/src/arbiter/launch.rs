@@ -171,8 +171,8 @@ impl Handover {
     /// The task of this process, if it was started as a worker.
     pub(crate) fn from_environment() -> Option<Handover> {
         let text = std::env::var(Self::VARIABLE).ok()?;
-        process::forget_environment(&[Self::VARIABLE]);
         let handover: Handover = serde_json::from_str(&text).ok()?;
+        process::forget_environment(&[Self::VARIABLE]);
         (handover.pid == std::process::id()).then_some(handover)
     }
 
