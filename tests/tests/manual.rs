@@ -41,6 +41,26 @@ fn every_command_has_a_manual_page_that_man_understands() {
 }
 
 #[test]
+fn tables_and_examples_keep_their_lines_in_manual_pages() {
+    let Some(man) = tool("man") else { return };
+    for (program, page, lines) in [
+        (proxy_bin(), "proxy-bin-run.1", ["[server]", "head_fields = 100", "[[route]]"]),
+        (worker_bin(), "worker-bin.1", ["Signals", "TTIN/TTOU  one worker more", "Exit codes:"]),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        text(program, &["man", "--directory", directory.path().to_str().unwrap()]);
+        let mut command = man.command();
+        command.arg("-l").arg(directory.path().join(page)).env("MANWIDTH", "80");
+        let output = command.env("LC_ALL", "C.UTF-8").output().unwrap();
+        let shown = String::from_utf8_lossy(&output.stdout);
+        for line in lines {
+            let is_there = shown.lines().any(|shown| shown.trim_start().starts_with(line));
+            assert!(is_there, "{page}: no line {line:?} in {shown}");
+        }
+    }
+}
+
+#[test]
 fn a_directory_for_manual_pages_must_exist() {
     for program in [proxy_bin(), worker_bin()] {
         let output = run(program, &["man", "--directory", "/nowhere/at/all"]);
