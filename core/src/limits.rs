@@ -25,7 +25,7 @@ use std::time::Duration;
 /// | `target_bytes` | 8 KiB | request target; more is 414 |
 /// | `content_memory` | 64 KiB | content of a request in memory; more goes to the spool |
 /// | `content_max` | 16 MiB | content of a request; more is 413 |
-/// | `response_head_bytes` | 64 KiB | head of an application's response; more is 502 |
+/// | `response_head_bytes` | 64 KiB | head of a response; more is 502, also more than 272 fields |
 /// | `response_memory` | 256 KiB | of a response, waiting for its client; more goes to the spool |
 /// | `response_max` | 1 GiB | of a response, in the spool; beyond, the worker has to wait |
 /// | `memory_budget` | 256 MiB | what requests hold, of the process; then less is kept, more refused |
@@ -68,7 +68,7 @@ pub struct Limits {
     /// Bytes of a request's content. More is 413.
     pub content_max: u64,
     /// Bytes of the head of an application's response, at least [`Limits::HEAD_BYTES_LEAST`]. More
-    /// is 502.
+    /// is 502, and so are more than 272 fields, whatever this says.
     pub response_head_bytes: usize,
     /// Bytes of one response that wait in memory for a slow client. More goes to the spool file,
     /// so that the worker is free; or, with `X-Accel-Buffering: no`, is not read from the worker.

@@ -192,7 +192,8 @@ const CONFIGURATION_HELP: &str = r#"Configuration, with defaults unless it says 
   target_bytes = "8KiB"           # request target; more is 414
   content_memory = "64KiB"        # content of a request in memory; more goes to the spool
   content_max = "16MiB"           # content of a request; more is 413
-  response_head_bytes = "64KiB"   # head of an application's response; more is 502
+  response_head_bytes = "64KiB"   # head of an application's response; more is 502,
+                                  # and so are more than 272 fields
   response_memory = "256KiB"      # of a response, waiting for its client; then to the spool
   response_max = "1GiB"           # of a response, in the spool; then the worker has to wait
   memory_budget = "256MiB"        # of the process, for all that requests hold; as it is used up:
