@@ -56,6 +56,38 @@ fn without_descriptors_who_has_idled_longest_makes_room_for_the_next() {
 }
 
 #[test]
+fn without_descriptors_files_that_are_only_kept_open_make_room() {
+    let site = large_files(site()).start();
+    let mut known = Busy::new(&site, "GET");
+    for round in 0..2 {
+        for nth in 0..LARGE_FILES {
+            assert_eq!(known.ask(&format!("/files/{nth}")), 200, "{nth} in round {round}");
+        }
+    }
+    take_all_for_files(&site, &mut known);
+    assert_eq!(Busy::new(&site, "GET").ask("/files/small"), 200, "who is new is let in");
+    take_all_for_files(&site, &mut known);
+    assert_eq!(known.ask("/files/small"), 200, "what is in memory can be checked");
+    let evicted = site.counter("connections_evicted");
+    assert_eq!(evicted, 0, "and nobody had to go for that");
+}
+
+#[test]
+fn without_descriptors_files_that_other_reactors_keep_open_make_room_too() {
+    let site = Site::builder().control().server("reactors = 2").descriptors(MOST + 16);
+    let site = large_files(site).start();
+    // They are distributed by chance.
+    let mut clients: Vec<Busy> = (0..8).map(|_| Busy::new(&site, "GET")).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        for nth in 0..LARGE_FILES {
+            let target = format!("/files/{nth}");
+            let is_answered = || client.ask(&target) == 200;
+            wait_until(&format!("{target} for client {number}"), PATIENCE, is_answered);
+        }
+    }
+}
+
+#[test]
 fn a_worker_that_cannot_be_accepted_dials_in_when_it_can() {
     let site = site().raw_app().pool("queue_timeout = \"60s\"").pool("boot_grace = \"60s\"");
     let site = site.start();
@@ -172,6 +204,22 @@ fn crowd(site: &Site) -> Vec<Client> {
     crowd
 }
 
+/// Files too large to be kept in memory, more than there are descriptors, and one that is.
+fn large_files(site: SiteBuilder) -> SiteBuilder {
+    let site = site.files("/files/", "files").file("files/small", "small");
+    let name = |nth| format!("files/{nth}");
+    (0..LARGE_FILES).fold(site, |site, nth| site.file(&name(nth), vec![b'x'; 66_000]))
+}
+
+/// Asks for files until no descriptor is left.
+fn take_all_for_files(site: &Site, client: &mut Busy) {
+    let mut names = (0..LARGE_FILES).cycle();
+    wait_until("no descriptor is left", PATIENCE, || {
+        assert_eq!(client.ask(&format!("/files/{}", names.next().unwrap())), 200);
+        visible_below(MOST, site.pid()) >= MOST - 1
+    });
+}
+
 /// A client that always has sent the beginning of its next request, so it is not idle.
 struct Busy(Client, &'static str);
 
@@ -224,4 +272,5 @@ fn send_upload(client: &mut Client) {
 
 /// The edge needs about half of them itself.
 const MOST: usize = 64;
+const LARGE_FILES: usize = 2 * MOST;
 const IN_FILE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\nForebay-Body-Fd: 0\r\n\r\n";

@@ -128,6 +128,8 @@ impl SpoolFile {
                 State::Open(w.spool.file(fd, share))
             }
             Err(errno) => {
+                // Too late for this one.
+                w.files.give_way(errno);
                 refused(errno, w);
                 State::Failed(None)
             }

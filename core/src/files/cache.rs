@@ -62,12 +62,15 @@ pub(crate) struct FileCache {
     graveyard: Graveyard,
     /// Roots with smaller ids are only used by requests that have begun.
     first_root: u32,
+    /// Descriptors have run out since the reactor last asked.
+    is_short: bool,
 }
 
 impl FileCache {
     /// Files that are no longer used join `graveyard`.
     pub(crate) fn new(limits: CacheLimits, graveyard: Graveyard) -> FileCache {
-        FileCache { store: limits.empty_store(), limits, graveyard, first_root: 0 }
+        let store = limits.empty_store();
+        FileCache { store, limits, graveyard, first_root: 0, is_short: false }
     }
 
     /// Forgets everything.
@@ -79,6 +82,24 @@ impl FileCache {
     pub(crate) fn forget_roots_before(&mut self, id: u32) {
         self.first_root = id;
         self.clear();
+    }
+
+    /// Closes files that are only kept for the next request, if it was for want of a descriptor
+    /// that something failed. True: they are closed before anything is submitted.
+    pub(crate) fn give_way(&mut self, errno: Errno) -> bool {
+        let is_short = matches!(errno.0, libc::EMFILE | libc::ENFILE);
+        self.is_short |= is_short;
+        is_short && self.close_open_files()
+    }
+
+    /// Closes files that are only kept for the next request. False: there was none.
+    pub(crate) fn close_open_files(&mut self) -> bool {
+        self.store.forget_open()
+    }
+
+    /// Whether descriptors have run out since the last call.
+    pub(crate) fn take_shortage(&mut self) -> bool {
+        std::mem::take(&mut self.is_short)
     }
 
     /// Answers for `path`, the clean percent-encoded path after the route's prefix, without
@@ -253,6 +274,9 @@ impl FileCache {
 
     /// What is not there in the root may be there in what has come into its place meanwhile.
     fn failed(&mut self, wanted: Box<Wanted>, errno: Errno, now: (Time, u64)) -> Step {
+        if self.give_way(errno) {
+            return wanted.open();
+        }
         let status = status_of(errno);
         match status {
             404 => wanted.look_at_root(Some(status), now),

@@ -125,6 +125,15 @@ impl Store {
         slots.into_iter().for_each(|slot| self.remove(slot));
     }
 
+    /// Forgets every open file. False: there was none.
+    pub(super) fn forget_open(&mut self) -> bool {
+        let is_any = !self.classes[OPEN].ring.is_empty();
+        while let Some(&slot) = self.classes[OPEN].ring.last() {
+            self.remove(slot);
+        }
+        is_any
+    }
+
     /// Removes the next entry of a class that has not been used since the hand last passed.
     fn evict(&mut self, class: usize) {
         loop {
@@ -154,7 +163,7 @@ impl Found {
     fn class(&self) -> usize {
         match self {
             Found::Missing(_) | Found::Directory => 0,
-            Found::Open { .. } => 1,
+            Found::Open { .. } => OPEN,
             Found::Memory { .. } => 2,
         }
     }
@@ -169,6 +178,9 @@ impl Found {
         }
     }
 }
+
+/// The class of open files.
+const OPEN: usize = 1;
 
 /// Entries that compete for the same room.
 #[derive(Debug)]

@@ -318,6 +318,29 @@ fn open_files_are_bounded() {
     site.assert_no_leak();
 }
 
+#[test]
+fn without_descriptors_open_files_are_closed_and_it_is_tried_again() {
+    for errno in [libc::EMFILE, libc::ENFILE] {
+        let mut site = Site::new();
+        site.disk.write("other.bin", &[b'y'; 100_000]);
+        let (sending, _) = site.ask("large.bin", GET);
+        assert_eq!(site.get("other.bin").0, 200);
+        assert_eq!(site.disk.open_files(), 3);
+        let Step::Do(op, pending) = site.begin("small.txt", GET) else { panic!() };
+        let step = site.resume(pending, fail(op, Errno(errno)));
+        assert!(site.cache.take_shortage() && !site.cache.take_shortage());
+        assert_eq!(site.disk.open_files(), 2, "the root and what is being sent");
+        let (reply, _) = site.finish(step);
+        assert_eq!(site.content(&reply), b"hello");
+        assert_eq!(site.content(&sending), [b'x'; 100_000]);
+        drop(sending);
+        let Step::Do(op, pending) = site.begin("large.bin", GET) else { panic!() };
+        let Step::Reply(reply) = site.resume(pending, fail(op, Errno(errno))) else { panic!() };
+        assert_eq!(reply.status, 503, "nothing is left to be closed");
+        site.assert_no_leak();
+    }
+}
+
 fn opened(disk: &Disk, name: &str) -> (crate::io::Fd, Stat) {
     let path = std::ffi::CString::new(disk.path(name).to_str().unwrap()).unwrap();
     match disk.perform(Op::OpenDirectory { path: path.into() }) {

@@ -397,6 +397,12 @@ pub(crate) trait Backend {
     /// shut a connection down only after the end of its last send.
     fn submit(&mut self, token: Token, op: Op);
 
+    /// Closes a descriptor that no operation uses; it is free when this returns, if the backend can
+    /// do that.
+    fn close_now(&mut self, fd: Fd) {
+        self.submit(Token::NOBODY, Op::Close { fd });
+    }
+
     /// Submits everything queued, waits for at least one completion or a wake-up or the end of
     /// `wait`, and appends at most 512 completions to `done`. After a turn with many completions
     /// it may wait for more than one, and for a wake-up, a moment longer. Errors are fatal for the

@@ -155,6 +155,9 @@ impl<B: Backend> Reactor<B> {
             Message::Change(change) => self.on_change(*change),
             Message::Unused(pool) => self.on_unused(&pool),
             Message::MemoryIsScarce => {}
+            Message::DescriptorsAreScarce => {
+                self.world.files.close_open_files();
+            }
             Message::Drain => self.drain(),
             Message::Stop => self.stop(),
             Message::End => self.end(),

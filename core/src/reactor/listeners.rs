@@ -121,9 +121,11 @@ impl<B: Backend> Reactor<B> {
         }
     }
 
-    /// Whether an idle connection's descriptor will be there soon.
+    /// Whether a descriptor will be there soon, of a file that nobody is sent or, if there is none,
+    /// of an idle connection.
     fn makes_room(&mut self, result: Result<Fd, Errno>) -> bool {
-        matches!(result, Err(Errno(libc::EMFILE | libc::ENFILE))) && self.evict()
+        let Err(errno @ Errno(libc::EMFILE | libc::ENFILE)) = result else { return false };
+        self.world.files.give_way(errno) || self.evict()
     }
 
     pub(super) fn on_listener_timer(&mut self, token: Token) {

@@ -24,6 +24,8 @@ pub(crate) enum Message {
     Unused(Arc<SharedPool>),
     /// Another reactor has seen that; this one will at the end of its turn.
     MemoryIsScarce,
+    /// The process has no descriptors left: files kept open for later requests are to be closed.
+    DescriptorsAreScarce,
     /// Take no new connections, finish what has begun, then end.
     Drain,
     /// End without waiting for anybody.

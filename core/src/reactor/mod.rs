@@ -229,11 +229,33 @@ impl<B: Backend> Reactor<B> {
 
     /// Hands everything that was asked for to the kernel.
     fn submit(&mut self) {
-        while let Some(fd) = self.graveyard.pop() {
-            self.backend.submit(Token::NOBODY, Op::Close { fd });
-        }
+        self.close_unused();
         for (token, op) in self.world.ops.drain(..) {
             self.backend.submit(token, op);
+        }
+    }
+
+    /// Closes the files that nobody uses any more; at once if there are no descriptors: what is
+    /// submitted next needs them.
+    fn close_unused(&mut self) {
+        let is_short = self.world.files.take_shortage();
+        while let Some(fd) = self.graveyard.pop() {
+            match is_short {
+                true => self.backend.close_now(fd),
+                false => self.backend.submit(Token::NOBODY, Op::Close { fd }),
+            }
+        }
+        if is_short {
+            self.tell_others(|| Message::DescriptorsAreScarce);
+        }
+    }
+
+    fn tell_others(&self, message: impl Fn() -> Message) {
+        let ours = usize::from(self.world.reactor);
+        for (number, mailbox) in self.shared.mailboxes.iter().enumerate() {
+            if number != ours {
+                mailbox.post(message());
+            }
         }
     }
 

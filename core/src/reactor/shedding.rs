@@ -59,12 +59,7 @@ impl<B: Backend> Reactor<B> {
             self.shedding.told = pressure;
         } else if self.shedding.told_at.is_none_or(|at| at.after(PAUSE) <= now) {
             (self.shedding.told, self.shedding.told_at) = (pressure, Some(now));
-            let own = usize::from(self.world.reactor);
-            for (number, mailbox) in self.shared.mailboxes.iter().enumerate() {
-                if number != own {
-                    mailbox.post(Message::MemoryIsScarce);
-                }
-            }
+            self.tell_others(|| Message::MemoryIsScarce);
         }
     }
 

@@ -358,6 +358,10 @@ impl Backend for Uring {
         }
     }
 
+    fn close_now(&mut self, fd: Fd) {
+        sys::close(fd);
+    }
+
     fn turn(&mut self, wait: Wait, done: &mut Vec<Completion>) -> Result<(), Errno> {
         let before = done.len();
         let limit = before + TURN_LIMIT;
