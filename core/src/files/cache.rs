@@ -64,13 +64,15 @@ pub(crate) struct FileCache {
     first_root: u32,
     /// Descriptors have run out since the reactor last asked.
     is_short: bool,
+    /// When to look for open files that nobody asks for, while there are any.
+    sweep_at: Option<Time>,
 }
 
 impl FileCache {
     /// Files that are no longer used join `graveyard`.
     pub(crate) fn new(limits: CacheLimits, graveyard: Graveyard) -> FileCache {
         let store = limits.empty_store();
-        FileCache { store, limits, graveyard, first_root: 0, is_short: false }
+        FileCache { store, limits, graveyard, first_root: 0, is_short: false, sweep_at: None }
     }
 
     /// Forgets everything.
@@ -100,6 +102,20 @@ impl FileCache {
     /// Whether descriptors have run out since the last call.
     pub(crate) fn take_shortage(&mut self) -> bool {
         std::mem::take(&mut self.is_short)
+    }
+
+    /// Closes files that nobody has asked for in half a minute to a minute. One that has been deleted
+    /// keeps its place on the disk until then.
+    pub(crate) fn sweep(&mut self, now: Time) {
+        if self.sweep_at.is_some_and(|due| due <= now) {
+            self.store.sweep_open();
+            self.sweep_at = self.store.has_open().then(|| now.after(SWEEP_PERIOD));
+        }
+    }
+
+    /// When [`FileCache::sweep`] has something to do.
+    pub(crate) fn sweep_at(&self) -> Option<Time> {
+        self.sweep_at
     }
 
     /// Answers for `path`, the clean percent-encoded path after the route's prefix, without
@@ -211,7 +227,7 @@ impl FileCache {
 
     /// The same, and it is worth remembering.
     fn found(&mut self, wanted: Box<Wanted>, found: Found, now: (Time, u64)) -> Step {
-        self.remember(&wanted, found.clone());
+        self.remember(&wanted, found.clone(), now.0);
         self.take(wanted, found, now)
     }
 
@@ -286,7 +302,7 @@ impl FileCache {
         }
     }
 
-    fn remember(&mut self, wanted: &Wanted, found: Found) {
+    fn remember(&mut self, wanted: &Wanted, found: Found, now: Time) {
         let fresh_until = match is_settled(&found, wanted.asked_unix_seconds) {
             true => wanted.asked.after(self.limits.revalidate),
             false => wanted.asked,
@@ -294,6 +310,9 @@ impl FileCache {
         if wanted.place.tree.root >= self.first_root && !wanted.is_outdated() {
             let path = wanted.walk.path(&wanted.route, &wanted.path);
             self.store.insert(wanted.place, path.as_bytes(), found, fresh_until);
+            if self.sweep_at.is_none() && self.store.has_open() {
+                self.sweep_at = Some(now.after(SWEEP_PERIOD));
+            }
         }
     }
 }
@@ -335,3 +354,6 @@ fn own_fault(errno: Errno) -> u16 {
 }
 
 const SETTLED_AFTER_SECONDS: u64 = 2;
+
+/// A file that was not asked for between two sweeps is closed by the next one.
+const SWEEP_PERIOD: Duration = Duration::from_secs(30);

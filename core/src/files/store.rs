@@ -50,6 +50,8 @@ pub(super) struct Entry {
     position: usize,
     /// Looked up since the hand last passed.
     used: bool,
+    /// Not looked up between the last two sweeps.
+    idle: bool,
 }
 
 /// Entries by place and path, in three classes with a bound each.
@@ -110,8 +112,8 @@ impl Store {
             self.evict(class);
         }
         let position = self.classes[class].ring.len();
-        let (path, used) = (path.into(), false);
-        let entry = Entry { found, fresh_until, place, path, hash, cost, position, used };
+        let (path, used, idle) = (path.into(), false, false);
+        let entry = Entry { found, fresh_until, place, path, hash, cost, position, used, idle };
         let slot = self.entries.insert(entry);
         self.index.insert(hash, slot);
         self.classes[class].ring.push(slot);
@@ -127,11 +129,26 @@ impl Store {
 
     /// Forgets every open file. False: there was none.
     pub(super) fn forget_open(&mut self) -> bool {
-        let is_any = !self.classes[OPEN].ring.is_empty();
+        let is_any = self.has_open();
         while let Some(&slot) = self.classes[OPEN].ring.last() {
             self.remove(slot);
         }
         is_any
+    }
+
+    /// Forgets the open files that have not been looked up since the sweep before the last one.
+    pub(super) fn sweep_open(&mut self) {
+        for slot in self.classes[OPEN].ring.clone() {
+            let entry = &mut self.entries[slot];
+            match (std::mem::take(&mut entry.used), entry.idle) {
+                (false, true) => self.remove(slot),
+                (used, _) => entry.idle = !used,
+            }
+        }
+    }
+
+    pub(super) fn has_open(&self) -> bool {
+        !self.classes[OPEN].ring.is_empty()
     }
 
     /// Removes the next entry of a class that has not been used since the hand last passed.

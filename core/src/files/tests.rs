@@ -341,6 +341,33 @@ fn without_descriptors_open_files_are_closed_and_it_is_tried_again() {
     }
 }
 
+#[test]
+fn open_files_that_nobody_asks_for_are_closed_within_a_minute() {
+    let mut site = Site::new();
+    assert_eq!(site.get("small.txt").0, 200);
+    assert_eq!(site.cache.sweep_at(), None, "nothing is open");
+    for name in ["large.bin", "other.bin"] {
+        site.disk.write(name, &[b'x'; 100_000]);
+        assert_eq!(site.get(name).0, 200);
+    }
+    std::fs::remove_file(site.disk.path("other.bin")).unwrap();
+    let began = site.milliseconds;
+    while site.disk.open_files() > 2 {
+        site.milliseconds += 1000;
+        assert_eq!(site.get("large.bin").2, 1, "who is asked for stays open");
+        site.cache.sweep(site.now().0);
+    }
+    let after = site.milliseconds - began;
+    assert!((30_000..=60_000).contains(&after), "{after} ms");
+    while let Some(due) = site.cache.sweep_at() {
+        assert!(due <= site.now().0.after(std::time::Duration::from_secs(30)));
+        site.milliseconds = due.0 / 1_000_000;
+        site.cache.sweep(due);
+    }
+    assert_eq!(site.disk.open_files(), 1, "only the root");
+    site.assert_no_leak();
+}
+
 fn opened(disk: &Disk, name: &str) -> (crate::io::Fd, Stat) {
     let path = std::ffi::CString::new(disk.path(name).to_str().unwrap()).unwrap();
     match disk.perform(Op::OpenDirectory { path: path.into() }) {

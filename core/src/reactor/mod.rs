@@ -220,7 +220,9 @@ impl<B: Backend> Reactor<B> {
 
     /// When it has something to do, whatever happens.
     fn due(&self) -> Option<Time> {
-        [self.timers.next(), self.shedding.due(), self.trim_at].into_iter().flatten().min()
+        let sweep_at = self.world.files.sweep_at();
+        let due = [self.timers.next(), self.shedding.due(), self.trim_at, sweep_at];
+        due.into_iter().flatten().min()
     }
 
     fn mailbox(&self) -> &Arc<Mailbox> {

@@ -15,6 +15,7 @@ impl<B: Backend> Reactor<B> {
     /// At the end of each turn.
     pub(super) fn trim(&mut self) {
         let now = self.world.now;
+        self.world.files.sweep(now);
         match self.trim_at {
             Some(due) if now < due => {}
             Some(_) => {

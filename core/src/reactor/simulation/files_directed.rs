@@ -56,3 +56,20 @@ fn who_leaves_while_the_disk_takes_its_time_leaves_nothing_behind() {
         edge.finish();
     }
 }
+
+#[test]
+fn files_that_nobody_asks_for_are_closed_though_nothing_happens() {
+    let mut edge = Edge::new(&Settings { reactors: 1, ..Settings::default() });
+    let client = edge.client(0, get("/files/large.bin"));
+    let mut received = 0;
+    while received < LARGE_FILE.1 {
+        received += client.receive().len();
+        edge.settle();
+    }
+    let open = edge.kernel.open_descriptors().len();
+    edge.pass(Duration::from_secs(29));
+    assert_eq!(edge.kernel.open_descriptors().len(), open);
+    edge.pass(Duration::from_secs(32));
+    assert_eq!(edge.kernel.open_descriptors().len(), open - 1);
+    edge.finish();
+}
