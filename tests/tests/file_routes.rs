@@ -82,6 +82,8 @@ fn fields_are_the_routes_and_the_rules() {
 #[test]
 fn several_directories_and_a_fallback() {
     let site = Site::builder()
+        .file("secret", "secret")
+        .file("first/.github/x", "secret")
         .file("first/both", "first")
         .file("second/both", "second")
         .file("second/only", "second")
@@ -95,11 +97,17 @@ fn several_directories_and_a_fallback() {
         ("/", "the application"),
         ("/users/7", "the application"),
         ("/users/", "the application"),
+        // Nothing that any file is served for.
+        ("/a%2Fb", "the application"),
+        ("/a//b", "the application"),
+        ("/a%5Cb", "the application"),
+        ("/.github/x", "the application"),
+        ("/..%2fsecret", "the application"),
+        ("/%2e%2e%2fsecret", "the application"),
     ] {
         let response = client.get(target);
         assert_eq!((response.status, response.text()), (200, content), "{target}");
     }
-    assert_eq!(client.get("/.git/config").status, 404);
 }
 
 #[test]

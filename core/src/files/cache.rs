@@ -141,7 +141,7 @@ impl FileCache {
             Ok(found) => Step::Reply(answer(found, &ask, unix_seconds)),
             Err(question) => {
                 let now = (now, unix_seconds);
-                Wanted::new(route, path, ask, walk, now).put(question, now)
+                self.put(Wanted::new(route, path, ask, walk, now), question, now)
             }
         }
     }
@@ -164,7 +164,7 @@ impl FileCache {
                 if wanted.is_still(&found, &result) {
                     return self.found(wanted, found, now);
                 }
-                wanted.put(Question::Name(None), now)
+                self.put(wanted, Question::Name(None), now)
             }
             (Stage::Open, Done::OpenFile { result: Ok((fd, stat)) }) => {
                 self.opened(wanted, SharedFile::new(fd, &self.graveyard), stat, now)
@@ -212,7 +212,17 @@ impl FileCache {
         let Wanted { route, path, ask, walk, .. } = &mut *wanted;
         match self.search(route, path, ask, walk, now.0) {
             Ok(found) => Step::Reply(answer(found, &wanted.ask, now.1)),
-            Err(question) => wanted.put(question, now),
+            Err(question) => self.put(wanted, question, now),
+        }
+    }
+
+    /// Asks the kernel what the search wants to know. What is no name of a file is as good as
+    /// missing.
+    fn put(&mut self, mut wanted: Box<Wanted>, question: Question, now: (Time, u64)) -> Step {
+        match question {
+            Question::Root => wanted.look_at_root(None, now),
+            Question::Name(found) if wanted.turn_to_name(now) => wanted.ask_for_name(found),
+            Question::Name(_) => self.found(wanted, Found::Missing(404), now),
         }
     }
 

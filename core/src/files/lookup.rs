@@ -2,13 +2,13 @@
 //!
 //! Owns the stages between request and answer. Must not know the caches.
 
+use super::Step;
 use super::ask::Ask;
 use super::name;
 use super::root::FilesRoute;
 use super::settings::Symlinks;
 use super::store::{Found, Place};
 use super::walk::Walk;
-use super::{FileReply, Step};
 use crate::io::{Errno, FileKind, Links, Op, SharedFile, Stat, Time};
 use std::ffi::{CStr, CString};
 use std::rc::Rc;
@@ -83,23 +83,20 @@ impl Wanted {
         })
     }
 
-    /// Asks the kernel what the search wants to know.
-    pub(super) fn put(
-        mut self: Box<Self>,
-        question: Question,
-        (now, unix_seconds): (Time, u64),
-    ) -> Step {
-        let found = match question {
-            Question::Root => return self.look_at_root(None, (now, unix_seconds)),
-            Question::Name(found) => found,
-        };
-        (self.asked, self.asked_unix_seconds) = (now, unix_seconds);
-        let path = self.walk.path(&self.route, &self.path);
-        let Some(name) = name::resolve(path, &self.route.settings.index) else {
-            return Step::Reply(FileReply::error(404));
-        };
+    /// Turns to the name where the search has come to. False: no file ever has it, so the kernel is
+    /// not to be asked.
+    pub(super) fn turn_to_name(&mut self, now: (Time, u64)) -> bool {
+        (self.asked, self.asked_unix_seconds) = now;
         (self.place, self.dir) = (self.walk.place(&self.route), self.walk.root(&self.route).dir());
-        self.name = name;
+        let path = self.walk.path(&self.route, &self.path);
+        let name = name::resolve(path, &self.route.settings.index);
+        let is_name = name.is_some();
+        self.name = name.unwrap_or_default();
+        is_name
+    }
+
+    /// Asks the kernel what stands at the name; with what stood there.
+    pub(super) fn ask_for_name(self: Box<Self>, found: Option<Found>) -> Step {
         match found {
             Some(found) => self.check(found),
             None => self.open(),

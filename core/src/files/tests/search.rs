@@ -42,7 +42,6 @@ fn the_fallback_answers_for_what_is_not_found() {
             assert_eq!(content(&mut site, path), (200, b"app".into()), "{path}");
         }
         assert_eq!(content(&mut site, "x"), (200, b"x".into()));
-        assert_eq!(content(&mut site, ".env").0, 404, "no name at all");
         let (reply, _) = site.ask("none", get_with(&[("Range", "bytes=0-0")]));
         assert!(head_of(&reply).contains("Content-Type: text/html"));
     }
@@ -50,6 +49,35 @@ fn the_fallback_answers_for_what_is_not_found() {
     std::fs::create_dir(site.disk.path("b/50%/app.html")).unwrap();
     site.milliseconds += 1000;
     assert_eq!(content(&mut site, "none").0, 404, "a directory is no fallback");
+}
+
+#[test]
+fn the_fallback_answers_for_what_is_no_name_of_a_file() {
+    let refused =
+        ["a%2Fb", "a//b", "a%5Cb", ".github/x", ".env", "../secret", "..%2fsecret", "a%00b", "%zz"];
+    let mut site = Site::new();
+    std::fs::write(site.disk.path("../secret"), b"secret").unwrap();
+    for (name, text) in [("a/.env", "secret"), ("b/.env", "secret"), ("b/app.html", "app")] {
+        site.disk.write(name, text.as_bytes());
+    }
+    site.set(Files::new("a").then("b").fallback("app.html"), &["a", "b"]);
+    assert_eq!(content(&mut site, "none"), (200, b"app".into()));
+    for path in refused.into_iter().chain(refused) {
+        assert_eq!(site.get(path), (200, b"app".into(), 0), "{path}: and nothing is asked");
+    }
+    site.milliseconds += 1000;
+    for path in refused {
+        assert!(site.get(path).2 <= 3, "{path}: only the fallback is looked for again");
+        assert_eq!(content(&mut site, path), (200, b"app".into()), "{path}");
+    }
+    std::fs::remove_file(site.disk.path("b/app.html")).unwrap();
+    site.milliseconds += 1000;
+    assert_eq!(content(&mut site, ".env").0, 404);
+    site.set(Files::new("a").then("b"), &["a", "b"]);
+    for path in refused.into_iter().chain(refused) {
+        assert_eq!((site.get(path).0, site.get(path).2), (404, 0), "{path}: without fallback");
+    }
+    site.assert_no_leak();
 }
 
 #[test]
