@@ -103,11 +103,23 @@ impl Representation {
 }
 
 fn push_content_type(head: &mut Vec<u8>, name: &str) {
-    let mime = mime_guess::from_path(Path::new(name)).first_raw();
-    let mime = mime.unwrap_or("application/octet-stream");
+    let mime = media_type(Path::new(name));
+    // XML says its encoding itself, and would be overridden (RFC 7303 §3).
+    let is_xml = mime.ends_with("/xml") || mime.ends_with("+xml");
     let is_text = mime.starts_with("text/") || mime == "application/javascript";
-    let charset = if is_text { "; charset=utf-8" } else { "" };
+    let charset = if is_text && !is_xml { "; charset=utf-8" } else { "" };
     push(head, format_args!("Content-Type: {mime}{charset}\r\n"));
+}
+
+/// What the name suggests. Players know the streams of HLS only by their registered types
+/// (RFC 8216 §4).
+fn media_type(name: &Path) -> &'static str {
+    let is = |extension| name.extension().is_some_and(|own| own.eq_ignore_ascii_case(extension));
+    match () {
+        () if is("m3u8") => "application/vnd.apple.mpegurl",
+        () if is("ts") => "video/mp2t",
+        () => mime_guess::from_path(name).first_raw().unwrap_or("application/octet-stream"),
+    }
 }
 
 /// Modification time, size and coding: tools that compress keep the time.
@@ -126,4 +138,34 @@ fn nanoseconds(time: (i64, u32)) -> u64 {
 
 pub(super) fn push(head: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     head.write_fmt(text).expect("a Vec takes everything");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn content_type(name: &str) -> String {
+        let mut head = Vec::new();
+        push_content_type(&mut head, name);
+        let line = String::from_utf8(head).unwrap();
+        line.strip_prefix("Content-Type: ").unwrap().trim_end().to_owned()
+    }
+
+    #[test]
+    fn types_are_those_that_names_suggest() {
+        for (name, expected) in [
+            ("a/b.html", "text/html; charset=utf-8"),
+            ("b.js", "text/javascript; charset=utf-8"),
+            ("b.json", "application/json"),
+            ("feed.xml", "text/xml"),
+            ("b.svg", "image/svg+xml"),
+            ("live/list.m3u8", "application/vnd.apple.mpegurl"),
+            ("live/00001.ts", "video/mp2t"),
+            ("live/00001.TS", "video/mp2t"),
+            ("ts", "application/octet-stream"),
+            ("b", "application/octet-stream"),
+        ] {
+            assert_eq!(content_type(name), expected, "{name}");
+        }
+    }
 }
