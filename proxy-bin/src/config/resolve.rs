@@ -302,6 +302,13 @@ impl Resolver {
             self.problems.add(status.line, what);
             return None;
         }
+        if let Some(content) = content.as_ref().filter(|content| !content.value.is_empty())
+            && WITHOUT_CONTENT.contains(&status.value)
+        {
+            let what = "has no content: leave `content` out, or write another status";
+            self.problems.add(content.line, format!("status {} {what}", status.value));
+            return None;
+        }
         let plain = || At { value: "text/plain; charset=utf-8".into(), line };
         let content_type = content_type.unwrap_or_else(plain);
         Some(Target::Respond {
@@ -322,6 +329,9 @@ impl Resolver {
         is_used
     }
 }
+
+/// RFC 9110 §15.3.5, §15.3.6 and §15.4.5.
+const WITHOUT_CONTENT: [u64; 3] = [204, 205, 304];
 
 /// What fits into `sun_path` with its end (unix(7)).
 const SOCKET_PATH_MOST: usize = 107;

@@ -279,6 +279,11 @@ fn values_that_mean_nothing() {
     );
     assert_error(&route("redirect = \"/\"\nstatus = 200"), 11, "status 200 does not redirect");
     assert_error(&route("respond = { status = 99 }"), 10, "status 99 is not a final one");
+    for status in [204, 205, 304] {
+        let respond = format!("respond = {{ status = {status}, content = \"x\" }}");
+        let message = format!("status {status} has no content: leave `content` out, or write");
+        assert_error(&route(&respond), 10, &message);
+    }
     assert_error(
         &route("respond = { content_type = \"a\\nb\" }"),
         10,
