@@ -276,7 +276,7 @@ impl FileCache {
         if stat.size <= self.limits.memory_object as u64 {
             return wanted.read(file, stat, Vec::with_capacity(stat.size as usize));
         }
-        let representation = represent(&wanted, stat);
+        let representation = represent(&wanted, stat, None);
         self.found(wanted, Found::Open { representation, file }, now)
     }
 
@@ -290,11 +290,12 @@ impl FileCache {
         content: Vec<u8>,
         now: (Time, u64),
     ) -> Step {
-        let representation = represent(&wanted, after);
         if before == after && content.len() as u64 == after.size {
+            let representation = represent(&wanted, after, Some(&content));
             let content = Bytes::from(content);
             return self.found(wanted, Found::Memory { representation, content }, now);
         }
+        let representation = represent(&wanted, after, None);
         self.take(wanted, Found::Open { representation, file }, now)
     }
 
@@ -341,9 +342,10 @@ fn answer(found: Found, ask: &Ask<'_>, unix_seconds: u64) -> FileReply {
     }
 }
 
-fn represent(wanted: &Wanted, stat: Stat) -> Rc<Representation> {
+fn represent(wanted: &Wanted, stat: Stat, content: Option<&[u8]>) -> Rc<Representation> {
+    let Wanted { name, asked_unix_seconds: asked, .. } = wanted;
     let (settings, coding) = (&wanted.route.settings, wanted.place.coding);
-    Representation::new(stat, &wanted.name, coding, settings, wanted.asked_unix_seconds)
+    Representation::new(stat, content, name, coding, settings, *asked)
 }
 
 /// Whether a later change would show in the file's times: they advance in steps, so within the

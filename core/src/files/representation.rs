@@ -20,7 +20,7 @@ pub(crate) struct Representation {
     /// Status line and fields of a 200.
     head: Vec<u8>,
     /// Of `head`: what describes the content, in 206 as well.
-    content: Range<usize>,
+    content_lines: Range<usize>,
     /// From here on `head` is also that of a 304.
     validators: usize,
     etag: Range<usize>,
@@ -29,10 +29,11 @@ pub(crate) struct Representation {
 }
 
 impl Representation {
-    /// `name` is the file's without a coding's suffix. `unix_seconds` was the time at most when
-    /// `stat` was taken.
+    /// `content` is all of it, if it is known. `name` is the file's without a coding's suffix.
+    /// `unix_seconds` was the time at most when `stat` was taken.
     pub(super) fn new(
         stat: Stat,
+        content: Option<&[u8]>,
         name: &CStr,
         coding: Coding,
         settings: &Files,
@@ -52,12 +53,12 @@ impl Representation {
         if coding != Coding::Identity {
             push(&mut head, format_args!("Content-Encoding: {}\r\n", coding.name()));
         }
-        let content = start..head.len();
+        let content_lines = start..head.len();
         push(&mut head, format_args!("Accept-Ranges: bytes\r\nContent-Length: {}\r\n", stat.size));
         let validators = head.len();
         head.extend_from_slice(b"ETag: ");
         let start = head.len();
-        push_etag(&mut head, &stat, coding);
+        push_etag(&mut head, &stat, content, coding);
         let etag = start..head.len();
         // Never in the future (RFC 9110 §8.8.2.1).
         let modified = u64::try_from(stat.mtime.0).unwrap_or(0).min(unix_seconds);
@@ -74,7 +75,7 @@ impl Representation {
             push(&mut head, format_args!("{name}: {value}\r\n"));
         }
         head.shrink_to_fit();
-        Rc::new(Representation { stat, head, content, validators, etag, modified })
+        Rc::new(Representation { stat, head, content_lines, validators, etag, modified })
     }
 
     /// Status line and fields of a 200, without what changes from answer to answer.
@@ -84,7 +85,7 @@ impl Representation {
 
     /// The field lines that describe the content.
     pub(super) fn content_lines(&self) -> &[u8] {
-        &self.head[self.content.clone()]
+        &self.head[self.content_lines.clone()]
     }
 
     /// The field lines of a 304, which 206 has, too.
@@ -122,9 +123,11 @@ fn media_type(name: &Path) -> &'static str {
     }
 }
 
-/// Modification time, size and coding: tools that compress keep the time.
-fn push_etag(head: &mut Vec<u8>, stat: &Stat, coding: Coding) {
-    push(head, format_args!("\"{:x}-{:x}", nanoseconds(stat.mtime), stat.size));
+/// What is known to change with the content, size and coding. Modification times are fixed by
+/// reproducible builds, and tools that compress keep them.
+fn push_etag(head: &mut Vec<u8>, stat: &Stat, content: Option<&[u8]>, coding: Coding) {
+    let version = content.map_or_else(|| nanoseconds(stat.mtime), fnv_1a);
+    push(head, format_args!("\"{version:x}-{:x}", stat.size));
     if coding != Coding::Identity {
         push(head, format_args!("-{}", coding.name()));
     }
@@ -134,6 +137,12 @@ fn push_etag(head: &mut Vec<u8>, stat: &Stat, coding: Coding) {
 /// Since 1970, modulo 2⁶⁴: a file from before has an entity tag too.
 fn nanoseconds(time: (i64, u32)) -> u64 {
     (time.0 as u64).wrapping_mul(1_000_000_000).wrapping_add(u64::from(time.1))
+}
+
+/// The same on all machines and in all versions, so that their tags are, too.
+fn fnv_1a(content: &[u8]) -> u64 {
+    let step = |hash: u64, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    content.iter().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
 pub(super) fn push(head: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
@@ -149,6 +158,18 @@ mod tests {
         push_content_type(&mut head, name);
         let line = String::from_utf8(head).unwrap();
         line.strip_prefix("Content-Type: ").unwrap().trim_end().to_owned()
+    }
+
+    #[test]
+    fn the_hash_is_that_which_others_compute() {
+        let expected = [
+            (&b""[..], 0xcbf2_9ce4_8422_2325),
+            (b"a", 0xaf63_dc4c_8601_ec8c),
+            (b"foobar", 0x8594_4171_f739_67e8),
+        ];
+        for (content, hash) in expected {
+            assert_eq!(fnv_1a(content), hash, "{content:?}");
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ fn representation(name: &CStr, mtime: (i64, u32)) -> Rc<Representation> {
     let kind = FileKind::Regular;
     let stat = Stat { kind, size: 5, mtime, ctime: mtime, device: 1, inode: 2 };
     let settings = Files::new("").cache_control("max-age=9");
-    Representation::new(stat, name, Coding::Identity, &settings, 60)
+    Representation::new(stat, None, name, Coding::Identity, &settings, 60)
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn says_which_part_it_is_rfc_9110_15_3_7() {
 fn says_how_the_content_is_coded() {
     let stat = representation(c"a.css", (10, 11)).stat;
     let settings = Files::new("").precompressed(true).field("X-A", "b");
-    let of = Representation::new(stat, c"a.css", Coding::Brotli, &settings, 60);
+    let of = Representation::new(stat, None, c"a.css", Coding::Brotli, &settings, 60);
     let reply = FileReply::of(&of, FileContent::None, &ask(&[]), 60);
     let head = head(&reply, Version::Http11, true);
     for line in [

@@ -4,7 +4,9 @@ use super::super::disk::{GET, Site, get_with};
 use super::super::*;
 use super::head_of;
 use crate::io::{Done, Errno, Links, Op};
+use std::fs::OpenOptions;
 use std::os::unix::fs::symlink;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// As `get`, without the number of operations.
 fn content(site: &mut Site, path: &str) -> (u16, Vec<u8>) {
@@ -176,6 +178,43 @@ fn what_goes_with_the_old_directory_is_looked_for_in_the_new_one_at_once() {
     std::fs::remove_file(site.disk.path("current")).unwrap();
     site.milliseconds += 1000;
     assert_eq!(content(&mut site, "page"), (200, b"2".into()), "better than nothing");
+}
+
+#[test]
+fn tags_of_small_files_follow_the_content_whatever_the_times_are() {
+    let mut site = Site::new();
+    let built = UNIX_EPOCH + Duration::from_secs(1);
+    for (name, content) in [("1/a", b"old"), ("2/a", b"new"), ("1/b", b"eql"), ("2/b", b"eql")] {
+        site.disk.write(name, content);
+        // The same time in both releases, another one for a file that is the same.
+        let time = if name == "2/b" { SystemTime::now() } else { built };
+        let file = OpenOptions::new().write(true).open(site.disk.path(name)).unwrap();
+        file.set_modified(time).unwrap();
+    }
+    let tag = |site: &mut Site, name, ask| {
+        let head = head_of(&site.ask(name, ask).0);
+        head.split_once("ETag: ").unwrap().1.split_once("\r\n").unwrap().0.to_owned()
+    };
+    let tags: Vec<String> = ["1/a", "2/a", "1/b", "2/b"]
+        .into_iter()
+        .map(|name| {
+            let first = tag(&mut site, name, GET);
+            for passed in [0, 1000] {
+                site.milliseconds += passed;
+                let head = Ask { method: "HEAD".into(), ..GET };
+                for ask in
+                    [head, get_with(&[("Range", "bytes=0-0")]), get_with(&[("If-None-Match", "*")])]
+                {
+                    assert_eq!(tag(&mut site, name, ask), first);
+                }
+            }
+            site.cache.clear();
+            assert_eq!(tag(&mut site, name, GET), first, "read again");
+            first
+        })
+        .collect();
+    assert_ne!(tags[0], tags[1]);
+    assert_eq!(tags[2], tags[3]);
 }
 
 #[test]
