@@ -104,8 +104,8 @@ impl FileCache {
         std::mem::take(&mut self.is_short)
     }
 
-    /// Closes files that nobody has asked for in half a minute to a minute. One that has been deleted
-    /// keeps its place on the disk until then.
+    /// Closes files that nobody has asked for in half a minute to a minute. One that has been
+    /// deleted keeps its place on the disk until then.
     pub(crate) fn sweep(&mut self, now: Time) {
         if self.sweep_at.is_some_and(|due| due <= now) {
             self.store.sweep_open();
