@@ -215,7 +215,7 @@ fn large_files(site: SiteBuilder) -> SiteBuilder {
 fn take_all_for_files(site: &Site, client: &mut Busy) {
     let mut names = (0..LARGE_FILES).cycle();
     wait_until("no descriptor is left", PATIENCE, || {
-        assert_eq!(client.ask(&format!("/files/{}", names.next().unwrap())), 200);
+        assert_eq!(client.ask(&format!("/files/{}", names.next().expect("there are enough"))), 200);
         visible_below(MOST, site.pid()) >= MOST - 1
     });
 }
