@@ -48,7 +48,7 @@ pub(crate) fn flush() {
     }
 }
 
-/// [`write`], for who writes.
+/// [`write()`], for who writes.
 #[derive(Debug)]
 pub(crate) struct Stderr;
 

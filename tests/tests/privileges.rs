@@ -47,7 +47,7 @@ fn only_listed_users_may_be_workers() {
         let edge = format!("unix:{}", site.path("run/app.sock").display());
         worker.args(["--edge", &edge, "hello"]).uid(NOBODY).gid(NOBODY).current_dir("/");
         let worker = Process::start(&mut worker);
-        let told = || worker.stderr().contains("this user is perhaps not in `allowed_users`");
+        let told = || worker.stderr().contains("perhaps this user is not in `allowed_users`");
         wait_until("the worker tells it", PATIENCE, told);
     }
     let allowed = site.config().replace("mode =", "allowed_users = [\"root\", 65534]\nmode =");

@@ -41,8 +41,8 @@ pub(crate) fn serve<S: Service + ?Sized>(
             Ok(_) => outage.begins(&no_edge(&"it has closed the slot")),
             Err(DialError::Unreachable(error)) => outage.begins(&no_edge(&error)),
             Err(DialError::Closed) => outage.begins(&format!(
-                "the edge at {at} closes the connection: this user is perhaps not in \
-                 `allowed_users` of its pool; dialling until it does not"
+                "the edge at {at} closes the connection: perhaps this user is not in \
+                 `allowed_users` of its pool, or `slots` are taken; dialling until it does not"
             )),
             Err(DialError::Refused(answer)) => {
                 outage.begins(&no_edge(&format_args!("it says {answer:?}")))
