@@ -16,7 +16,6 @@ use std::time::Duration;
 
 /// As many as come while no worker is there, so that the others do not wait with them.
 const CLIENTS: u32 = 512;
-const PER_SECOND: u32 = 1_000;
 
 /// What happens to workers, and what it may cost.
 struct Disturbance {
@@ -99,11 +98,14 @@ struct Shape {
     workers: usize,
     threads: usize,
     method: &'static str,
+    /// Requests: what it can answer also while its workers are replaced all the time.
+    per_second: u32,
     /// The application with flags of `worker-bin`.
     app: fn(&[&str]) -> SiteBuilder,
 }
 
-const FOUR_WORKERS: Shape = Shape { workers: 4, threads: 1, method: "POST", app: probe };
+const FOUR_WORKERS: Shape =
+    Shape { workers: 4, threads: 1, method: "POST", per_second: 1_000, app: probe };
 
 #[test]
 fn four_workers() {
@@ -123,14 +125,14 @@ fn four_workers_in_python() {
 #[test]
 fn flask_with_two_threads() {
     let app = |flags: &[&str]| of_wsgi("once:site", flags);
-    of_python(&Shape { workers: 2, threads: 2, app, ..FOUR_WORKERS });
+    of_python(&Shape { workers: 2, threads: 2, per_second: 250, app, ..FOUR_WORKERS });
 }
 
 /// A process that dies closes one slot after the other, and a request that is sent to several of
 /// them has seen one death.
 #[test]
 fn many_threads() {
-    let shape = Shape { workers: 2, threads: 64, method: "GET", app: probe };
+    let shape = Shape { workers: 2, threads: 64, method: "GET", ..FOUR_WORKERS };
     let act = |site: &Site, random: &mut Random| {
         wait_until("both workers", PATIENCE, || site.worker_pids().len() == 2);
         signal_some_worker(site, random, KILL);
@@ -213,7 +215,7 @@ fn on_one_site(
     let flags = [&["-w", &workers, "--threads", &threads], disturbance.flags].concat();
     let site = (shape.app)(&flags).path_variable("PROBE_LOG", "log").start();
     wait_until("workers", PATIENCE, || site.worker_pids().len() == shape.workers);
-    let storm = Storm::start(site.address(), shape.method, CLIENTS, PER_SECOND);
+    let storm = Storm::start(site.address(), shape.method, CLIENTS, shape.per_second);
     let more = |count| {
         let sent = storm.sent();
         wait_until("answers", PATIENCE, || storm.sent() >= sent + count);
