@@ -99,6 +99,11 @@ impl FileCache {
         self.store.forget_open()
     }
 
+    /// Whether descriptors have run out: what is closed now is to be closed at once.
+    pub(crate) fn is_short(&self) -> bool {
+        self.is_short
+    }
+
     /// Whether descriptors have run out since the last call.
     pub(crate) fn take_shortage(&mut self) -> bool {
         std::mem::take(&mut self.is_short)

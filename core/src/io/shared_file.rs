@@ -12,6 +12,11 @@ use std::rc::Rc;
 pub(crate) struct Graveyard(Rc<RefCell<Vec<Fd>>>);
 
 impl Graveyard {
+    /// Nothing is to be closed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.borrow().is_empty()
+    }
+
     /// A descriptor to close, if there is one.
     pub(crate) fn pop(&self) -> Option<Fd> {
         self.0.borrow_mut().pop()

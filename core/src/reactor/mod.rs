@@ -207,6 +207,9 @@ impl<B: Backend> Reactor<B> {
         self.trim();
         self.go_on_ending();
         self.submit();
+        if self.world.files.take_shortage() {
+            self.tell_others(|| Message::DescriptorsAreScarce);
+        }
         Ok(!is_last)
     }
 
@@ -220,9 +223,12 @@ impl<B: Backend> Reactor<B> {
 
     /// When it has something to do, whatever happens.
     fn due(&self) -> Option<Time> {
-        let sweep_at = self.world.files.sweep_at();
-        let due = [self.timers.next(), self.shedding.due(), self.trim_at, sweep_at];
-        due.into_iter().flatten().min()
+        let earlier = |one: Option<Time>, other: Option<Time>| match (one, other) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        let seldom = earlier(self.trim_at, self.world.files.sweep_at());
+        earlier(earlier(self.timers.next(), self.shedding.due()), seldom)
     }
 
     fn mailbox(&self) -> &Arc<Mailbox> {
@@ -231,7 +237,9 @@ impl<B: Backend> Reactor<B> {
 
     /// Hands everything that was asked for to the kernel.
     fn submit(&mut self) {
-        self.close_unused();
+        if !self.graveyard.is_empty() {
+            self.close_unused();
+        }
         for (token, op) in self.world.ops.drain(..) {
             self.backend.submit(token, op);
         }
@@ -240,15 +248,12 @@ impl<B: Backend> Reactor<B> {
     /// Closes the files that nobody uses any more; at once if there are no descriptors: what is
     /// submitted next needs them.
     fn close_unused(&mut self) {
-        let is_short = self.world.files.take_shortage();
+        let is_short = self.world.files.is_short();
         while let Some(fd) = self.graveyard.pop() {
             match is_short {
                 true => self.backend.close_now(fd),
                 false => self.backend.submit(Token::NOBODY, Op::Close { fd }),
             }
-        }
-        if is_short {
-            self.tell_others(|| Message::DescriptorsAreScarce);
         }
     }
 
