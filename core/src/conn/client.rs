@@ -59,6 +59,8 @@ pub(crate) struct Client {
     pub(super) linger: bool,
     /// If the connection ended now, an answer that is not would seem to be whole.
     pub(super) would_seem_whole: bool,
+    /// It has said that its current request is its last.
+    pub(super) has_said_close: bool,
     /// It is counted among those that wait for their next request.
     pub(super) parked: bool,
     pub(super) requests: u64,
@@ -140,6 +142,7 @@ impl Client {
             input_ended: false,
             linger: false,
             would_seem_whole: false,
+            has_said_close: false,
             parked: false,
             requests: 0,
             meta: Client::NO_REQUEST,
@@ -341,8 +344,9 @@ impl Client {
                 self.on_drain(w);
             }
         } else {
-            // Whatever comes behind the request, a reset would eat the answer (RFC 9112 §9.6).
-            self.linger = true;
+            // Who did not expect the end may have sent another request, and others an empty line: a
+            // reset would eat what has not left of the answer (RFC 9112 §9.6). A small one has.
+            self.linger |= !self.has_said_close || content > response::LEAVES_AT_ONCE;
             self.state = State::Ending;
         }
     }
@@ -425,7 +429,9 @@ impl Client {
                 self.look_at = Some(w.now);
                 self.receive_deadline = Some(w.now.after(w.limits.lingering_timeout));
             }
-            State::Ending if self.input_ended => self.abort(w),
+            State::Ending if self.input_ended || !self.linger && self.input.is_empty() => {
+                self.abort(w);
+            }
             State::Ending => {
                 w.submit(self.token, Op::Shutdown { fd: self.fd, direction: Direction::Write });
                 self.state = State::Lingering;

@@ -76,6 +76,7 @@ impl Client {
         self.requests += 1;
         self.permit = None;
         w.counters.requests.count();
+        self.has_said_close = !head.keep_alive;
         let origin = self.origin(head, w);
         let is_last = self.requests >= w.limits.keepalive_requests || w.draining;
         self.meta = Meta {

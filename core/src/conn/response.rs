@@ -82,3 +82,7 @@ pub(crate) fn write_response(
 ) -> u64 {
     write_parts(output, response.status, &response.fields, &response.content, meta, w)
 }
+
+/// Bytes of content that TCP sends at once with their head: its first window is ten segments of
+/// 1,460 bytes (RFC 6928).
+pub(super) const LEAVES_AT_ONCE: u64 = 12 << 10;
