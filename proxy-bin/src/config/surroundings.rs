@@ -4,9 +4,9 @@
 
 use super::error::{At, ConfigError, Problems};
 use super::{AccessLog, Config, Pool, Target};
-use crate::edge::Builder;
 use crate::supervise::find_program;
 use crate::users;
+use forebay::Builder;
 use std::collections::HashMap;
 use std::fs::Metadata;
 use std::io::{self, ErrorKind};
