@@ -6,41 +6,41 @@
 
 use super::Reactor;
 use crate::conn::{Connection, Slot};
-use crate::io::{self, Backend, Completion, Fd, Op};
+use crate::io::{self, Backend, Fd, Op};
 use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 
-/// Closed when it is dropped, even by a panic.
-#[derive(Default)]
-struct Leftovers(BTreeSet<Fd>);
+/// Closed when it is dropped: not before every reactor of the server has ended. Others may use a
+/// slot of this one, and a number that is free can be a client's next.
+#[derive(Debug, Default)]
+pub(crate) struct Leftovers(Mutex<BTreeSet<Fd>>);
+
+impl Leftovers {
+    fn extend(&self, more: impl IntoIterator<Item = Fd>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(more);
+    }
+}
 
 impl<B: Backend> Reactor<B> {
-    /// Ends it, and closes whatever it has left open.
-    pub(crate) fn dismantle(self) {
-        // Declared first, so dropped last: a number must not become another file's while the ring
-        // may still use it.
-        let mut open = Leftovers::default();
+    /// Ends it, and adds whatever it has left open.
+    pub(crate) fn dismantle(self, open: &Leftovers) {
         let Reactor { backend, mut world, clients, exchanges, slots, listeners, .. } = self;
-        open.0.extend(clients.iter().filter_map(Connection::descriptor));
-        open.0.extend(slots.iter().filter_map(Slot::descriptor));
-        open.0.extend(listeners.iter().filter_map(super::Listener::descriptor));
-        let brought = |completion: Completion| completion.done.descriptor();
-        open.0.extend(self.completions.into_iter().filter_map(brought));
-        for (_, op) in world.ops.drain(..) {
-            if let Op::Close { fd } = op {
-                open.0.insert(fd);
-            }
-        }
-        drop(backend);
-        drop((world, clients, exchanges));
-        while let Some(fd) = self.graveyard.pop() {
-            open.0.insert(fd);
-        }
+        open.extend(clients.iter().filter_map(Connection::descriptor));
+        open.extend(slots.iter().filter_map(Slot::descriptor));
+        open.extend(listeners.iter().filter_map(super::Listener::descriptor));
+        open.extend(self.completions.into_iter().filter_map(|done| done.done.descriptor()));
+        open.extend(world.ops.drain(..).filter_map(|(_, op)| match op {
+            Op::Close { fd } => Some(fd),
+            _ => None,
+        }));
+        drop((backend, world, clients, exchanges));
+        open.extend(std::iter::from_fn(|| self.graveyard.pop()));
     }
 }
 
 impl Drop for Leftovers {
     fn drop(&mut self) {
-        for &fd in &self.0 {
+        for &fd in self.0.get_mut().unwrap_or_else(PoisonError::into_inner).iter() {
             io::close(fd);
         }
     }

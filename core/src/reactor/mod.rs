@@ -36,6 +36,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub(crate) use change::{Change, OpenFiles, OpenRoot};
+pub(crate) use leftovers::Leftovers;
 pub(crate) use listeners::Source;
 pub(crate) use mailbox::{Mailbox, Message};
 pub(crate) use table::Table;

@@ -7,7 +7,7 @@ use super::random;
 use crate::conn::{Spool, WorldParts};
 use crate::files::{CacheLimits, FileCache};
 use crate::io::{self, Errno, Graveyard, Uring, UringOptions};
-use crate::reactor::{Change, Message, Reactor, Source};
+use crate::reactor::{Change, Leftovers, Message, Reactor, Source};
 use std::net::TcpListener;
 use std::os::fd::IntoRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -25,6 +25,8 @@ pub(super) fn run(server: &mut Server) -> Result<(), RunError> {
     let listeners = std::mem::take(&mut server.listeners);
     let changes = std::mem::take(&mut server.changes);
     let control = &*server.control;
+    let open = Leftovers::default();
+    let left_open = &open;
     let mut result = Ok(());
     thread::scope(|scope| {
         let mut threads = Vec::new();
@@ -34,7 +36,8 @@ pub(super) fn run(server: &mut Server) -> Result<(), RunError> {
                 if let Some(core) = core {
                     core_affinity::set_for_current(core);
                 }
-                let result = catch_unwind(AssertUnwindSafe(|| run_one(control, number, start)));
+                let result =
+                    catch_unwind(AssertUnwindSafe(|| run_one(control, number, start, left_open)));
                 let result = result.unwrap_or(Err(RunError::Panic(number)));
                 if result.is_err() {
                     abandon_all(control);
@@ -65,6 +68,7 @@ fn run_one(
     control: &Control,
     number: usize,
     (listeners, start): (Vec<TcpListener>, Change),
+    left_open: &Leftovers,
 ) -> Result<(), RunError> {
     io::block_broken_pipes();
     let graveyard = Graveyard::default();
@@ -91,7 +95,7 @@ fn run_one(
     let shared = Arc::clone(&control.shared);
     let mut reactor = Reactor::new(backend, parts, sources, shared, graveyard);
     let ended = catch_unwind(AssertUnwindSafe(|| reactor.run()));
-    reactor.dismantle();
+    reactor.dismantle(left_open);
     let result = ended.unwrap_or_else(|payload| resume_unwind(payload));
     result.map_err(|errno: Errno| RunError::Kernel { reactor: number, error: errno.into() })
 }
