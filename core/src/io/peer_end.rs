@@ -5,7 +5,7 @@
 
 #![allow(unsafe_code)]
 
-use super::sys::{errno_of, retried, unsent};
+use super::sys::{errno_of, retried, unsent, was_reset};
 use super::{Errno, Fd};
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -15,8 +15,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 pub(crate) struct Death {
     /// The signal that killed it (signal(7)); none if it exited, or nobody asked.
     pub(crate) signal: Option<i32>,
-    /// Bytes of ours lie in the socket that it has not received. Only if somebody else keeps its
-    /// end open: a socket that is closed with such bytes says `ECONNRESET`, and forgets them.
+    /// It has not received all that we sent: bytes lie in the socket, which somebody else keeps
+    /// open, or did when that was closed. Only with the cause: it takes the socket's error.
     pub(crate) left_unread: bool,
 }
 
@@ -25,7 +25,9 @@ pub(crate) struct Death {
 pub(crate) struct PeerEnd {
     pub(super) socket: Fd,
     /// Wait until its parent has reaped it, too: the kernel tells others the cause only then.
-    with_cause: bool,
+    pub(super) with_cause: bool,
+    /// As in [`Death`], seen since it ended: whoever keeps the socket may close it any time.
+    left_unread: bool,
     /// Once it is known.
     process: Option<OwnedFd>,
 }
@@ -33,10 +35,10 @@ pub(crate) struct PeerEnd {
 impl PeerEnd {
     /// Of the process behind `socket`.
     pub(crate) fn new(socket: Fd) -> PeerEnd {
-        PeerEnd { socket, with_cause: false, process: None }
+        PeerEnd { socket, with_cause: false, left_unread: false, process: None }
     }
 
-    /// Likewise, and what killed it.
+    /// Likewise, and what killed it, and what it left. Nobody else may receive from the socket.
     pub(crate) fn with_cause(socket: Fd) -> PeerEnd {
         PeerEnd { with_cause: true, ..PeerEnd::new(socket) }
     }
@@ -62,13 +64,28 @@ impl PeerEnd {
             None => self.process.insert(process_behind(self.socket)?),
         }
         .as_raw_fd();
-        let signal = match self.with_cause {
-            true => cause(process)?,
-            false if has_ended(process)? => None,
-            false => return Err(Errno(libc::EAGAIN)),
-        };
-        Ok(Death { signal, left_unread: unsent(self.socket) > 0 })
+        if !self.with_cause {
+            return if has_ended(process)? {
+                Ok(Death::default())
+            } else {
+                Err(Errno(libc::EAGAIN))
+            };
+        }
+        // Before the look at the socket, so that the cause of an end never comes without that.
+        let cause = cause(process);
+        let ended = has_ended(process)?;
+        self.left_unread |= ended && left_unread(self.socket);
+        match cause {
+            Err(errno) if !ended || errno.0 == libc::EAGAIN => Err(errno),
+            known => Ok(Death { signal: known.unwrap_or(None), left_unread: self.left_unread }),
+        }
     }
+}
+
+/// Whether bytes of ours lie in the socket, or did when its other end was closed. In this order:
+/// a socket says `ECONNRESET` before it forgets them.
+fn left_unread(socket: Fd) -> bool {
+    unsent(socket) > 0 || was_reset(socket)
 }
 
 /// Linux 6.5, and 6.16 if the process has been reaped; earlier ones answer an error.
@@ -194,17 +211,38 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unread_stays_so_where_a_child_keeps_the_socket() {
+    fn what_is_unread_is_known_whenever_a_child_lets_go_of_the_socket() {
         for (take, left_unread) in [("", true), ("read go <&3", false)] {
-            let (socket, mut shell) = behind_shell(&format!("sleep 60 & echo $! >&3\n{take}"));
-            (&socket).write_all(b"go\n").unwrap();
-            shell.wait().unwrap();
-            let mut child = String::new();
-            BufReader::new(&socket).read_line(&mut child).unwrap();
-            let end = wait_for(&mut PeerEnd::new(socket.as_raw_fd()));
-            // SAFETY: no memory is passed.
-            unsafe { libc::kill(child.trim().parse().unwrap(), libc::SIGKILL) };
-            assert!(end == Ok(Death { signal: None, left_unread }) || is_untold(end), "{end:?}");
+            for (looks_before, looks_after) in [(1, 0), (0, 1), (1, 1)] {
+                let (socket, mut shell) = behind_shell(&format!("sleep 60 & echo $! >&3\n{take}"));
+                let mut child = String::new();
+                (&socket).write_all(b"go\n").unwrap();
+                BufReader::new(&socket).read_line(&mut child).unwrap();
+                let mut end = PeerEnd::with_cause(socket.as_raw_fd());
+                let ended = wait_for(&mut PeerEnd::new(socket.as_raw_fd()));
+                for _ in 0..looks_before {
+                    end.perform();
+                }
+                if looks_after > 0 {
+                    kill(child.trim(), &socket);
+                }
+                shell.wait().unwrap();
+                let seen = wait_for(&mut end);
+                if looks_after == 0 {
+                    kill(child.trim(), &socket);
+                }
+                let told = ended.is_ok() && seen == Ok(Death { signal: None, left_unread });
+                assert!(told || is_untold(seen), "{take:?}, {looks_before}, {seen:?}");
+            }
         }
+    }
+
+    /// Ends the process, and with it the other end of the socket.
+    fn kill(process: &str, socket: &UnixStream) {
+        // SAFETY: no memory is passed.
+        unsafe { libc::kill(process.parse().unwrap(), libc::SIGKILL) };
+        let mut poll = libc::pollfd { fd: socket.as_raw_fd(), events: 0, revents: 0 };
+        // SAFETY: one pollfd may be written, and outlives the call.
+        assert_eq!(unsafe { libc::poll(&raw mut poll, 1, 20_000) }, 1, "a hang-up");
     }
 }

@@ -177,6 +177,14 @@ pub(super) fn has_input(socket: Fd) -> bool {
     result == 0 && unread > 0
 }
 
+/// Whether the socket has failed with `ECONNRESET`, which it says once. Takes no bytes.
+pub(super) fn was_reset(socket: Fd) -> bool {
+    let (mut byte, flags) = (0_u8, libc::MSG_PEEK | libc::MSG_DONTWAIT);
+    // SAFETY: one byte may be written to `byte`, which outlives the call.
+    let result = retried(|| unsafe { libc::recv(socket, (&raw mut byte).cast(), 1, flags) as i64 });
+    result == Err(Errno(libc::ECONNRESET))
+}
+
 /// Bytes sent that the peer has not acknowledged (`SIOCOUTQ`, tcp(7)) or, on a Unix socket, not
 /// received, with what the kernel adds for itself; 0 if nobody knows.
 pub(super) fn unsent(socket: Fd) -> u64 {

@@ -253,8 +253,8 @@ impl Kernel {
                 stream.readable().then_some(Done::Poll)?
             }
             Op::PeerEnd(end) => {
-                let stream = &streams[stream_index(descriptors, end.socket)];
-                Done::PeerEnd { result: Ok(stream.death()?) }
+                let stream = &mut streams[stream_index(descriptors, end.socket)];
+                Done::PeerEnd { result: Ok(stream.death(end.with_cause)?) }
             }
             _ => return Some(self.perform_on_file(ring, index)),
         })

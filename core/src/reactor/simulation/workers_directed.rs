@@ -267,6 +267,29 @@ fn a_dead_worker_is_missed_though_a_child_keeps_its_slot() {
 }
 
 #[test]
+fn what_a_dead_worker_has_not_read_is_known_whenever_its_child_lets_go() {
+    for (owner, turns) in [0, 1].into_iter().flat_map(|owner| (0..6).map(move |n| (owner, n))) {
+        for is_taken in [false, true] {
+            let mut edge = edge(PoolLimits::default());
+            let client = edge.client(owner, post("/app/1"));
+            let worker = edge.dial_in(0);
+            if is_taken {
+                text(&worker);
+            }
+            worker.kill(libc::SIGKILL);
+            for _ in 0..turns {
+                edge.turn_all();
+            }
+            drop(worker);
+            edge.settle();
+            let is_lost = text(&client).starts_with("HTTP/1.1 502 ");
+            assert_eq!(is_lost, is_taken, "reactor {owner} after {turns} turns");
+            edge.finish();
+        }
+    }
+}
+
+#[test]
 fn the_death_of_a_process_with_many_slots_is_one_crash() {
     let mut edge = edge(PoolLimits::default());
     let client = edge.client(0, post("/app/1"));

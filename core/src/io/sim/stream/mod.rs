@@ -79,10 +79,19 @@ impl Stream {
     }
 
     /// How the peer's process has ended, if it has: one that closes the connection does.
-    pub(super) fn death(&self) -> Option<Death> {
-        let ended = !self.peer_open || self.peer_killed_by.is_some();
-        let left_unread = self.peer_open && !self.outbound.bytes.is_empty();
-        ended.then_some(Death { signal: self.peer_killed_by, left_unread })
+    pub(super) fn death(&mut self, with_cause: bool) -> Option<Death> {
+        if self.peer_open && self.peer_killed_by.is_none() {
+            return None;
+        }
+        if !with_cause {
+            return Some(Death::default());
+        }
+        let left_unread = !self.outbound.bytes.is_empty() || self.take_reset().is_some();
+        Some(Death { signal: self.peer_killed_by, left_unread })
+    }
+
+    fn take_reset(&mut self) -> Option<Errno> {
+        self.error.take_if(|error| error.0 == libc::ECONNRESET)
     }
 
     /// A send would not wait.
@@ -97,7 +106,7 @@ impl Stream {
             return Ok(self.inbound.read(most, sink));
         }
         // A socket that had seen the FIN says EPIPE to senders and end of file to receivers.
-        match self.error.take_if(|error| error.0 == libc::ECONNRESET) {
+        match self.take_reset() {
             Some(error) => Err(error),
             None => Ok(0),
         }

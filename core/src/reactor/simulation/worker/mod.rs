@@ -19,7 +19,7 @@ pub(super) struct Worker {
     pool: usize,
     manners: Manners,
     peer: Option<Peer>,
-    /// Connections that children of dead processes keep open.
+    /// Connections that children of dead processes keep open for a while.
     kept: Vec<Peer>,
     /// Bytes that its connection holds.
     capacity: usize,
@@ -134,6 +134,9 @@ impl Worker {
     /// Does a little; false if there was nothing to do.
     pub(super) fn act(&mut self, edge: &Edge, oracle: &mut Oracle) -> bool {
         let now = edge.kernel.now();
+        if self.random.chance(20) {
+            self.kept.pop();
+        }
         if now < self.asleep_until {
             return false;
         }
