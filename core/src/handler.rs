@@ -195,9 +195,10 @@ impl Response {
 /// new one would be pinned to this core. Overruns are counted. A panic is a 500 for that request
 /// alone, unless the program is built with `panic = "abort"`.
 ///
-/// Nothing bounds how long a handler keeps a [`Reply`]: the connection stays open until then, even
-/// if its client has gone, and [`Handle::stop`](crate::Handle::stop) waits for it. A dropped reply
-/// is a 500.
+/// A handler that keeps a [`Reply`] for longer than
+/// [`handler_timeout`](crate::Limits::handler_timeout) has lost it: the client is answered 504.
+/// Until then the connection stays open, and [`Handle::stop`](crate::Handle::stop) waits for it. A
+/// dropped reply is a 500.
 ///
 /// Closures `Fn(Request, Reply)` are handlers.
 pub trait Handler: Send + Sync + 'static {
@@ -229,7 +230,8 @@ impl Reply {
         Reply { client, by: Some(by) }
     }
 
-    /// Answers the request. If the client has gone meanwhile, nothing happens.
+    /// Answers the request. If the client has gone meanwhile, or has been answered 504, nothing
+    /// happens.
     pub fn send(mut self, response: Response) {
         if let Some(by) = self.by.take() {
             by.deliver(self.client, Some(response));

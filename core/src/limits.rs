@@ -34,6 +34,7 @@ use std::time::Duration;
 /// | `connections_per_address` | 2,048 | those of one address without a complete head yet |
 /// | `slots` | 4,096 | connections of workers of the process |
 /// | `pipelined` | 16 | requests of one connection answered in one turn |
+/// | `handler_timeout` | 60 s | how long a handler may keep a [`Reply`](crate::Reply); then 504 |
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -104,6 +105,10 @@ pub struct Limits {
     pub slots: usize,
     /// Pipelined requests of one connection that are answered before others get their turn.
     pub pipelined: usize,
+    /// How long a [`Handler`](crate::Handler) may keep a [`Reply`](crate::Reply). Then the client
+    /// is answered 504, its connection ends, and what the reply is used for does not matter. As
+    /// proxy-bin's own handlers answer at once, its configuration has no such key.
+    pub handler_timeout: Duration,
 }
 
 impl Limits {
@@ -137,6 +142,7 @@ impl Default for Limits {
             connections_per_address: 16_384 / 8,
             slots: 4_096,
             pipelined: 16,
+            handler_timeout: Duration::from_secs(60),
         }
     }
 }

@@ -133,6 +133,8 @@ counters! {
     stale,
     /// Handlers that took longer than a millisecond.
     handler_overruns,
+    /// Requests whose handler missed `handler_timeout`.
+    handler_timeout,
     /// Handlers that panicked.
     handler_panics,
     /// Requests refused because the pool's queue was full.

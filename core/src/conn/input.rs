@@ -93,7 +93,8 @@ impl Client {
     #[cfg(any(test, feature = "fuzz"))]
     pub(crate) fn is_stuck(&self) -> bool {
         match self.state {
-            State::Handler | State::Closed => false,
+            State::Handler => self.deadline().is_none(),
+            State::Closed => false,
             State::HandedOver(exchange) => exchange.is_none(),
             State::BreakingOff | State::Lingering => self.is_joined() && self.deadline().is_none(),
             _ => self.is_joined(),
@@ -155,6 +156,7 @@ impl Client {
                 }
                 self.refuse(Reject::BodyTimeout, w);
             }
+            State::Handler => self.on_handler_late(w),
             _ => self.abort(w),
         }
     }

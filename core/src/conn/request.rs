@@ -263,6 +263,7 @@ impl Client {
             }
             Action::Handler(handler) => {
                 self.state = State::Handler;
+                self.receive_deadline = Some(w.now.after(w.limits.handler_timeout));
                 w.notify(Notice::Handle { client, handler, whole });
             }
             _ => unreachable!("only pools and handlers take content"),
@@ -283,6 +284,14 @@ impl Client {
             None => self.answer_status(500, w),
         }
         self.after_answer(w);
+    }
+
+    /// A handler has not answered. As it still may, no later request may wait for an answer.
+    pub(super) fn on_handler_late(&mut self, w: &mut World) {
+        w.counters.handler_timeout.count();
+        self.meta.keep_alive = false;
+        self.answer_status(504, w);
+        self.settle(w);
     }
 
     /// The exchange has something, or has ended.

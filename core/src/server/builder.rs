@@ -192,10 +192,10 @@ pub(super) fn check(limits: &Limits) -> Result<(), BuildError> {
         return wrong("response_memory, head_fields and target_bytes are at least 1");
     }
     let least = [limits.client_header_timeout, limits.client_body_timeout, limits.send_timeout];
-    if least.contains(&Duration::ZERO) {
+    if least.contains(&Duration::ZERO) || limits.handler_timeout.is_zero() {
         return wrong(
-            "client_header_timeout, client_body_timeout and send_timeout are more than 0; \
-             Duration::MAX is none",
+            "client_header_timeout, client_body_timeout, send_timeout and handler_timeout are \
+             more than 0; Duration::MAX is none",
         );
     }
     if limits.head_bytes.min(limits.response_head_bytes) < Limits::HEAD_BYTES_LEAST {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
 
-/// Every field of [`Limits`].
+/// Every field of [`Limits`] that matters without handlers that dawdle.
 pub(crate) const KEYS: [&str; 21] = [
     "client_header_timeout",
     "client_body_timeout",

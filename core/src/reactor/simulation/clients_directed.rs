@@ -377,3 +377,29 @@ fn a_connection_that_ends_without_a_transit_buffer_is_forgotten_at_once() {
     assert!(client.at_end());
     edge.assert_clean();
 }
+
+#[test]
+fn a_handler_that_keeps_its_reply_is_504_in_time() {
+    let mut edge = edge();
+    let kept = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let keeper = Arc::clone(&kept);
+    let keep = move |_: Request, reply: Reply| keeper.lock().unwrap().push(reply);
+    let mut policy = edge.policy(0..POOLS.len());
+    policy.routes.add(None, "/keep", Action::Handler(Arc::new(keep)).into()).unwrap();
+    edge.reactors[0].as_mut().unwrap().world.policy = Arc::new(policy);
+    let clients: Vec<_> = (0..2).map(|_| edge.client(0, get("/keep") + &get("/fixed"))).collect();
+    edge.pass(seconds(59));
+    kept.lock().unwrap().remove(0).send(Response::new("in time"));
+    edge.settle();
+    let answers = text(&clients[0]);
+    assert!(answers.starts_with(OK) && answers.contains("in time"), "{answers}");
+    assert_eq!(answers.matches(OK).count(), 2, "and the next one, too");
+    edge.pass(seconds(2));
+    kept.lock().unwrap().remove(0).send(Response::new("too late"));
+    edge.settle();
+    let answers = text(&clients[1]);
+    assert!(answers.starts_with("HTTP/1.1 504 ") && !answers.contains("late"), "{answers}");
+    assert_eq!((answers.matches("HTTP/1.1").count(), edge.stats().handler_timeout), (1, 1));
+    assert!(has_ended_well(&clients[1]));
+    edge.finish();
+}
