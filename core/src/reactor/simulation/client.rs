@@ -117,7 +117,13 @@ impl Client {
             let reactor = self.random.within(0..=edge.reactors.len() - 1);
             self.peer = Some(edge.connect(reactor));
         }
-        let acted = self.receive(oracle) | self.send() | self.maybe_leave(oracle);
+        let received = self.receive(oracle);
+        let is_between = self.answered > 0 && self.answered == self.begun;
+        if is_between && !self.is_over && self.random.chance(20) {
+            self.asleep_until = now.after(THINKS);
+            return true;
+        }
+        let acted = received | self.send() | self.maybe_leave(oracle);
         if acted && self.style.pause > 0 {
             let pause = self.random.within(0..=self.style.pause) as u64;
             self.asleep_until = now.after(Duration::from_millis(pause));
@@ -250,6 +256,9 @@ impl Client {
         leaves
     }
 }
+
+/// Somebody before another request, now and then: long enough to be idle.
+const THINKS: Duration = Duration::from_secs(3);
 
 fn check_pool(id: usize, to_head: bool, seen: &Seen, oracle: &mut Oracle) {
     let known = oracle.request(id);
