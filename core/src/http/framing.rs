@@ -26,6 +26,7 @@ pub(super) enum Fault {
     OnHttp10,
     TransferEncoding,
     UnknownCoding,
+    ConnectionOptions,
 }
 
 /// What the fields about framing and connection say, read one by one.
@@ -35,6 +36,8 @@ pub(super) struct FramingFields {
     pub(super) chunked: bool,
     close: bool,
     keep_alive: bool,
+    /// Members of `Connection`, empty ones included.
+    options: usize,
 }
 
 impl FramingFields {
@@ -42,7 +45,7 @@ impl FramingFields {
     #[inline]
     pub(super) fn read(&mut self, name: &str, value: &[u8]) -> Result<(), Fault> {
         match name.len() {
-            10 if name.eq_ignore_ascii_case("connection") => self.read_connection(value),
+            10 if name.eq_ignore_ascii_case("connection") => self.read_connection(value)?,
             14 if name.eq_ignore_ascii_case("content-length") => {
                 if self.content_length.is_some() {
                     return Err(Fault::RepeatedContentLength);
@@ -76,11 +79,16 @@ impl FramingFields {
         !self.close && (self.keep_alive || version == Version::Http11)
     }
 
-    fn read_connection(&mut self, value: &[u8]) {
+    fn read_connection(&mut self, value: &[u8]) -> Result<(), Fault> {
         for option in list(value) {
+            self.options += 1;
+            if self.options > CONNECTION_OPTIONS_MOST {
+                return Err(Fault::ConnectionOptions);
+            }
             self.close |= option.eq_ignore_ascii_case(b"close");
             self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
         }
+        Ok(())
     }
 }
 
@@ -110,6 +118,9 @@ fn check_transfer_encoding(value: &[u8]) -> Result<(), Fault> {
     Err(Fault::UnknownCoding)
 }
 
+/// Each may name a field, and is compared with all of them.
+const CONNECTION_OPTIONS_MOST: usize = 64;
+
 /// 19 digits always fit in 64 bits.
 const CONTENT_LENGTH_DIGITS: usize = 19;
 
@@ -123,6 +134,17 @@ mod tests {
             framing.read(name, value.as_bytes())?;
         }
         framing.declared(version)
+    }
+
+    #[test]
+    fn connection_options_are_bounded_rfc_9110_5_6_1_2() {
+        let of = |value: &str| {
+            declared(&[("Connection", value), ("Connection", "close")], Version::Http11)
+        };
+        assert_eq!(of(&"a,".repeat(62)), Ok(None), "62, an empty one, and close");
+        for many in ["a,", ",", ", "] {
+            assert_eq!(of(&many.repeat(63)), Err(Fault::ConnectionOptions), "{many:?}");
+        }
     }
 
     #[test]

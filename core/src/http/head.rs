@@ -233,6 +233,7 @@ impl From<Fault> for Reject {
             Fault::OnHttp10 => Reject::TransferEncodingOnHttp10,
             Fault::TransferEncoding => Reject::BadTransferEncoding,
             Fault::UnknownCoding => Reject::UnknownTransferCoding,
+            Fault::ConnectionOptions => Reject::TooManyConnectionOptions,
         }
     }
 }

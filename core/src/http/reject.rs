@@ -56,6 +56,8 @@ pub enum Reject {
     BadTransferEncoding,
     /// A transfer coding other than `chunked`.
     UnknownTransferCoding,
+    /// More than 64 members in `Connection`, each of which may name a field.
+    TooManyConnectionOptions,
     /// An expectation other than `100-continue` (RFC 9110 §10.1.1).
     BadExpectation,
     /// A chunk's size, extension or end is not as in RFC 9112 §7.1.
@@ -112,6 +114,7 @@ impl Reject {
             Reject::TransferEncodingOnHttp10 => (400, "Transfer-Encoding in HTTP/1.0"),
             Reject::BadTransferEncoding => (400, "invalid Transfer-Encoding"),
             Reject::UnknownTransferCoding => (501, "unknown transfer coding"),
+            Reject::TooManyConnectionOptions => (400, "too many members in Connection"),
             Reject::BadExpectation => (417, "unknown expectation"),
             Reject::BadChunk => (400, "malformed chunk"),
             Reject::ChunkOverhead => (400, "chunks too small"),

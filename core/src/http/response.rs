@@ -35,6 +35,8 @@ pub enum BadResponse {
     ContentLengthAndTransferEncoding,
     /// Anything but exactly one `chunked`, or in HTTP/1.0.
     TransferEncoding,
+    /// More than 64 members in `Connection`.
+    ConnectionOptions,
     /// Malformed chunks.
     Chunk,
     /// The connection ended inside the head or the content.
@@ -60,6 +62,7 @@ impl BadResponse {
                 "both Content-Length and Transfer-Encoding"
             }
             BadResponse::TransferEncoding => "invalid Transfer-Encoding",
+            BadResponse::ConnectionOptions => "too many members in Connection",
             BadResponse::Chunk => "malformed chunk",
             BadResponse::Truncated => "response cut off",
             BadResponse::Surplus => "bytes behind the end of the response",
@@ -231,6 +234,7 @@ impl From<Fault> for BadResponse {
             Fault::OnHttp10 | Fault::TransferEncoding | Fault::UnknownCoding => {
                 BadResponse::TransferEncoding
             }
+            Fault::ConnectionOptions => BadResponse::ConnectionOptions,
         }
     }
 }
