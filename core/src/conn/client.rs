@@ -278,7 +278,7 @@ impl Client {
 
     /// The server takes no new requests: this connection ends after its current one, or soon.
     pub(crate) fn on_drain(&mut self, w: &mut World) {
-        if matches!(self.state, State::Head) && self.input.is_empty() {
+        if matches!(self.state, State::Head) && !self.has_part_of_head() {
             // A request may be on its way already. It is served; silence is not waited for.
             let soon = w.now.after(DRAIN_GRACE);
             self.receive_deadline = Some(self.receive_deadline.map_or(soon, |at| at.min(soon)));
@@ -340,7 +340,7 @@ impl Client {
             self.state = State::Head;
             // Half a head may have come behind the request: it has no more time than any other.
             self.receive_deadline = Some(w.now.after(self.patience(w)));
-            if self.input.is_empty() && w.draining {
+            if w.draining {
                 self.on_drain(w);
             }
         } else {

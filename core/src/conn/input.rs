@@ -132,11 +132,10 @@ impl Client {
             State::Head if !self.output.is_flushed() && !w.draining => {
                 self.receive_deadline = Some(w.now.after(self.patience(w)));
             }
-            State::Head if !self.input.is_empty() => {
+            State::Head if self.has_part_of_head() => {
                 w.counters.client_header_timeout.count();
-                self.meta = Client::NO_REQUEST;
                 let input = std::mem::take(&mut self.input);
-                self.record_refused(&input, w);
+                self.on_refused_head(&input, w);
                 w.buffers.give(input);
                 self.refuse(Reject::HeaderTimeout, w);
             }
@@ -293,7 +292,8 @@ impl Client {
 
     /// The input is the beginning of another request.
     fn await_rest_of_head(&mut self, w: &World) {
-        if matches!(self.state, State::Head) && !self.stalled && self.requests > 0 {
+        let may_be_idle = matches!(self.state, State::Head) && !self.stalled;
+        if may_be_idle && self.requests > 0 && self.has_part_of_head() {
             self.receive_deadline = Some(w.now.after(w.limits.client_header_timeout));
         }
     }
@@ -327,10 +327,16 @@ impl Client {
 
     /// For what comes next: the rest of a head, or another request.
     pub(super) fn patience(&self, w: &World) -> Duration {
-        match self.input.is_empty() {
-            true => w.limits.keepalive_timeout,
-            false => w.limits.client_header_timeout,
+        match self.has_part_of_head() {
+            true => w.limits.client_header_timeout,
+            false => w.limits.keepalive_timeout,
         }
+    }
+
+    /// An empty line, which may come before a request, may also be the end of the one before
+    /// (RFC 9112 §2.2).
+    pub(super) fn has_part_of_head(&self) -> bool {
+        !matches!(&*self.input, b"" | b"\r" | b"\r\n")
     }
 
     /// Ends a connection that owes nothing, so that a request on its way meets no reset.

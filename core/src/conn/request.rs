@@ -46,16 +46,18 @@ impl Client {
                 head.len
             }
             Err(reject) => {
-                self.meta = Client::NO_REQUEST;
-                self.record_refused(bytes, w);
+                self.on_refused_head(bytes, w);
                 self.refuse(reject, w);
                 bytes.len()
             }
         }
     }
 
-    /// What cannot be parsed is logged by its first line.
-    pub(super) fn record_refused(&mut self, bytes: &[u8], w: &mut World) {
+    /// What cannot be parsed is logged by its first line. Nothing else is known of it but that an
+    /// answer to HEAD has no content, whatever it says (RFC 9110 §9.3.2).
+    pub(super) fn on_refused_head(&mut self, bytes: &[u8], w: &mut World) {
+        let to_head = bytes.strip_prefix(b"\r\n").unwrap_or(bytes).starts_with(b"HEAD ");
+        self.meta = Meta { to_head, ..Client::NO_REQUEST };
         if w.log.is_some() {
             self.record = Some(Record::refused(bytes, self.peer, w.now, w.buffers.small()));
         }

@@ -105,9 +105,8 @@ impl Client {
 
     /// Nor for the head of which its input is the beginning.
     pub(super) fn refuse_head_without_memory(&mut self, w: &mut World) {
-        self.meta = Client::NO_REQUEST;
         let input = std::mem::take(&mut self.input);
-        self.record_refused(&input, w);
+        self.on_refused_head(&input, w);
         w.buffers.give(input);
         self.refuse_without_memory(w);
     }

@@ -33,6 +33,36 @@ fn an_unfinished_head_is_408_in_time() {
 }
 
 #[test]
+fn an_empty_line_behind_a_request_begins_no_other_rfc_9112_2_2() {
+    for line in ["\r", "\r\n"] {
+        let mut edge = edge();
+        let client = edge.client(0, get("/fixed") + line);
+        let other = edge.client(0, get("/fixed") + line);
+        assert!(text(&client).starts_with(OK) && text(&other).starts_with(OK));
+        edge.pass(seconds(70));
+        edge.say(&other, "\r\n".strip_prefix(line).unwrap().to_owned() + &get("/fixed"));
+        assert!(text(&other).starts_with(OK), "after {line:?}");
+        edge.pass(seconds(10));
+        assert!(text(&client).is_empty() && has_ended_well(&client), "{line:?}");
+        assert_eq!(edge.stats().keepalive_timeout, 1);
+        edge.finish();
+    }
+}
+
+#[test]
+fn an_answer_to_head_has_no_content_though_the_head_is_bad_rfc_9110_9_3_2() {
+    for (head, status) in [("HEAD / HTTP/1.1\r\n\r\n", "400"), ("HEAD / HTTP/1.1\r\nHo", "408")] {
+        let mut edge = edge();
+        let client = edge.client(0, head);
+        edge.pass(seconds(11));
+        let answer = text(&client);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        assert!(answer.ends_with("\r\n\r\n") && answer.contains("Content-Length"), "{answer}");
+        edge.finish();
+    }
+}
+
+#[test]
 fn the_time_for_a_later_head_begins_with_its_first_byte() {
     let mut edge = edge();
     let client = edge.client(0, get("/fixed"));
