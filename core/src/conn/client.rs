@@ -180,7 +180,8 @@ impl Client {
         // As it will be after the connection has been parked.
         (self.peer, self.local) = (Address::from(peer).into(), local);
         self.local_id = w.locals.enter(local);
-        self.receive_deadline = Some(w.now.after(w.limits.client_header_timeout));
+        self.receive_deadline =
+            Some(w.now.after(w.unless_draining(w.limits.client_header_timeout)));
         self.settle(w);
     }
 
@@ -280,7 +281,7 @@ impl Client {
     pub(crate) fn on_drain(&mut self, w: &mut World) {
         if matches!(self.state, State::Head) && !self.has_part_of_head() {
             // A request may be on its way already. It is served; silence is not waited for.
-            let soon = w.now.after(DRAIN_GRACE);
+            let soon = w.now.after(self.patience(w));
             self.receive_deadline = Some(self.receive_deadline.map_or(soon, |at| at.min(soon)));
         }
         self.settle(w);
@@ -340,13 +341,11 @@ impl Client {
             self.state = State::Head;
             // Half a head may have come behind the request: it has no more time than any other.
             self.receive_deadline = Some(w.now.after(self.patience(w)));
-            if w.draining {
-                self.on_drain(w);
-            }
         } else {
             // Who did not expect the end may have sent another request, and others an empty line: a
             // reset would eat what has not left of the answer (RFC 9112 §9.6). A small one has.
-            self.linger |= !self.has_said_close || content > response::LEAVES_AT_ONCE;
+            self.linger |=
+                !self.has_said_close || self.requests > 1 || content > response::LEAVES_AT_ONCE;
             self.state = State::Ending;
         }
     }
@@ -406,7 +405,10 @@ impl Client {
         if self.is_waiting_to_break_off() {
             return;
         }
-        self.look_at = None;
+        let has_sent = self.look_at.take().is_some();
+        if has_sent && matches!(self.state, State::Head) && !self.has_part_of_head() {
+            self.receive_deadline = Some(w.now.after(self.patience(w)));
+        }
         self.would_seem_whole &= matches!(self.state, State::HandedOver(_) | State::BreakingOff);
         self.delivery.is_through();
         self.log_answers(w);
@@ -436,8 +438,7 @@ impl Client {
                 w.submit(self.token, Op::Shutdown { fd: self.fd, direction: Direction::Write });
                 self.state = State::Lingering;
                 self.input.clear();
-                let patience = w.limits.lingering_timeout;
-                let patience = if w.draining { patience.min(DRAIN_GRACE) } else { patience };
+                let patience = w.unless_draining(w.limits.lingering_timeout);
                 self.receive_deadline = Some(w.now.after(patience));
             }
             _ => {}
@@ -495,6 +496,3 @@ pub(super) const HURRY: u32 = 4;
 
 /// No connection's address.
 const NOWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
-
-/// How long a draining server waits for a request on an idle connection.
-const DRAIN_GRACE: std::time::Duration = std::time::Duration::from_secs(1);

@@ -329,7 +329,7 @@ impl Client {
     pub(super) fn patience(&self, w: &World) -> Duration {
         match self.has_part_of_head() {
             true => w.limits.client_header_timeout,
-            false => w.limits.keepalive_timeout,
+            false => w.unless_draining(w.limits.keepalive_timeout),
         }
     }
 

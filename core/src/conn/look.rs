@@ -22,6 +22,10 @@ impl Client {
             return self.on_breaking_off(unsent, w);
         }
         self.look_at = Some(w.now.after(Delivery::interval(&w.limits)));
+        if unsent == 0 {
+            // What it still has to get is not here yet.
+            return self.delivery.is_through();
+        }
         let is_scarce = w.memory.pressure() >= Pressure::Timeouts;
         let patience = w.limits.send_timeout / if is_scarce { HURRY } else { 1 };
         match self.delivery.look(unsent, patience, w.limits.rate_min, w.now) {

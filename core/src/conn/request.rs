@@ -376,6 +376,8 @@ impl Client {
         match step {
             Step::Do(op, pending) => {
                 self.file_op = true;
+                // It is our disk that is waited for.
+                self.receive_deadline = None;
                 self.state = State::File(pending);
                 w.submit(self.token, op);
             }

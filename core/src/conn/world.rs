@@ -154,6 +154,11 @@ impl World {
         }
     }
 
+    /// How long silence is waited for: not for long while the server drains.
+    pub(crate) fn unless_draining(&self, usual: Duration) -> Duration {
+        if self.draining { usual.min(DRAIN_GRACE) } else { usual }
+    }
+
     /// Other bounds from now on.
     pub(crate) fn set_limits(&mut self, limits: Arc<Limits>) {
         self.memory.set_most(limits.memory_budget);
@@ -256,6 +261,9 @@ impl World {
         self.ids.next()
     }
 }
+
+/// How long a draining server waits for a request on an idle connection.
+const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
 /// Bytes dropped, for which the allocator is asked to give them back.
 const WORTH_ASKING: usize = 64 << 10;

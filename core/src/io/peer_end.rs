@@ -27,7 +27,7 @@ pub(crate) struct PeerEnd {
     /// Wait until its parent has reaped it, too: the kernel tells others the cause only then.
     pub(super) with_cause: bool,
     /// As in [`Death`], seen since it ended: whoever keeps the socket may close it any time.
-    left_unread: bool,
+    pub(super) left_unread: bool,
     /// Once it is known.
     process: Option<OwnedFd>,
 }
@@ -48,6 +48,14 @@ impl PeerEnd {
         match self.look() {
             Err(Errno(libc::EAGAIN)) => None,
             known => Some(known),
+        }
+    }
+
+    /// The wait has been cancelled, or has failed: what has been seen is known all the same.
+    pub(super) fn given_up(&self, errno: Errno) -> Result<Death, Errno> {
+        match self.left_unread {
+            true => Ok(Death { signal: None, left_unread: true }),
+            false => Err(errno),
         }
     }
 

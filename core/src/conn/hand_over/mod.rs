@@ -123,7 +123,7 @@ impl HandOver {
     pub(crate) fn dispose(mut self, w: &mut World) {
         debug_assert!(self.is_over());
         w.memory.recount(&mut self.counted, 0);
-        self.request.dispose(&mut w.buffers);
+        self.request.let_go(&mut w.buffers);
         self.upstream.dispose(&mut w.buffers);
         self.relay.dispose(&mut w.buffers);
     }
@@ -356,6 +356,9 @@ impl HandOver {
         self.deadline = None;
         self.relay.spool_on(self.token, w);
         self.finish(End::Complete, w);
+        if self.request.is_sent {
+            self.request.let_go(&mut w.buffers);
+        }
         if self.sending && self.request.is_sent {
             self.answered = Some(reusable);
         } else if self.sending {
@@ -373,7 +376,9 @@ impl HandOver {
     }
 
     fn end_late(&mut self, w: &mut World) {
-        w.counters.deadline.count();
+        if !self.relay.is_finished() {
+            w.counters.deadline.count();
+        }
         self.cut_off(w);
         self.conclude(w);
     }

@@ -62,8 +62,11 @@ impl Request {
         self.whole.head.capacity() + self.whole.content.capacity() + self.lent
     }
 
-    pub(super) fn dispose(self, buffers: &mut Buffers) {
-        buffers.give(self.whole.head);
-        buffers.give(self.whole.content);
+    /// It will not be sent again.
+    pub(super) fn let_go(&mut self, buffers: &mut Buffers) {
+        debug_assert_eq!(self.lent, 0, "it is being sent");
+        buffers.give(std::mem::take(&mut self.whole.head));
+        buffers.give(std::mem::take(&mut self.whole.content));
+        self.whole.file = None;
     }
 }

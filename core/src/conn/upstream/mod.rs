@@ -38,6 +38,8 @@ pub(crate) struct Upstream {
     is_plenty: bool,
     passed: bool,
     goodbye: bool,
+    /// A response has been announced.
+    had_interim: bool,
     keep_alive: bool,
     attached: Attached,
     /// The worker can write content into a file of ours.
@@ -82,6 +84,7 @@ impl Upstream {
             is_plenty: false,
             passed: false,
             goodbye: false,
+            had_interim: false,
             keep_alive: true,
             attached: Attached::default(),
             takes_file: false,
@@ -220,6 +223,11 @@ impl Upstream {
         w: &mut World,
     ) -> Progress {
         match begins_like_goodbye(&buf) {
+            // Behind an interim response it is none: the request has been started.
+            Goodbye::Yes if self.had_interim => {
+                self.keep(buf);
+                return Progress::Bad("a goodbye behind an interim response");
+            }
             Goodbye::Yes => {
                 self.goodbye = true;
                 self.keep(buf);
@@ -248,6 +256,7 @@ impl Upstream {
                 Ok(Parsed::Interim(len)) => {
                     w.buffers.give(head_out);
                     buf.drain(..len);
+                    self.had_interim = true;
                     self.head_bytes = self.head_bytes.saturating_sub(len);
                     self.search = HeadSearch::default();
                 }

@@ -254,7 +254,7 @@ impl Kernel {
             }
             Op::PeerEnd(end) => {
                 let stream = &mut streams[stream_index(descriptors, end.socket)];
-                Done::PeerEnd { result: Ok(stream.death(end.with_cause)?) }
+                Done::PeerEnd { result: Ok(stream.death(end)?) }
             }
             _ => return Some(self.perform_on_file(ring, index)),
         })

@@ -150,7 +150,7 @@ pub(super) fn failure(op: &mut Op, errno: Errno) -> Done {
         }
         Op::SendFile { file, .. } => Done::SendFile { file: file.clone(), result: Err(errno) },
         Op::Poll { .. } | Op::PollIn { .. } => Done::Poll,
-        Op::PeerEnd(_) => Done::PeerEnd { result: Err(errno) },
+        Op::PeerEnd(end) => Done::PeerEnd { result: end.given_up(errno) },
         Op::OpenFile { .. } | Op::OpenDirectory { .. } => Done::OpenFile { result: Err(errno) },
         Op::StatFile { .. } => Done::StatFile { result: Err(errno) },
         Op::ReadFile { buf, .. } => Done::ReadFile { buf: mem::take(buf), result: Err(errno) },

@@ -135,7 +135,12 @@ impl Peer {
 
     /// The peer's process is killed; a child of it keeps the connection open until it is dropped.
     pub(crate) fn kill(&self, signal: i32) {
-        self.with(|stream| (stream.peer_kill(signal), Some(Event::End)));
+        self.with(|stream| (stream.peer_kill(signal, true), Some(Event::End)));
+    }
+
+    /// Likewise, and the parent never asks how it ended.
+    pub(crate) fn kill_unreaped(&self, signal: i32) {
+        self.with(|stream| (stream.peer_kill(signal, false), Some(Event::End)));
     }
 
     /// Everything has been received, and end of file.

@@ -91,9 +91,9 @@ pub(super) fn answer(
         }
         Op::SendFile { file, .. } => Done::SendFile { file, result },
         Op::Poll { .. } | Op::PollIn { .. } => Done::Poll,
-        Op::PeerEnd(_) => {
+        Op::PeerEnd(end) => {
             let errno = result.err().unwrap_or(Errno(libc::EAGAIN));
-            Done::PeerEnd { result: Err(errno) }
+            Done::PeerEnd { result: end.given_up(errno) }
         }
         Op::OpenFile { .. } | Op::OpenDirectory { .. } => {
             Done::OpenFile { result: result.and_then(|fd| opened(fd as Fd)) }

@@ -73,3 +73,49 @@ fn files_that_nobody_asks_for_are_closed_though_nothing_happens() {
     assert_eq!(edge.kernel.open_descriptors().len(), open - 1);
     edge.finish();
 }
+
+/// Time passes while operations on files are in flight.
+fn crawl(edge: &mut Edge, step: Duration, turns: usize) {
+    for _ in 0..turns {
+        edge.turn_all();
+        edge.kernel.advance(step);
+    }
+    edge.settle();
+}
+
+#[test]
+fn no_time_for_a_head_runs_while_a_file_is_opened() {
+    let faults = Faults { cold: 1000, ..Faults::none() };
+    let request = get("/files/small.txt");
+    // What is said before, what is then waited for, and how much of the request is there already.
+    for (before, wait, part) in [("", 9_900, 20), (&*get("/fixed"), 74_900, 0)] {
+        let mut edge = Edge::new(&Settings { faults, ..Settings::default() });
+        let client = edge.client(0, before.to_owned() + &request[..part]);
+        text(&client);
+        edge.pass(Duration::from_millis(wait));
+        client.send(&request.as_bytes()[part..]);
+        crawl(&mut edge, Duration::from_millis(100), 60);
+        assert!(text(&client).starts_with("HTTP/1.1 200 "), "after {wait} ms");
+        edge.finish();
+    }
+}
+
+#[test]
+fn a_disk_that_is_slow_is_not_the_clients_fault() {
+    for seed in 0..20 {
+        let faults = Faults { cold: 1000, ..Faults::none() };
+        let mut edge = Edge::new(&Settings { seed, faults, ..Settings::default() });
+        edge.kernel.set_capacity(1 << 20);
+        let client = edge.client(0, "");
+        client.send(get("/files/large.bin").as_bytes());
+        let mut received = Vec::new();
+        for _ in 0..400 {
+            edge.turn_all();
+            client.receive_into(usize::MAX, &mut received);
+            let begun = edge.stats().responses_2xx > 0;
+            edge.kernel.advance(Duration::from_secs(if begun { 2 } else { 0 }));
+        }
+        assert!(received.len() > LARGE_FILE.1 && !client.was_reset(), "seed {seed}");
+        edge.finish();
+    }
+}

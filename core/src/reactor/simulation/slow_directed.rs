@@ -102,3 +102,36 @@ fn a_stream_that_says_little_is_not_too_slow() {
     assert_eq!((edge.stats().send_timeout, edge.stats().rate_min), (0, 0));
     edge.finish();
 }
+
+#[test]
+fn the_idle_time_begins_when_the_answer_has_left() {
+    let mut edge = edge(Limits::default());
+    edge.kernel.set_capacity(1_000);
+    let client = edge.client(0, get("/files/large.bin"));
+    let mut received = 0;
+    for _ in 0..74 {
+        edge.pass(seconds(1));
+        received += client.receive_at_most(1_000).len();
+    }
+    while received <= LARGE_FILE.1 {
+        received += client.receive().len();
+        edge.settle();
+    }
+    edge.pass(seconds(70));
+    assert!(!client.at_end(), "idle for 70 s");
+    edge.pass(seconds(10));
+    assert!(client.at_end());
+    edge.finish();
+}
+
+#[test]
+fn silence_is_not_waited_for_while_the_server_ends() {
+    let mut edge = edge(Limits::default());
+    let before = edge.client(0, "");
+    edge.drain();
+    // Accepted while the listener is given up.
+    let after = edge.client(0, "");
+    edge.pass(seconds(3));
+    assert!(before.at_end() && after.at_end());
+    edge.assert_clean();
+}

@@ -355,3 +355,41 @@ fn a_file_for_nobody_is_closed() {
         edge.finish();
     }
 }
+
+#[test]
+fn a_request_is_let_go_when_its_answer_is_whole() {
+    for content in [1, 60_000, 8_000_000] {
+        let limits = Limits { rate_min: 0, ..Limits::default() };
+        let mut edge = Edge::new(&Settings { limits, ..Settings::default() });
+        let worker = edge.dial_in(0);
+        edge.kernel.set_capacity(1_000);
+        let client = edge.client(0, "");
+        let head = format!("POST /app/1 HTTP/1.1\r\nHost: x\r\nContent-Length: {content}\r\n\r\n");
+        let request = head + &"x".repeat(content);
+        let (mut sent, mut seen) = (0, Vec::new());
+        while sent < request.len() {
+            sent += client.send(&request.as_bytes()[sent..]);
+            edge.settle();
+        }
+        while worker.receive_into(usize::MAX, &mut seen) > 0 {
+            edge.settle();
+        }
+        drop(worker.take_files());
+        assert!(seen.starts_with(b"POST /app/1 "));
+        assert_eq!(edge.budget.used() > 0, content > 64 << 10);
+        edge.say(
+            &worker,
+            "HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n".to_owned() + &"x".repeat(800),
+        );
+        let mut sent = 800;
+        while sent < 9_000 {
+            sent += worker.send(&[b'x'; 9_000][sent..]);
+            edge.settle();
+        }
+        assert_eq!(edge.pools[0].core().counts().idle, 1, "the worker is free");
+        assert!(text(&client).len() < 9_000, "the client is not");
+        assert_eq!(edge.budget.used(), 0, "{content} bytes");
+        drop(client);
+        edge.finish();
+    }
+}

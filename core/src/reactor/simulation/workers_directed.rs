@@ -290,6 +290,50 @@ fn what_a_dead_worker_has_not_read_is_known_whenever_its_child_lets_go() {
 }
 
 #[test]
+fn what_a_dead_worker_has_not_read_is_known_though_nobody_reaps_it() {
+    let mut edge = edge(PoolLimits::default());
+    let client = edge.client(0, post("/app/1"));
+    let worker = edge.dial_in(0);
+    worker.kill_unreaped(libc::SIGKILL);
+    edge.settle();
+    let other = edge.dial_in(0);
+    edge.pass(seconds(2));
+    assert!(text(&other).starts_with("POST /app/1 "));
+    edge.say(&other, ANSWER);
+    assert!(text(&client).starts_with(OK));
+    edge.finish();
+}
+
+#[test]
+fn behind_an_interim_response_there_is_no_goodbye() {
+    let mut edge = edge(PoolLimits::default());
+    let worker = edge.dial_in(0);
+    let client = edge.client(0, post("/app/1"));
+    text(&worker);
+    edge.say(&worker, "HTTP/1.1 103 Early Hints\r\n\r\n");
+    worker.send(crate::pool::GOODBYE);
+    worker.finish();
+    edge.settle();
+    drop(worker);
+    let other = edge.dial_in(0);
+    assert!(text(&other).is_empty(), "the request has been started");
+    assert!(text(&client).contains("HTTP/1.1 502 "));
+    edge.finish();
+}
+
+#[test]
+fn a_deadline_that_is_missed_counts_once() {
+    let mut edge = edge(PoolLimits { deadline: seconds(3), ..PoolLimits::default() });
+    let worker = edge.dial_in(0);
+    let client = edge.client(0, get("/app/1"));
+    assert!(!text(&worker).is_empty());
+    edge.pass(seconds(20));
+    assert!(text(&client).starts_with("HTTP/1.1 504 "));
+    assert_eq!(edge.stats().deadline, 1);
+    edge.finish();
+}
+
+#[test]
 fn the_death_of_a_process_with_many_slots_is_one_crash() {
     let mut edge = edge(PoolLimits::default());
     let client = edge.client(0, post("/app/1"));

@@ -5,7 +5,7 @@
 
 mod peer;
 
-use super::super::{Death, Direction, Errno};
+use super::super::{Death, Direction, Errno, PeerEnd};
 use super::files::SimFile;
 use super::pipe::Pipe;
 use super::ring::Waiter;
@@ -38,6 +38,8 @@ pub(super) struct Stream {
     pub(super) process: u32,
     /// What has killed the peer's process, while somebody else keeps its end open.
     peer_killed_by: Option<i32>,
+    /// Its parent never asks for that.
+    peer_unreaped: bool,
     local_open: bool,
     /// The test still has its handle.
     pub(super) peer_held: bool,
@@ -60,6 +62,7 @@ impl Stream {
             peer_open: true,
             process: 0,
             peer_killed_by: None,
+            peer_unreaped: false,
             local_open: true,
             peer_held: true,
             receivers: Vec::new(),
@@ -79,15 +82,16 @@ impl Stream {
     }
 
     /// How the peer's process has ended, if it has: one that closes the connection does.
-    pub(super) fn death(&mut self, with_cause: bool) -> Option<Death> {
+    pub(super) fn death(&mut self, end: &mut PeerEnd) -> Option<Death> {
         if self.peer_open && self.peer_killed_by.is_none() {
             return None;
         }
-        if !with_cause {
+        if !end.with_cause {
             return Some(Death::default());
         }
-        let left_unread = !self.outbound.bytes.is_empty() || self.take_reset().is_some();
-        Some(Death { signal: self.peer_killed_by, left_unread })
+        end.left_unread |= !self.outbound.bytes.is_empty() || self.take_reset().is_some();
+        let death = Death { signal: self.peer_killed_by, left_unread: end.left_unread };
+        (!self.peer_unreaped).then_some(death)
     }
 
     fn take_reset(&mut self) -> Option<Errno> {

@@ -59,8 +59,8 @@ impl Stream {
     }
 
     /// The process ends, and the connection does not.
-    pub(in crate::io::sim) fn peer_kill(&mut self, signal: i32) {
-        self.peer_killed_by = Some(signal);
+    pub(in crate::io::sim) fn peer_kill(&mut self, signal: i32, reaped: bool) {
+        (self.peer_killed_by, self.peer_unreaped) = (Some(signal), !reaped);
     }
 
     /// An abort, whatever is queued.

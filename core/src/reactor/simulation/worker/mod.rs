@@ -265,7 +265,7 @@ impl Worker {
     fn begin_answer(&mut self, id: usize, now: Time, edge: &Edge, oracle: &mut Oracle) -> bool {
         if self.fate == Fate::DieStarted {
             oracle.on_break(id);
-            if self.is_killed() {
+            if self.is_killed(true) {
                 oracle.on_fault(id);
             }
             return self.end(now);
@@ -337,15 +337,20 @@ impl Worker {
 
     fn crash(&mut self, id: usize, now: Time, oracle: &mut Oracle) -> bool {
         oracle.on_crash(id);
-        self.is_killed();
+        let is_reaped = self.random.chance(700);
+        self.is_killed(is_reaped);
         self.end(now)
     }
 
     /// Perhaps by a signal that means a fault; perhaps a child of it keeps the connection.
-    fn is_killed(&mut self) -> bool {
+    fn is_killed(&mut self, is_reaped: bool) -> bool {
         let killed = self.random.chance(500);
         if let Some(peer) = self.peer.take_if(|_| killed) {
-            peer.kill(SIGSEGV);
+            if is_reaped {
+                peer.kill(SIGSEGV)
+            } else {
+                peer.kill_unreaped(SIGSEGV)
+            }
             if self.random.chance(500) {
                 self.kept.push(peer);
             }
