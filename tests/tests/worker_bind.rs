@@ -4,6 +4,7 @@ use forebay_tests::{
     Client, PATIENCE, Process, TERM, children, is_alive, pattern, sha256, tool, wait_until,
     worker_bin,
 };
+use std::io::Write;
 use std::net::SocketAddr;
 use std::process::Command;
 
@@ -90,6 +91,45 @@ fn content_is_bounded_by_a_setting_and_what_is_refused_is_logged() {
 }
 
 #[test]
+fn a_last_answer_is_read_whole_by_who_says_more_behind_its_request() {
+    let (mut worker, address) = bound("probe", 1);
+    let get = format!("GET /bytes/{LARGE} HTTP/1.1\r\nHost: test\r\n");
+    let old = format!("POST /bytes/{LARGE} HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc");
+    let large = format!("PUT / HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n", 20 << 20);
+    let ask = |request: &str| {
+        let mut client = Client::connect(address);
+        client.send(request);
+        client
+    };
+    let reads_all = |client: &mut Client| {
+        assert_eq!(client.read_response().content.len(), LARGE);
+        assert_eq!(client.read_to_end(), b"");
+    };
+    reads_all(&mut ask(&format!("{get}Connection: close\r\n\r\n\r\n")));
+    reads_all(&mut ask(&format!("{get}Connection: close\r\n\r\n{get}\r\n")));
+    reads_all(&mut ask(&format!("{old}\r\n")));
+    // As many as threads wait, so that the worker announces the end.
+    let _silent = Client::connect(address);
+    reads_all(&mut ask(&format!("{get}\r\n{get}\r\n")));
+    // Refused with all of its content on its way.
+    let mut refused = ask(&large);
+    let mut sender = refused.sender();
+    let content = std::thread::spawn(move || sender.write_all(&vec![b'x'; 20 << 20]));
+    assert_eq!(refused.read_response().status, 413);
+    assert_eq!(refused.read_to_end(), b"");
+    drop(refused);
+    let _ = content.join().unwrap();
+    // Nobody takes the rest of what a worker that ends has not read.
+    let mut last = ask(&format!("{get}\r\n{get}\r\n"));
+    let head = last.read_head().unwrap();
+    assert_eq!(head.field("connection"), Some("close"));
+    worker.signal(TERM);
+    assert_eq!(last.read_exactly(LARGE).unwrap().len(), LARGE);
+    assert_eq!(last.read_to_end(), b"");
+    assert_eq!(worker.wait_exit(PATIENCE).code(), Some(0), "{}", worker.stderr());
+}
+
+#[test]
 fn sockets_that_systemd_passes_are_not_used_and_that_is_said() {
     let mut command = Command::new(worker_bin());
     let mut worker = Process::start(command.arg("hello").env("LISTEN_FDS", "1"));
@@ -113,6 +153,9 @@ fn dead_workers_are_replaced() {
     assert!(before.iter().any(|pid| is_alive(*pid)));
     assert_eq!(Client::connect(address).get("/hello").status, 200);
 }
+
+/// More than the kernel holds, so that the answer is still on its way when its worker has sent it.
+const LARGE: usize = 8 << 20;
 
 fn bound(app: &str, workers: usize) -> (Process, SocketAddr) {
     let mut command = Command::new(worker_bin());

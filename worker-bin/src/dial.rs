@@ -80,7 +80,7 @@ fn serve_slot<S: Service + ?Sized>(
         match exchanger.exchange(slot, service, &terms) {
             Outcome::Next => has_served = true,
             Outcome::Ended if !has_served => return Outcome::Ended,
-            Outcome::Last | Outcome::Ended => return Outcome::Last,
+            Outcome::Last | Outcome::Lingers | Outcome::Ended => return Outcome::Last,
             Outcome::Stopped => {
                 say_goodbye(slot);
                 return Outcome::Stopped;

@@ -5,7 +5,8 @@
 //! Silent and kept connections wait together, and any thread serves the one that has something to
 //! say: none of them keeps a thread from another. A kept connection is not closed for a new one,
 //! because its client may be sending on it already: while as many as threads wait, responses
-//! announce the close instead, because another worker process may be idle.
+//! announce the close instead, because another worker process may be idle. Who may not have heard
+//! of the close waits here as well, so that it holds no thread until it has read its answer.
 
 use crate::address::Listener;
 use crate::log;
@@ -38,7 +39,8 @@ pub(crate) struct Server<'a> {
     waiting: Mutex<Waiting>,
 }
 
-/// Connections without a request, the one that has waited longest first.
+/// Connections without a request, and those after their last one. The one that has waited longest
+/// is the first.
 struct Waiting {
     connections: Vec<Connection>,
     /// Each wait has its own key, so that no late event is taken for another.
@@ -50,6 +52,8 @@ struct Connection {
     socket: Private<Socket>,
     peer: Option<SocketAddr>,
     until: Instant,
+    /// Its last answer is on its way, and what its client says is thrown away.
+    lingers: bool,
 }
 
 enum Event {
@@ -98,6 +102,7 @@ impl<'a> Server<'a> {
             end_if_forked();
             let done = match self.wait() {
                 Ok(Event::Stop) => return self.serve_the_last(service, &mut exchanger),
+                Ok(Event::Input(connection)) if connection.lingers => self.let_linger(connection),
                 Ok(Event::Input(connection)) => {
                     self.serve_connection(connection, service, &mut exchanger)
                 }
@@ -157,13 +162,18 @@ impl<'a> Server<'a> {
         epoll::add(&self.epoll, &*socket, EventData::new_u64(0), EventFlags::ONESHOT)?;
         let _ = wait_readable([self.stop.as_fd(), socket.as_fd()], Some(FIRST_PATIENCE));
         let until = Instant::now() + self.limits.client_header_timeout;
-        self.let_wait(Connection { key: 0, socket, peer, until })
+        self.let_wait(Connection { key: 0, socket, peer, until, lingers: false })
     }
 
     /// Told to stop: requests that have come on accepted connections are answered, which no other
     /// worker can do. The silent are closed.
     fn serve_the_last<S: Service + ?Sized>(&self, service: &S, exchanger: &mut Exchanger) {
+        let mut lingering = Vec::new();
         while let Some(connection) = self.take_any() {
+            if connection.lingers {
+                lingering.push(connection);
+                continue;
+            }
             let arrived = wait_readable([connection.socket.as_fd()], Some(Duration::ZERO));
             if !arrived.is_ok_and(|[arrived]| arrived) {
                 continue;
@@ -171,6 +181,10 @@ impl<'a> Server<'a> {
             if let Err(error) = self.serve_connection(connection, service, exchanger) {
                 log::error!("cannot serve connections: {error}");
             }
+        }
+        let until = Instant::now() + LAST_PATIENCE;
+        for connection in lingering {
+            connection.socket.discard_until(until.min(connection.until));
         }
     }
 
@@ -198,26 +212,36 @@ impl<'a> Server<'a> {
             // A request that has begun is finished: these clients know no goodbye.
             stop: None,
             yields_to: &self.yields_to,
-            keep_alive: self.waiting().connections.len() < self.settings.threads
+            keep_alive: self.waiting().count(false) < self.settings.threads
                 && !self.stop.is_requested(),
             peer: connection.peer,
             trusts_peer: self.settings.trusted.contains(connection.peer.map(|peer| peer.ip())),
             logs_access: self.settings.access_log.is_some(),
         };
         match exchanger.exchange(&connection.socket, service, &terms) {
-            Outcome::Next => {
-                connection.until = Instant::now() + IDLE_TIMEOUT;
-                self.let_wait(connection)
+            Outcome::Next => connection.until = Instant::now() + IDLE_TIMEOUT,
+            Outcome::Lingers => {
+                connection.socket.shutdown_write();
+                connection.lingers = true;
+                connection.until = Instant::now() + limits.lingering_timeout;
             }
-            _ => Ok(()),
+            Outcome::Last | Outcome::Ended | Outcome::Stopped => return Ok(()),
+        }
+        self.let_wait(connection)
+    }
+
+    fn let_linger(&self, connection: Connection) -> io::Result<()> {
+        match connection.socket.discard() && connection.until > Instant::now() {
+            true => self.let_wait(connection),
+            false => Ok(()),
         }
     }
 
     /// Known before it is armed: whoever hears of it finds it.
     fn let_wait(&self, mut connection: Connection) -> io::Result<()> {
         let mut waiting = self.waiting();
-        if waiting.connections.len() >= MOST_WAITING * self.settings.threads {
-            waiting.connections.remove(0);
+        if waiting.count(connection.lingers) >= MOST_WAITING * self.settings.threads {
+            waiting.drop_first(connection.lingers);
         }
         connection.key = waiting.next_key;
         waiting.next_key += 1;
@@ -244,12 +268,25 @@ impl Waiting {
         let place = self.connections.iter().position(|connection| connection.key == key)?;
         Some(self.connections.remove(place))
     }
+
+    /// Of those that linger, or of the others: neither make room for the other.
+    fn count(&self, lingers: bool) -> usize {
+        self.connections.iter().filter(|connection| connection.lingers == lingers).count()
+    }
+
+    fn drop_first(&mut self, lingers: bool) {
+        let mut all = self.connections.iter();
+        let place = all.position(|connection| connection.lingers == lingers);
+        place.into_iter().for_each(|place| drop(self.connections.remove(place)));
+    }
 }
 
 /// Then come the listeners, then the connections.
 const STOP: u64 = 0;
-/// Connections for each thread.
+/// Connections for each thread, and as many that linger.
 const MOST_WAITING: usize = 32;
 const FIRST_PATIENCE: Duration = Duration::from_millis(5);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
+/// With those that linger when the worker is told to stop.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(100);

@@ -43,6 +43,26 @@ impl Socket {
         Ok(retry_on_intr(|| recv(&self.0, &mut *buffer, RecvFlags::empty()))?.0)
     }
 
+    /// Throws away a part of what has arrived, without waiting. False: nothing more will come.
+    pub(crate) fn discard(&self) -> bool {
+        let mut ignored = [0; DISCARDED];
+        match retry_on_intr(|| recv(&self.0, &mut ignored, RecvFlags::DONTWAIT)) {
+            Ok((count, _)) => count > 0,
+            Err(error) => error == Errno::AGAIN,
+        }
+    }
+
+    /// Throws away what arrives until then, or until the peer has ended.
+    pub(crate) fn discard_until(&self, until: Instant) {
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let arrived = wait_readable([self.as_fd()], Some(left)).is_ok_and(|[arrived]| arrived);
+            if !arrived || !self.discard() || left.is_zero() {
+                return;
+            }
+        }
+    }
+
     /// Takes exactly this much; the bytes were peeked, so they are there. A descriptor that has
     /// come with them is put into `passed`; a second one is an error of the kind `InvalidData`, and
     /// one that finds no place because too many are open is `EMFILE`.
@@ -194,6 +214,8 @@ fn too_many() -> io::Error {
 
 /// What one call of sendfile(2) transfers at most.
 const SENDFILE_MOST: usize = 0x7fff_f000;
+/// Bytes thrown away in one go.
+const DISCARDED: usize = 16 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -231,6 +253,18 @@ mod tests {
         let all = reader.join().unwrap();
         assert_eq!(all.len(), head.len() + content.len());
         assert_eq!((all[2], all[3]), (1, 2));
+    }
+
+    #[test]
+    fn input_is_thrown_away_up_to_its_end() {
+        let (mut far, near) = UnixStream::pair().unwrap();
+        let socket = Socket::new(near);
+        assert!(socket.discard(), "something may come");
+        far.write_all(&[1; DISCARDED + 1]).unwrap();
+        socket.discard_until(Instant::now() + Duration::from_millis(20));
+        assert!(socket.peek_now(&mut [0]).is_err(), "nothing is left");
+        drop(far);
+        assert!(!socket.discard());
     }
 
     #[test]

@@ -19,7 +19,7 @@ use forebay::http::{HeadLimits, Reject, Version};
 use receive::{Incoming, Interruption, Receiver, Reception};
 use responder::{Reply, Sender};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -117,6 +117,9 @@ pub(crate) enum Outcome {
     Next,
     /// It is of no use any more after this one.
     Last,
+    /// Nor is this one, but its client may go on sending, and a reset would eat what has not left
+    /// of the answer (RFC 9112 §9.6).
+    Lingers,
     /// It has ended without a request.
     Ended,
     /// The wish to stop came first; no request was begun.
@@ -170,13 +173,11 @@ impl Exchanger {
                 } else if reject == Reject::ContentTooLarge {
                     warn_of_content(terms.content_max);
                 }
-                self.refuse(socket, reject.status(), reject.reason(), terms, record);
-                Outcome::Ended
+                self.refuse(socket, reject.status(), reject.reason(), terms, record)
             }
             Err(Interruption::Exhausted) => {
                 log::error!("too many files are open to take the content of a request: 503");
-                self.refuse(socket, 503, "No descriptor is left", terms, record);
-                Outcome::Ended
+                self.refuse(socket, 503, "No descriptor is left", terms, record)
             }
         }
     }
@@ -188,20 +189,26 @@ impl Exchanger {
         reason: &str,
         terms: &Terms<'_>,
         record: Option<Record>,
-    ) {
+    ) -> Outcome {
         let response = Response::text(format!("{reason}\n"));
         let reply = Reply {
             to_head: false,
             version: Version::Http11,
             keep_alive: false,
+            expects_close: false,
             from_edge: terms.from_edge,
         };
         let responder = Responder::new(socket, &mut self.sender, reply, terms);
-        responder.send(response.with_status(status));
+        let Answered(outcome) = responder.send(response.with_status(status));
         if terms.logs_access {
             self.sender.log(record.unwrap_or_else(|| Record::unreadable(terms.peer)));
         }
-        linger(socket, terms);
+        if terms.from_edge {
+            socket.shutdown_write();
+            socket.discard_until(Instant::now() + PATIENCE);
+            return Outcome::Ended;
+        }
+        outcome
     }
 }
 
@@ -219,20 +226,6 @@ fn server_error() -> Response {
     Response::text("Internal Server Error\n").with_status(500)
 }
 
-/// Lets the peer read the answer before the reset that unread bytes would cause (RFC 9112 §9.6).
-fn linger(socket: &Socket, terms: &Terms<'_>) {
-    socket.shutdown_write();
-    let until = Instant::now() + LINGER;
-    let mut ignored = [0; 4096];
-    while !terms.must_yield() {
-        let left = until.saturating_duration_since(Instant::now());
-        let arrived = wait_readable([socket.as_fd()], Some(left)).is_ok_and(|[arrived]| arrived);
-        if !arrived || !matches!(socket.receive(&mut ignored), Ok(1..)) || left.is_zero() {
-            return;
-        }
-    }
-}
-
 /// Between the edge and its workers, and nobody else's.
 fn is_reserved(name: &str) -> bool {
     const PREFIX: &[u8] = b"forebay-";
@@ -245,7 +238,8 @@ const CONTENT_FD: &str = "Forebay-Content-Fd";
 const BODY_FD: &str = "Forebay-Body-Fd";
 /// Content of this response goes into a file of the edge, if it offers one.
 const SPOOL: &str = "Forebay-Spool";
-const LINGER: Duration = Duration::from_secs(1);
+/// For the edge to read why it is refused.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod descriptor_tests;

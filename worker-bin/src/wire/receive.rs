@@ -320,6 +320,7 @@ fn begun(head: &RequestHead<'_, '_>, terms: &Terms<'_>) -> Result<Begun, Interru
         to_head: head.method == "HEAD",
         version: head.version,
         keep_alive: head.keep_alive,
+        expects_close: !head.keep_alive,
         from_edge: terms.from_edge,
     };
     let (request, offset) = request_of(head, terms)?;

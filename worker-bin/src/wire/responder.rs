@@ -39,6 +39,8 @@ pub(super) struct Reply {
     pub(super) to_head: bool,
     pub(super) version: Version,
     pub(super) keep_alive: bool,
+    /// The client knows that nothing follows, and sends no more.
+    pub(super) expects_close: bool,
     /// The edge adds what clients need.
     pub(super) from_edge: bool,
 }
@@ -260,8 +262,9 @@ impl<'a> Responder<'a> {
     /// that it is not whole.
     pub fn cut(mut self) -> Answered {
         // What was given is on its way before the end.
-        let _ = self.flush().and_then(|()| loan::give_back(self.socket, &mut self.loan));
-        Answered(Outcome::Last)
+        let sent = self.flush().and_then(|()| loan::give_back(self.socket, &mut self.loan));
+        self.reply.keep_alive = false;
+        self.end(sent)
     }
 
     /// Without a length the end of the connection is the end of the content for an old client.
@@ -350,10 +353,16 @@ impl<'a> Responder<'a> {
     }
 
     fn end(self, sent: io::Result<()>) -> Answered {
-        match sent {
-            Ok(()) if self.reply.keep_alive => Answered(Outcome::Next),
-            _ => Answered(Outcome::Last),
-        }
+        let Reply { keep_alive, expects_close, from_edge, .. } = self.reply;
+        // Even who expects the end may have sent an empty line. A small answer has left then.
+        let may_lose = !expects_close || self.sender.content > LEAVES_AT_ONCE;
+        Answered(match sent {
+            Err(_) => Outcome::Last,
+            Ok(()) if self.is_lost() => Outcome::Last,
+            Ok(()) if keep_alive => Outcome::Next,
+            Ok(()) if may_lose && !from_edge => Outcome::Lingers,
+            Ok(()) => Outcome::Last,
+        })
     }
 
     /// `passed`: the content is in the file that goes with the head, from this byte on.
@@ -451,6 +460,9 @@ fn too_long() -> io::Error {
 
 /// Up to this size content is copied behind its head: a second piece costs the kernel more.
 const COPY_MOST: u64 = 4 << 10;
+/// Bytes of content that TCP sends at once with their head: its first window is ten segments of
+/// 1,460 bytes (RFC 6928).
+const LEAVES_AT_ONCE: u64 = 12 << 10;
 /// Less than a Unix socket holds (net.core.wmem_default), as the head has to go with it.
 const ROOM: usize = 32 << 10;
 /// From here on a file of the edge is worth its while: less is held for the client by the edge and

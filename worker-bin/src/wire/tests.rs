@@ -6,6 +6,7 @@ use bytes::Bytes;
 use forebay::http::SLOTS;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Mutex;
 use std::thread;
@@ -398,22 +399,53 @@ fn what_is_malformed_or_too_large_is_refused() {
 }
 
 #[test]
+fn who_may_lose_its_answer_by_a_reset_lingers_and_nobody_else() {
+    let waiting = Stop::new().unwrap();
+    waiting.request();
+    let fds = [waiting.as_fd()];
+    let app = |request: Request| match request.path() {
+        "/large" => Response::new(vec![b'x'; 20_000]),
+        "/broken" => pieces(&["abc", "error"]),
+        _ => Response::text("small"),
+    };
+    for (request, from_edge, must_yield, expected) in [
+        ("GET / HTTP/1.1\r\nHost: h\r\n\r\n", false, false, Outcome::Next),
+        ("GET / HTTP/1.1\r\nHost: h\r\n\r\n", false, true, Outcome::Lingers),
+        ("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", false, true, Outcome::Last),
+        ("GET / HTTP/1.0\r\n\r\n", false, false, Outcome::Last),
+        ("GET /large HTTP/1.0\r\n\r\n", false, false, Outcome::Lingers),
+        ("HEAD /large HTTP/1.0\r\n\r\n", false, false, Outcome::Last),
+        ("GET /broken HTTP/1.1\r\nHost: h\r\n\r\n", false, false, Outcome::Lingers),
+        ("GET /broken HTTP/1.1\r\nHost: h\r\n\r\n", true, false, Outcome::Last),
+        ("GET / HTTP/1.1\r\n\r\n", false, false, Outcome::Lingers),
+    ] {
+        let (mut far, near) = UnixStream::pair().unwrap();
+        far.write_all(request.as_bytes()).unwrap();
+        let yields_to = if must_yield { &fds[..] } else { &[] };
+        let terms = Terms { yields_to, ..terms(from_edge) };
+        let outcome = Exchanger::new(32 << 10).exchange(&Socket::new(near), &app, &terms);
+        assert_eq!(outcome, expected, "{request:?}");
+    }
+}
+
+#[test]
 fn who_is_too_slow_is_told() {
     let short = Terms {
         header_timeout: Some(Duration::from_millis(20)),
         body_timeout: Some(Duration::from_millis(20)),
         ..terms(false)
     };
-    for (request, status) in [
-        (&b"GET / HTT"[..], "HTTP/1.1 408 "),
-        (b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nab", "HTTP/1.1 408 "),
-        (b"", ""),
+    let half_content = b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nab";
+    for (request, status, expected) in [
+        (&b"GET / HTT"[..], "HTTP/1.1 408 ", Outcome::Lingers),
+        (half_content, "HTTP/1.1 408 ", Outcome::Lingers),
+        (b"", "", Outcome::Ended),
     ] {
         let (mut far, near) = UnixStream::pair().unwrap();
         far.write_all(request).unwrap();
         let socket = Socket::new(near);
         let outcome = Exchanger::new(32 << 10).exchange(&socket, &echo, &short);
-        assert_eq!(outcome, Outcome::Ended);
+        assert_eq!(outcome, expected);
         drop(socket);
         let mut answer = String::new();
         let _ = far.read_to_string(&mut answer);
