@@ -129,6 +129,22 @@ fn a_last_answer_is_read_whole_by_who_says_more_behind_its_request() {
     assert_eq!(worker.wait_exit(PATIENCE).code(), Some(0), "{}", worker.stderr());
 }
 
+/// RFC 9112 §2.2
+#[test]
+fn an_empty_line_behind_a_request_keeps_no_thread_and_gets_no_answer() {
+    let (_worker, address) = bound("probe", 1);
+    let mut client = Client::connect(address);
+    let post = "POST /hello HTTP/1.1\r\nHost: test\r\nContent-Length: 3\r\n\r\nabc\r\n";
+    assert_eq!(client.exchange(post).status, 200);
+    // Whoever gets an answer now would otherwise have to wait until the first one has got a 408.
+    assert_eq!(Client::connect(address).get("/hello").status, 200);
+    assert_eq!(client.read_to_end(), b"", "it ends when its time is up, and nothing is said");
+
+    let mut client = Client::connect(address);
+    assert_eq!(client.exchange(post).status, 200);
+    assert_eq!(client.exchange(post).status, 200, "the next one is served");
+}
+
 #[test]
 fn sockets_that_systemd_passes_are_not_used_and_that_is_said() {
     let mut command = Command::new(worker_bin());

@@ -79,6 +79,7 @@ fn serve_slot<S: Service + ?Sized>(
         end_if_forked();
         match exchanger.exchange(slot, service, &terms) {
             Outcome::Next => has_served = true,
+            Outcome::Nothing => {}
             Outcome::Ended if !has_served => return Outcome::Ended,
             Outcome::Last | Outcome::Lingers | Outcome::Ended => return Outcome::Last,
             Outcome::Stopped => {

@@ -220,12 +220,14 @@ impl<'a> Server<'a> {
         };
         match exchanger.exchange(&connection.socket, service, &terms) {
             Outcome::Next => connection.until = Instant::now() + IDLE_TIMEOUT,
+            // Its time goes on.
+            Outcome::Nothing if connection.until > Instant::now() && !self.stop.is_requested() => {}
             Outcome::Lingers => {
                 connection.socket.shutdown_write();
                 connection.lingers = true;
                 connection.until = Instant::now() + limits.lingering_timeout;
             }
-            Outcome::Last | Outcome::Ended | Outcome::Stopped => return Ok(()),
+            _ => return Ok(()),
         }
         self.let_wait(connection)
     }

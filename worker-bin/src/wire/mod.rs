@@ -120,6 +120,8 @@ pub(crate) enum Outcome {
     /// Nor is this one, but its client may go on sending, and a reset would eat what has not left
     /// of the answer (RFC 9112 §9.6).
     Lingers,
+    /// An empty line has come, which is no part of a request (RFC 9112 §2.2).
+    Nothing,
     /// It has ended without a request.
     Ended,
     /// The wish to stop came first; no request was begun.
@@ -160,6 +162,7 @@ impl Exchanger {
             }
             Err(Interruption::Stopped) => Outcome::Stopped,
             Err(Interruption::Closed) => Outcome::Ended,
+            Err(Interruption::EmptyLine) => Outcome::Nothing,
             Err(Interruption::Broken(why)) => {
                 if terms.from_edge {
                     log::error!("the edge has broken the rules of a slot: {why}");

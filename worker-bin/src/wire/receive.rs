@@ -36,6 +36,8 @@ pub(super) enum Interruption {
     /// The other end has gone, perhaps in the middle.
     Closed,
     Stopped,
+    /// It was all that has come.
+    EmptyLine,
     Refused(Reject),
     /// Too many files are open for the one that came with it.
     Exhausted,
@@ -172,6 +174,9 @@ impl Reception<'_> {
                 return Err(Reject::HeadTooLarge.into());
             }
             self.take(taken..arrived)?;
+            if self.buffer[..arrived] == *b"\r\n" {
+                return Err(Interruption::EmptyLine);
+            }
             taken = arrived;
         }
     }

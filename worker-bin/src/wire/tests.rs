@@ -429,6 +429,19 @@ fn who_may_lose_its_answer_by_a_reset_lingers_and_nobody_else() {
 }
 
 #[test]
+fn an_empty_line_before_a_request_is_no_reason_to_wait_for_one() {
+    let (mut far, near) = UnixStream::pair().unwrap();
+    let (socket, mut exchanger) = (Socket::new(near), Exchanger::new(32 << 10));
+    let mut exchange = || exchanger.exchange(&socket, &echo, &terms(false));
+    for _ in 0..2 {
+        far.write_all(b"\r\n").unwrap();
+        assert_eq!(exchange(), Outcome::Nothing);
+    }
+    far.write_all(&[b"\r\n", GET].concat()).unwrap();
+    assert_eq!(exchange(), Outcome::Next);
+}
+
+#[test]
 fn who_is_too_slow_is_told() {
     let short = Terms {
         header_timeout: Some(Duration::from_millis(20)),
