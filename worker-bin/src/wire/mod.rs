@@ -178,6 +178,9 @@ impl Exchanger {
                 }
                 self.refuse(socket, reject.status(), reject.reason(), terms, record)
             }
+            Err(Interruption::Tunnel) => {
+                self.refuse(socket, 501, "No tunnels are made here", terms, record)
+            }
             Err(Interruption::Exhausted) => {
                 log::error!("too many files are open to take the content of a request: 503");
                 self.refuse(socket, 503, "No descriptor is left", terms, record)

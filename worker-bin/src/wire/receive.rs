@@ -39,6 +39,8 @@ pub(super) enum Interruption {
     /// It was all that has come.
     EmptyLine,
     Refused(Reject),
+    /// One is asked for: no resource could answer that (RFC 9110 §9.3.6).
+    Tunnel,
     /// Too many files are open for the one that came with it.
     Exhausted,
     /// The other end passes descriptors in a way that nobody has agreed to.
@@ -123,6 +125,9 @@ impl Reception<'_> {
     fn request(&mut self, record: &mut Option<Record>) -> Result<Incoming, Interruption> {
         let (Begun { mut request, reply, offset, framing, continues }, progress) = self.head()?;
         *record = self.terms.logs_access.then(|| Record::new(&request));
+        if request.method() == "CONNECT" {
+            return Err(Interruption::Tunnel);
+        }
         // Of HTTP/1.0: it does not say whom it has addressed.
         if self.terms.peer.is_some() && request.field("host").is_none() {
             let local = self.socket.local_address();

@@ -391,6 +391,7 @@ fn what_is_malformed_or_too_large_is_refused() {
         (b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 16777217\r\n\r\n", "413"),
         (b"PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n", "400"),
         (large.as_bytes(), "431"),
+        (b"CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\n\r\n", "501"),
     ] {
         let answer = from_client(echo, request);
         let expected = format!("HTTP/1.1 {status} ");
