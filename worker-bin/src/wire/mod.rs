@@ -16,7 +16,7 @@ use crate::response::Response;
 use crate::signals::Stop;
 use crate::socket::{Socket, wait_readable};
 use forebay::http::{HeadLimits, Reject, Version};
-use receive::{Incoming, Interruption, Receiver, Reception};
+use receive::{Incoming, Interruption, Receiver, Reception, Seen};
 use responder::{Reply, Sender};
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
@@ -149,15 +149,15 @@ impl Exchanger {
         terms: &Terms<'_>,
     ) -> Outcome {
         let sender = &mut self.sender;
-        let mut record = None;
-        let received = self.receiver.receive(socket, terms, &mut record);
+        let mut seen = Seen::default();
+        let received = self.receiver.receive(socket, terms, &mut seen);
         let answered = received.and_then(|(reception, incoming)| {
             let arrival = Arrival { reception, incoming, sender };
             service.answer(arrival).map_err(|Gone(interruption)| interruption)
         });
         match answered {
             Ok(Answered(outcome)) => {
-                record.into_iter().for_each(|record| self.sender.log(record));
+                seen.record.into_iter().for_each(|record| self.sender.log(record));
                 outcome
             }
             Err(Interruption::Stopped) => Outcome::Stopped,
@@ -176,14 +176,14 @@ impl Exchanger {
                 } else if reject == Reject::ContentTooLarge {
                     warn_of_content(terms.content_max);
                 }
-                self.refuse(socket, reject.status(), reject.reason(), terms, record)
+                self.refuse(socket, reject.status(), reject.reason(), terms, seen)
             }
             Err(Interruption::Tunnel) => {
-                self.refuse(socket, 501, "No tunnels are made here", terms, record)
+                self.refuse(socket, 501, "No tunnels are made here", terms, seen)
             }
             Err(Interruption::Exhausted) => {
                 log::error!("too many files are open to take the content of a request: 503");
-                self.refuse(socket, 503, "No descriptor is left", terms, record)
+                self.refuse(socket, 503, "No descriptor is left", terms, seen)
             }
         }
     }
@@ -194,11 +194,11 @@ impl Exchanger {
         status: u16,
         reason: &str,
         terms: &Terms<'_>,
-        record: Option<Record>,
+        seen: Seen,
     ) -> Outcome {
         let response = Response::text(format!("{reason}\n"));
         let reply = Reply {
-            to_head: false,
+            to_head: seen.to_head,
             version: Version::Http11,
             keep_alive: false,
             expects_close: false,
@@ -207,7 +207,7 @@ impl Exchanger {
         let responder = Responder::new(socket, &mut self.sender, reply, terms);
         let Answered(outcome) = responder.send(response.with_status(status));
         if terms.logs_access {
-            self.sender.log(record.unwrap_or_else(|| Record::unreadable(terms.peer)));
+            self.sender.log(seen.record.unwrap_or_else(|| Record::unreadable(terms.peer)));
         }
         if terms.from_edge {
             socket.shutdown_write();

@@ -64,6 +64,15 @@ impl From<io::Error> for Interruption {
     }
 }
 
+/// What is known of a request, whether it comes to its end or not.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// For the access log, if that wants it.
+    pub(super) record: Option<Record>,
+    /// It is HEAD.
+    pub(super) to_head: bool,
+}
+
 /// Receives requests into one buffer.
 #[derive(Debug)]
 pub(super) struct Receiver {
@@ -76,16 +85,15 @@ impl Receiver {
         Receiver { buffer: vec![0; head_bytes.max(PEEK)] }
     }
 
-    /// Until [`Reception::finish`] the request has not been taken. `record` is what the access log
-    /// wants to know of it, whether it comes to its end or not.
+    /// Until [`Reception::finish`] the request has not been taken.
     pub(super) fn receive<'a>(
         &'a mut self,
         socket: &'a Socket,
         terms: &'a Terms<'a>,
-        record: &mut Option<Record>,
+        seen: &mut Seen,
     ) -> Result<(Reception<'a>, Incoming), Interruption> {
         let mut reception = Reception { socket, terms, buffer: &mut self.buffer, passed: None };
-        let incoming = reception.request(record)?;
+        let incoming = reception.request(seen)?;
         Ok((reception, incoming))
     }
 }
@@ -122,9 +130,10 @@ impl Reception<'_> {
         }
     }
 
-    fn request(&mut self, record: &mut Option<Record>) -> Result<Incoming, Interruption> {
-        let (Begun { mut request, reply, offset, framing, continues }, progress) = self.head()?;
-        *record = self.terms.logs_access.then(|| Record::new(&request));
+    fn request(&mut self, seen: &mut Seen) -> Result<Incoming, Interruption> {
+        let (Begun { mut request, reply, offset, framing, continues }, progress) =
+            self.head(seen)?;
+        seen.record = self.terms.logs_access.then(|| Record::new(&request));
         if request.method() == "CONNECT" {
             return Err(Interruption::Tunnel);
         }
@@ -144,7 +153,7 @@ impl Reception<'_> {
     }
 
     /// Until a whole head is in the buffer.
-    fn head(&mut self) -> Result<(Begun, Progress), Interruption> {
+    fn head(&mut self, seen: &mut Seen) -> Result<(Begun, Progress), Interruption> {
         let until = self.terms.header_timeout.map(|timeout| Instant::now() + timeout);
         let (mut search, mut taken) = (HeadSearch::default(), 0);
         loop {
@@ -172,6 +181,7 @@ impl Reception<'_> {
                 continue;
             }
             let arrived = taken + count;
+            seen.to_head = is_head(&self.buffer[..arrived]);
             if let Some((begun, head)) = begin(&mut search, &self.buffer[..arrived], self.terms)? {
                 return Ok((begun, Progress { head, taken, arrived }));
             }
@@ -304,6 +314,11 @@ struct Begun {
     framing: Framing,
     /// The client waits for a word before it sends the content.
     continues: bool,
+}
+
+/// Whether that is the method of what begins like this.
+fn is_head(bytes: &[u8]) -> bool {
+    bytes.strip_prefix(b"\r\n").unwrap_or(bytes).starts_with(b"HEAD ")
 }
 
 /// What begins with a whole head, and how long that is. `search` has seen what came before.

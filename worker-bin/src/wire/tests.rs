@@ -400,6 +400,25 @@ fn what_is_malformed_or_too_large_is_refused() {
 }
 
 #[test]
+fn a_refusal_of_head_has_no_content() {
+    let large = format!("HEAD /{} HTTP/1.1\r\n", "x".repeat(40 << 10));
+    for (request, status) in [
+        ("HEAD / HTTP/1.1\r\nHost: h\r\nContent-Length: 50000000\r\n\r\n", "413"),
+        ("HEAD / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n", "400"),
+        ("HEAD / HTTP/1.1\r\n\r\n", "400"),
+        ("\r\nHEAD / HTTP/1.1\nHost: h\n\n", "400"),
+        (large.as_str(), "414"),
+    ] {
+        let answer = from_client(echo, request.as_bytes());
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{status}: {answer}");
+        assert!(
+            answer.contains("\r\nContent-Length: ") && answer.ends_with("\r\n\r\n"),
+            "{answer}"
+        );
+    }
+}
+
+#[test]
 fn who_may_lose_its_answer_by_a_reset_lingers_and_nobody_else() {
     let waiting = Stop::new().unwrap();
     waiting.request();
