@@ -129,6 +129,27 @@ fn a_last_answer_is_read_whole_by_who_says_more_behind_its_request() {
     assert_eq!(worker.wait_exit(PATIENCE).code(), Some(0), "{}", worker.stderr());
 }
 
+/// RFC 9112 §3.2.1, §3.2.2
+#[test]
+fn a_target_in_absolute_form_names_the_host_and_has_a_path() {
+    let (_worker, address) = bound("echo", 1);
+    for (request, target, host) in [
+        ("GET http://q:8/z HTTP/1.0\r\n\r\n", "/z", "q:8"),
+        ("GET http://q?a=b HTTP/1.1\r\nHOST: q\r\n\r\n", "/?a=b", "q"),
+        ("GET http://q HTTP/1.1\r\nHost: Q:80\r\n\r\n", "/", "q"),
+    ] {
+        let echo = Client::connect(address).exchange(request).json();
+        assert_eq!(echo["target"], target, "{echo}");
+        let fields = echo["fields"].as_array().unwrap();
+        let hosts: Vec<_> = fields
+            .iter()
+            .filter(|field| field[0].as_str().is_some_and(|name| name.eq_ignore_ascii_case("host")))
+            .map(|field| field[1].as_str().unwrap())
+            .collect();
+        assert_eq!(hosts, [host], "{echo}");
+    }
+}
+
 /// RFC 9112 §2.2
 #[test]
 fn an_empty_line_behind_a_request_keeps_no_thread_and_gets_no_answer() {

@@ -15,6 +15,7 @@ use crate::signals::Stop;
 use crate::socket::{Socket, wait_readable};
 use bytes::Bytes;
 use forebay::http::{self, ChunkedDecoder, Framing, HeadSearch, Piece, Reject, RequestHead, SLOTS};
+use std::borrow::Cow;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -381,15 +382,22 @@ fn request_of(
     head: &RequestHead<'_, '_>,
     terms: &Terms<'_>,
 ) -> Result<(Request, Option<u64>), Interruption> {
-    let (method, target) = (head.method, head.target);
-    let mut request =
-        Request::with_capacity(method, target, head.version, head.len, head.fields.len());
+    let target = match head.target.starts_with('?') {
+        // An empty path is sent as `/` (RFC 9112 §3.2.1).
+        true => Cow::from(format!("/{}", head.target)),
+        false => Cow::from(head.target),
+    };
+    let fields = head.fields.len();
+    let mut request = Request::with_capacity(head.method, &target, head.version, head.len, fields);
     if let Some(peer) = terms.peer {
         request.set_peer(peer);
     }
     let mut offset = None;
     for field in head.fields {
-        if !is_reserved(field.name) {
+        if field.name.eq_ignore_ascii_case("host") {
+            // A target with a host goes before (RFC 9112 §3.2.2).
+            request.push_field(field.name, head.host.as_bytes());
+        } else if !is_reserved(field.name) {
             request.push_field(field.name, field.value);
         } else if terms.from_edge && field.name.eq_ignore_ascii_case(CONTENT_FD) {
             let value = std::str::from_utf8(field.value).ok().and_then(|text| text.parse().ok());
@@ -400,6 +408,9 @@ fn request_of(
         } else if terms.from_edge {
             note_fact(&mut request, field.name, field.value);
         }
+    }
+    if !head.host.is_empty() && request.field("host").is_none() {
+        request.push_field("Host", head.host.as_bytes());
     }
     if terms.trusts_peer && forwarded::is_secure(&request).ok_or(Reject::SchemeMismatch)? {
         request.set_scheme("https");
