@@ -53,6 +53,7 @@
 //! | `wsgi_environ` | a WSGI application is told what PEP 3333 says, and what is true |
 //! | `wsgi_frameworks` | Flask, Django and web.py run unchanged |
 //! | `wsgi_input` | the content of a request is read in every way that files are |
+//! | `wsgi_leftovers` | what an import leaves is shared by workers only if a fork may share it |
 //! | `wsgi_molds` | applications are loaded once, reloaded safely, and say why they cannot be |
 //! | `wsgi_pep3333` | every sentence of PEP 3333 that binds servers holds |
 //! | `wsgi_start_response` | heads are begun, begun anew and refused as PEP 3333 says |

@@ -20,6 +20,16 @@ fn three_lines_of_the_readme_are_an_application() {
     assert_eq!(site.client().get("/").text(), "Hello from Flask\n");
 }
 
+#[test]
+fn examples_are_imported_once() {
+    let Some(python) = python() else { return };
+    for name in ["flask", "django", "webpy"] {
+        let site = python.example(name).start();
+        assert_eq!(site.worker_pids().len(), 2, "{name}");
+        assert!(!site.stderr().contains("the application has left"), "{}", site.stderr());
+    }
+}
+
 fn pages_forms_and_errors(site: &Site) {
     let mut client = site.client();
     assert_eq!(client.get("/").text(), "Hello, world");

@@ -5,12 +5,9 @@ use forebay_tests::{
     wait_until, worker_bin, workers_of,
 };
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
-use std::thread;
-use std::time::Duration;
 use tempfile::TempDir;
 
 /// An application in a folder of its own, that is changed between loads.
@@ -87,18 +84,6 @@ fn without_preloading_each_worker_imports_for_itself() {
 }
 
 #[test]
-fn threads_that_the_import_leaves_are_named_and_not_lost() {
-    let source = "import threading, time\n\
-                  target, args = time.sleep, (600,)\n\
-                  threading.Thread(None, target, 'ticker', args, daemon=True).start()\n";
-    let changing = Changing::new(&(source.to_owned() + &answering("one")));
-    let Some(mut arbiter) = changing.start(&["-w", "2", "site_app:application"]) else { return };
-    let answer = ask(arbiter.listening(1, PATIENCE)[0]);
-    assert_eq!(answer[1], answer[2]);
-    assert!(arbiter.stderr().contains("threads running") && arbiter.stderr().contains("ticker"));
-}
-
-#[test]
 fn what_the_import_has_changed_is_as_before_for_workers_that_import_for_themselves() {
     let source = "import os, signal, sys, threading, time\n\
                   del os.environ['SECRET']\n\
@@ -140,69 +125,6 @@ fn an_application_may_see_to_the_ends_of_children() {
         assert_eq!(ask(address)[1], before[1], "{handler}: {}", arbiter.stderr());
         assert!(!arbiter.stderr().contains("ChildProcessError"), "{}", arbiter.stderr());
     }
-}
-
-/// Repeats each line a moment later.
-fn slow_echo() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-    let address = listener.local_addr().expect("it is bound");
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            thread::spawn(move || {
-                let mut out = stream.try_clone().expect("there are descriptors");
-                for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                    thread::sleep(Duration::from_millis(30));
-                    let _ = writeln!(out, "{line}");
-                }
-            });
-        }
-    });
-    address
-}
-
-#[test]
-fn a_connection_that_the_import_opens_is_named_and_not_shared() {
-    let echo = slow_echo();
-    let source = format!(
-        "import socket\n\
-         server = socket.create_connection(('127.0.0.1', {}))\n\
-         lines = server.makefile('r')\n\
-         def application(environ, start_response):\n    \
-         server.sendall(environ['QUERY_STRING'].encode() + b'\\n')\n    \
-         start_response('200 OK', [('Content-Type', 'text/plain')])\n    \
-         return [lines.readline().strip().encode()]\n",
-        echo.port()
-    );
-    let changing = Changing::new(&source);
-    let Some(mut arbiter) = changing.start(&["-w", "2", "site_app:application"]) else { return };
-    let address = arbiter.listening(1, PATIENCE)[0];
-    thread::scope(|scope| {
-        for client in 0..4 {
-            scope.spawn(move || {
-                for number in 0..10 {
-                    let question = format!("{client}-{number}");
-                    let answer = Client::connect(address).get(&format!("/?{question}"));
-                    assert_eq!(answer.text(), question);
-                }
-            });
-        }
-    });
-    let log = arbiter.stderr();
-    assert!(log.contains("opened connections") && log.contains(&echo.to_string()), "{log}");
-}
-
-#[test]
-fn sockets_that_lead_nowhere_are_no_connections() {
-    let source = "import asyncio, socket\n\
-                  socket.setdefaulttimeout(5)\n\
-                  loop, pair = asyncio.new_event_loop(), socket.socketpair()\n\
-                  listener = socket.create_server(('127.0.0.1', 0))\n\
-                  log = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n\
-                  log.connect(('127.0.0.1', 9))\n";
-    let changing = Changing::new(&(source.to_owned() + &answering("one")));
-    let Some(mut arbiter) = changing.start(&["-w", "2", "site_app:application"]) else { return };
-    let answer = ask(arbiter.listening(1, PATIENCE)[0]);
-    assert_ne!(answer[1], answer[2], "{}", arbiter.stderr());
 }
 
 #[test]

@@ -117,6 +117,13 @@ impl Mold {
         self.task.to_text()
     }
 
+    /// Tells the operator why the application is not loaded here after all: `what` it leaves is not
+    /// for forks.
+    pub fn cannot_share(&self, what: &str) {
+        let each = "each worker imports it for itself, as with --no-preload";
+        log::warning!("the application has left what workers cannot share, so {each}: {what}");
+    }
+
     /// Whether the application is loaded anew when its sources change.
     pub fn reloads(&self) -> bool {
         self.plan.options.reload.unwrap_or(false)

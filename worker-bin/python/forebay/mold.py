@@ -11,11 +11,10 @@ import gc
 import os
 import sys
 import threading
-import time
 import traceback
 
 from forebay import _forebay, deadlines
-from forebay.connections import connections, sockets
+from forebay.leftovers import Before
 from forebay.loading import CannotLoad, load
 from forebay.sources import Sources
 from forebay.start import Start
@@ -23,8 +22,8 @@ from forebay.start import Start
 FAILED = 1
 CANNOT_LOAD = 4
 STANDARD_ERROR = 2
-# For threads that have been told to end.
-THREADS_END_WITHIN = 0.2
+# Seconds for the exit handlers of an import that is given up.
+EXIT_WITHIN = 1.0
 # Seconds between two looks whether sources have changed.
 LOOK_EVERY = 1.0
 # Seconds that a worker gives the arbiter to kill it in time, before it ends by itself.
@@ -67,16 +66,18 @@ def preload(mold):
     """The application, for all workers. If it cannot be forked, this process starts again, as it was
     before the import, for workers that import it for themselves.
     """
-    start, before = Start(), sockets()
+    start, before = Start(), Before()
     application = load(mold.application)
-    reasons = not_for_forks(before)
-    for reason in reasons:
-        text = f"{reason}. Each worker imports it for itself now, as with --no-preload"
-        _forebay.log_error(text, "")
-    if reasons:
+    gc.collect()
+    if reasons := before.reasons():
+        mold.cannot_share(", ".join(reasons))
+        # It ends here as programs end, but not in threads and not for long.
+        handlers = threading.Thread(target=run_exit_handlers, daemon=True)
+        handlers.start()
+        handlers.join(EXIT_WITHIN)
+        before.undo()
         start.again("forebay.mold", {"FOREBAY_MOLD": mold.pass_on()})
     start.close()
-    gc.collect()
     gc.freeze()
     return application
 
@@ -87,32 +88,6 @@ def wait(mold, sources):
         if changed := sources.changed():
             mold.changed(changed)
     return mold.next()
-
-
-def not_for_forks(before):
-    """What the import has left besides these sockets that workers cannot share, in words."""
-    reasons = []
-    if names := threads_left():
-        what = "the application has left threads running that a fork would lose"
-        reasons.append(f"{what}: {', '.join(names)}")
-    if peers := connections(before):
-        what = "the application has opened connections that all workers would share"
-        reasons.append(f"{what}: {', '.join(peers)}")
-    return reasons
-
-
-def threads_left():
-    """The names of threads besides this one, if they do not end."""
-    until = time.monotonic() + THREADS_END_WITHIN
-    while True:
-        names = [thread.name for thread in threading.enumerate()]
-        names.remove(threading.current_thread().name)
-        native = len(os.listdir("/proc/self/task")) - 1 - len(names)
-        if not names and native <= 0:
-            return []
-        if time.monotonic() > until:
-            return names + [f"{native} that Python does not know"] * (native > 0)
-        time.sleep(0.01)
 
 
 def make(mold, order, application):
@@ -174,6 +149,10 @@ def end(mold, code):
         except BaseException as error:
             text = f"waiting for the application's threads has failed: {error!r}"
             _forebay.log_error(text, traceback.format_exc())
+    run_exit_handlers()
+
+
+def run_exit_handlers():
     try:
         atexit._run_exitfuncs()
     except BaseException:

@@ -87,6 +87,11 @@ impl Mold {
         Ok(self.mold.pass_on()?)
     }
 
+    /// The application leaves what is not for forks, in words.
+    fn cannot_share(&self, what: &str) {
+        self.mold.cannot_share(what);
+    }
+
     /// Workers can be made.
     fn loaded(&self) {
         self.mold.loaded();
