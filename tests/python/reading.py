@@ -1,5 +1,6 @@
 """Reads its input as the query string says: calls, separated by `;`. Answers with a list."""
 
+import io
 from urllib.parse import unquote
 
 
@@ -12,9 +13,11 @@ def application(environ, start_response):
         elif call == "next":
             results.append(next(iter(stream), None))
         elif call == "io":
-            import io
-
-            results.append(io.BufferedReader(Raw(stream)).read(100))
+            results.append(io.BufferedReader(stream, 4).read(100))
+        elif call == "text":
+            results.append(io.TextIOWrapper(io.BufferedReader(stream)).readlines())
+        elif call == "text itself":
+            results.append(io.TextIOWrapper(stream).read())
         else:
             name, _, argument = call.partition(" ")
             arguments = [] if not argument else [None if argument == "None" else int(argument)]
@@ -32,21 +35,3 @@ def hashed(environ, start_response):
         digest.update(piece)
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [digest.hexdigest().encode()]
-
-
-class Raw:
-    """What io.BufferedReader needs of a raw stream."""
-
-    closed = False
-
-    def __init__(self, stream):
-        self.readinto = stream.readinto
-
-    def readable(self):
-        return True
-
-    def writable(self):
-        return False
-
-    def seekable(self):
-        return False

@@ -34,6 +34,8 @@ fn calls_mix() {
             ("a\n\nb", "list;list", r"[[b'a\n', b'\n', b'b'], []]"),
             ("a\nb\nc", "next;read 1;readline;list", r"[b'a\n', b'b', b'\n', [b'c']]"),
             ("abcdef", "read 1;io", "[b'a', b'bcdef']"),
+            ("a\r\nbc", "text;read", r"[['a\n', 'bc'], b'']"),
+            ("abc", "text itself;read", "['abc', b'']"),
             ("", "read;readline;readlines;list", "[b'', b'', [], []]"),
         ] {
             assert_eq!(ask(content, calls), expected, "{content:?}: {calls}");

@@ -116,10 +116,25 @@ impl Input {
         }
     }
 
-    /// It can be read.
+    /// What `io.BufferedReader` and `io.TextIOWrapper` ask for: it can be read, and nothing else.
     fn readable(&self) -> bool {
         true
     }
+
+    fn writable(&self) -> bool {
+        false
+    }
+
+    fn seekable(&self) -> bool {
+        false
+    }
+
+    #[getter]
+    fn closed(&self) -> bool {
+        false
+    }
+
+    fn flush(&self) {}
 
     /// Nothing: the server closes it.
     fn close(&self) {}
