@@ -33,6 +33,12 @@ fn what_the_application_says_arrives() {
     assert!(!text.contains("Keep-Alive: 5"), "{text}");
     assert_eq!(get(&site, "/reserved").text(), "content");
     assert_eq!(get(&site, "/mutated").field("x-a"), Some("1"));
+    // More than PEP 3333 asks for: other servers take it.
+    for path in ["/items", "/tuple", "/lists", "/generator"] {
+        let response = get(&site, path);
+        assert_eq!((response.status, response.text()), (200, "content"), "{path}");
+        assert_eq!(response.field("content-type"), Some("text/plain"), "{path}");
+    }
 }
 
 /// "It is a fatal error to call start_response without the exc_info argument if start_response
@@ -80,6 +86,9 @@ fn what_is_no_head_is_the_applications_error() {
         ("/beyond-latin-1", "ValueError"),
         ("/no-tuples", "TypeError"),
         ("/no-list", "TypeError"),
+        ("/failing-generator", "ValueError"),
+        ("/three", "TypeError"),
+        ("/number", "TypeError"),
     ] {
         let response = get(&site, path);
         assert_eq!((response.status, response.text()), (200, error), "{path}");

@@ -237,22 +237,28 @@ fn begin(responder: &mut Responder<'static>, status: &Bound<'_, PyAny>) -> PyRes
     })
 }
 
+/// A list of tuples, as PEP 3333 has it, or whatever else gives pairs: gunicorn takes that, too.
 fn add_fields(responder: &mut Responder<'static>, headers: &Bound<'_, PyAny>) -> PyResult<()> {
-    let headers = headers.cast::<PyList>().map_err(|_| {
+    if let Ok(list) = headers.cast::<PyList>() {
+        return list.iter().try_for_each(|field| add_field(responder, &field));
+    }
+    let fields = headers.try_iter().map_err(|_| {
         PyTypeError::new_err("the response headers are a list of tuples (name, value)")
     })?;
-    for field in headers.iter() {
-        let pair = field.cast::<PyTuple>().ok().filter(|pair| pair.len() == 2);
-        let pair =
-            pair.ok_or_else(|| PyTypeError::new_err("a response header is a tuple (name, value)"))?;
-        let (name, value) = (pair.get_item(0)?, pair.get_item(1)?);
-        let name = string(&name, "the name of a response header")?.to_str()?;
-        let value = latin1::encode(string(&value, "the value of a response header")?)?;
-        responder
-            .field(name, &value)
-            .map_err(|why| PyValueError::new_err(format!("{why}; not {:?}", field.repr())))?;
-    }
-    Ok(())
+    fields.into_iter().try_for_each(|field| add_field(responder, &field?))
+}
+
+fn add_field(responder: &mut Responder<'static>, field: &Bound<'_, PyAny>) -> PyResult<()> {
+    let list = field.cast::<PyList>().ok().map(|list| list.to_tuple());
+    let pair = list.as_ref().or(field.cast().ok()).filter(|pair| pair.len() == 2);
+    let pair =
+        pair.ok_or_else(|| PyTypeError::new_err("a response header is a tuple (name, value)"))?;
+    let (name, value) = (pair.get_item(0)?, pair.get_item(1)?);
+    let name = string(&name, "the name of a response header")?.to_str()?;
+    let value = latin1::encode(string(&value, "the value of a response header")?)?;
+    responder
+        .field(name, &value)
+        .map_err(|why| PyValueError::new_err(format!("{why}; not {:?}", field.repr())))
 }
 
 fn string<'a, 'py>(
