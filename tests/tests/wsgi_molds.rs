@@ -1,8 +1,8 @@
 //! Applications are loaded once, reloaded safely, and say why they cannot be.
 
 use forebay_tests::{
-    Client, HUP, KILL, PATIENCE, Process, TERM, is_alive, limit_descriptors, python, send_signal,
-    wait_until, worker_bin, workers_of,
+    Client, HUP, KILL, PATIENCE, Process, TERM, TTIN, is_alive, limit_descriptors, python,
+    send_signal, wait_until, worker_bin, workers_of,
 };
 use std::fs;
 use std::net::SocketAddr;
@@ -167,6 +167,30 @@ fn a_reload_imports_anew_and_a_broken_application_changes_nothing() {
     wait_until("the old workers' end", PATIENCE, || {
         workers_of(arbiter.pid()).len() == 2 && ask(address)[0] == "two"
     });
+}
+
+#[test]
+fn a_reload_goes_on_while_workers_of_the_old_generation_are_started() {
+    let waits = "import os, time\nwhile os.path.exists('wait'): time.sleep(0.01)\n";
+    let changing = Changing::new(&(waits.to_owned() + &answering("one")));
+    let Some(mut arbiter) = changing.start(&["-w", "2", "site_app:application"]) else { return };
+    let address = arbiter.listening(1, PATIENCE)[0];
+    let before = ask(address);
+    fs::write(changing.path().join("wait"), "").unwrap();
+    changing.write(&(waits.to_owned() + &answering("two")));
+    arbiter.signal(HUP);
+    wait_until("the reload", PATIENCE, || arbiter.stderr().contains("reloading"));
+    send_signal(before[2].parse().unwrap(), KILL);
+    arbiter.signal(TTIN);
+    wait_until("two more workers", PATIENCE, || {
+        let workers = workers_of(arbiter.pid());
+        workers.len() == 3 && workers.iter().all(|pid| pid.to_string() != before[2])
+    });
+    assert_eq!(ask(address)[1], before[1], "the old one has made them");
+    fs::remove_file(changing.path().join("wait")).unwrap();
+    let adopted = || arbiter.stderr().contains("replaces the older ones");
+    wait_until("the new generation", PATIENCE, adopted);
+    assert!(!arbiter.stderr().contains("failed"), "{}", arbiter.stderr());
 }
 
 #[test]

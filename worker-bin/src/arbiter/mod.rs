@@ -126,9 +126,8 @@ impl Shell<'_> {
                     notes::action(action);
                     match action {
                         Action::Spawn(generation) => {
-                            // Nobody is started any more of those that a newer one has overtaken.
                             let current = core.generation();
-                            self.keep(|old| old == current || old == generation);
+                            self.keep(|other| !is_overtaken(other, current, generation));
                             events.extend(self.spawn(generation));
                         }
                         Action::Signal(pid, kill) => process::signal(pid, kill),
@@ -390,6 +389,12 @@ impl Shell<'_> {
     }
 }
 
+/// Whether a generation between the proven one and that of the next worker is of no use any more.
+/// While the proven one gets that worker, a candidate goes on.
+fn is_overtaken(generation: u64, proven: u64, next: u64) -> bool {
+    proven < generation && generation < next
+}
+
 fn cannot_boot(error: &io::Error) -> i32 {
     log::error!("cannot boot: {error}");
     CANNOT_BOOT
@@ -402,3 +407,18 @@ fn subsecond_nanos() -> u32 {
 
 /// Workers that can live at a time, those that are leaving included.
 const PLACES: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::is_overtaken;
+
+    #[test]
+    fn only_a_newer_candidate_overtakes() {
+        let left = |proven, next| -> Vec<u64> {
+            (0..5).filter(|&generation| !is_overtaken(generation, proven, next)).collect()
+        };
+        assert_eq!(left(1, 1), [0, 1, 2, 3, 4], "a worker of the proven one leaves a candidate");
+        assert_eq!(left(1, 2), [0, 1, 2, 3, 4]);
+        assert_eq!(left(1, 4), [0, 1, 4]);
+    }
+}
