@@ -29,6 +29,15 @@ def backtracks(environ):
     return re.match("(a+)+$", "a" * 60 + "b")
 
 
+def holds_the_interpreter_later(environ):
+    def hold():
+        time.sleep(0.2)
+        holds_the_interpreter(environ)
+
+    threading.Thread(target=hold, daemon=True).start()
+    return pid(environ)
+
+
 def catches_exceptions(environ):
     while True:
         try:

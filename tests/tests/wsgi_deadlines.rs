@@ -71,6 +71,25 @@ fn who_does_not_let_go_is_shown_and_killed() {
     }
 }
 
+/// The thread that answers cannot even look at the request.
+#[test]
+fn a_worker_whose_interpreter_is_held_by_another_thread_is_killed() {
+    let Some(python) = python() else { return };
+    for flags in [&[][..], &["--threads", "2"]] {
+        let (worker, address) = start(python, flags);
+        let ask = |path: &str| {
+            let mut client = Client::connect(address);
+            client.send(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n"));
+            client.try_response(false).ok().map(|response| response.text().to_owned())
+        };
+        let stuck = ask("/holds-the-interpreter-later");
+        wait_until("the request that waits in vain", PATIENCE, || ask("/pid").is_none());
+        wait_for_log(&worker, "was killed by us: a request took too long");
+        assert!(worker.stderr().contains("in holds_the_interpreter"), "{}", worker.stderr());
+        assert_ne!(ask("/pid"), stuck);
+    }
+}
+
 #[test]
 fn a_thread_among_others_is_interrupted() {
     let Some(python) = python() else { return };

@@ -5,7 +5,7 @@
 //! the requests of one thread. Applications in Rust need nothing of this.
 
 pub use crate::mold::{Mold, Order};
-pub use crate::watched::{Running, Seat};
+pub use crate::watched::{Begun, Running, Seat};
 pub use crate::wire::{Answered, Arrival, Gone, Responder, Service};
 
 /// Writes an error to the log: one line, and below it what explains it, if there is something.

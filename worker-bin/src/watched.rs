@@ -91,26 +91,15 @@ impl Seat {
         snapshot.overdue.map(|_| (snapshot.request_id, snapshot.age))
     }
 
-    /// Takes the last bytes of a request: it begins, and ends when [`Running`] is dropped. It is
-    /// late when the edge waits no longer, or after the worker's own timeout.
+    /// A request begins, as far as the arbiter can see. It is late when the edge waits no longer,
+    /// or after the worker's own timeout.
     ///
-    /// The arbiter sees it before it is taken, so that it knows of every request that may have
-    /// been started what has become of it, whenever this process is killed.
-    ///
-    /// # Errors
-    /// See [`Arrival::take`].
-    pub fn take<'a>(
-        &self,
-        arrival: Arrival<'a>,
-    ) -> Result<(Request, Responder<'a>, Running), Gone> {
-        let running = self.begin(arrival.request());
-        match arrival.take() {
-            Ok((request, responder)) => Ok((request, responder, running)),
-            Err(gone) => {
-                running.take_back();
-                Err(gone)
-            }
-        }
+    /// That is before it is taken: so the arbiter knows of every request that may have been started
+    /// what has become of it, whenever this process is killed, and sees what keeps one waiting that
+    /// is here.
+    pub fn begin<'a>(&self, arrival: Arrival<'a>) -> Begun<'a> {
+        let running = self.run(arrival.request());
+        Begun { arrival, running }
     }
 
     /// The entry is the parent's, and so is the request, if the application has forked this
@@ -120,11 +109,34 @@ impl Seat {
         &self.0
     }
 
-    fn begin(&self, request: &Request) -> Running {
+    fn run(&self, request: &Request) -> Running {
         let ours = self.0.duty.deadline();
         let deadline = request.deadline().into_iter().chain(ours).min();
         self.0.entry.begin(request.request_id(), deadline);
-        Running { seat: self.clone(), has_begun: true }
+        Running { seat: self.clone(), is_taken: false }
+    }
+}
+
+/// A request that the arbiter sees, and that is still to be taken. Dropped, it never was here.
+#[derive(Debug)]
+pub struct Begun<'a> {
+    arrival: Arrival<'a>,
+    running: Running,
+}
+
+impl<'a> Begun<'a> {
+    /// The request.
+    pub fn request(&self) -> &Request {
+        self.arrival.request()
+    }
+
+    /// Takes its last bytes. It ends when [`Running`] is dropped.
+    ///
+    /// # Errors
+    /// See [`Arrival::take`].
+    pub fn take(self) -> Result<(Request, Responder<'a>, Running), Gone> {
+        let (request, responder) = self.arrival.take()?;
+        Ok((request, responder, self.running.taken()))
     }
 }
 
@@ -150,7 +162,7 @@ impl<'a, A: App + ?Sized> Watched<'a, A> {
 
 impl<A: App + ?Sized> Service for Watched<'_, A> {
     fn answer(&self, arrival: Arrival<'_>) -> Result<Answered, Gone> {
-        let (request, responder, running) = self.seat.take(arrival)?;
+        let (request, responder, running) = self.seat.begin(arrival).take()?;
         Ok(responder.send_result_of(|| self.call(request, running)))
     }
 }
@@ -159,7 +171,7 @@ impl<A: App + ?Sized> Service for Watched<'_, A> {
 #[derive(Debug)]
 pub struct Running {
     seat: Seat,
-    has_begun: bool,
+    is_taken: bool,
 }
 
 impl Running {
@@ -174,16 +186,16 @@ impl Running {
         entry.resume(duty.deadline());
     }
 
-    /// It could not be taken.
-    fn take_back(mut self) {
-        self.has_begun = false;
+    fn taken(mut self) -> Running {
+        self.is_taken = true;
+        self
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         let Inner { duty, entry, .. } = self.seat.of_this_process();
-        if !self.has_begun {
+        if !self.is_taken {
             return entry.ready();
         }
         entry.end();
@@ -249,11 +261,13 @@ mod tests {
         let watched = Watched::new(&app, Seat::new(duty, table.place(0, 0).entry(0)));
         let call = |path| {
             let request = Request::new("GET", path);
-            let running = watched.seat.begin(&request);
+            let running = watched.seat.run(&request).taken();
             assert_eq!(look(&table).0, State::Busy);
             watched.call(request, running)
         };
-        watched.seat.begin(&Request::new("GET", "/")).take_back();
+        let untaken = watched.seat.run(&Request::new("GET", "/"));
+        assert_eq!(look(&table), (State::Busy, 0), "whatever keeps it from being taken");
+        drop(untaken);
         assert_eq!(look(&table), (State::Idle, 0));
         call("/");
         assert_eq!(look(&table), (State::Idle, 1));

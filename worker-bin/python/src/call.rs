@@ -7,7 +7,7 @@ use crate::children::of_this_process;
 use crate::deadlines::RequestTimeout;
 use crate::errors;
 use crate::file_wrapper::FileWrapper;
-use crate::start_response::{Lent, Turn, piece, send};
+use crate::start_response::{Lent, Turn, piece, send, sending};
 use forebay_worker::host::{Answered, Responder, Running};
 use forebay_worker::{Request, Response};
 use pyo3::exceptions::PyAssertionError;
@@ -47,13 +47,12 @@ pub(crate) fn call<'py>(
             match responder.takes_at_once(&slices) {
                 // Giving up the interpreter would cost more than the send.
                 true => responder.whole(&slices),
-                false => py.detach(|| responder.whole(&slices)),
+                false => sending(py, running, || responder.whole(&slices)),
             }
         }
         Ok(Rest::File(file, offset, length)) => {
             let (responder, _) = lent.take();
-            running.sending();
-            py.detach(|| {
+            sending(py, running, || {
                 let sent = responder.file(&file, offset, length);
                 sent.unwrap_or_else(|responder| responder.send(server_error()))
             })

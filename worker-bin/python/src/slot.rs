@@ -54,10 +54,12 @@ impl<'a> Slot<'a> {
 
 impl Service for Slot<'_> {
     fn answer(&self, arrival: Arrival<'_>) -> Result<Answered, Gone> {
+        // Whoever holds the interpreter keeps this request waiting, and the arbiter sees that.
+        let begun = self.seat.begin(arrival);
         Python::attach(|py| {
-            let environ = self.environ.borrow_mut().build(py, arrival.request());
+            let environ = self.environ.borrow_mut().build(py, begun.request());
             // Between the last byte taken and the call there is nothing.
-            let (request, responder, running) = self.seat.take(arrival)?;
+            let (request, responder, running) = begun.take()?;
             let answered = match environ {
                 Ok(environ) => {
                     let application = self.application.bind(py);

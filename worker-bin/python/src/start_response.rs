@@ -164,8 +164,7 @@ pub(crate) fn send(py: Python<'_>, turn: &mut Turn, bytes: &[u8]) -> io::Result<
         return Ok(());
     }
     let Turn { responder, running, .. } = turn;
-    let _sending = Sending::new(running);
-    py.detach(|| {
+    sending(py, running, || {
         let due = responder.due().and_then(|due| usize::try_from(due).ok());
         match due.filter(|&due| due < bytes.len()) {
             Some(due) if due > 0 => {
@@ -174,6 +173,19 @@ pub(crate) fn send(py: Python<'_>, turn: &mut Turn, bytes: &[u8]) -> io::Result<
             }
             _ => responder.piece(bytes),
         }
+    })
+}
+
+/// Sends while other threads of the interpreter go on. The application's time goes on before the
+/// interpreter is here again: it is the application that holds it.
+pub(crate) fn sending<T: Send>(
+    py: Python<'_>,
+    running: &Running,
+    send: impl FnOnce() -> T + Send,
+) -> T {
+    py.detach(|| {
+        let _sending = Sending::new(running);
+        send()
     })
 }
 
