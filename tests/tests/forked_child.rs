@@ -1,8 +1,8 @@
 //! An application's own child keeps nothing of its dead parent open, and never becomes a worker.
 
 use forebay_tests::{
-    Client, KILL, PATIENCE, Process, Site, TERM, is_alive, python, send_signal, wait_until,
-    worker_bin,
+    Client, INT, KILL, PATIENCE, Process, Site, TERM, USR1, is_alive, python, send_signal,
+    wait_until, worker_bin,
 };
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -43,6 +43,23 @@ fn a_worker_that_is_retired_goes_like_any_other() {
 #[test]
 fn a_child_that_keeps_the_slots_hides_no_death() {
     is_missed_beside_a_child("/keep/60000");
+}
+
+/// Nothing has run in this child that would have freed it of its parent's signal handlers, as when
+/// a signal is faster than that.
+#[test]
+fn a_signal_to_a_child_does_not_reach_its_worker() {
+    let site = Site::with_app("probe", 1);
+    let mut client = site.client();
+    let worker = worker(&mut client);
+    for signal in [TERM, INT, USR1] {
+        let child = child(&mut client, "/keep/60000");
+        send_signal(child, signal);
+        wait_until("the child's end", PATIENCE, || !is_alive(child));
+        for _ in 0..50 {
+            assert_eq!(self::worker(&mut client), worker, "signal {signal}");
+        }
+    }
 }
 
 fn is_missed_beside_a_child(made_by: &str) {

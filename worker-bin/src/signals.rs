@@ -41,6 +41,7 @@ impl Stop {
     pub(crate) fn on_signals(self, arbiter: u32, grace: Duration) -> io::Result<&'static Stop> {
         let stop: &'static Stop = Box::leak(Box::new(self));
         ARBITER.store(arbiter, Ordering::Relaxed);
+        WORKER.store(std::process::id(), Ordering::Relaxed);
         GRACE.store(u32::try_from(grace.as_secs()).unwrap_or(u32::MAX).max(1), Ordering::Relaxed);
         STOP.store(ptr::from_ref(stop).cast_mut(), Ordering::Release);
         protect_forks();
@@ -117,6 +118,8 @@ pub(crate) fn end_if_forked() {
 
 static IS_FORKED: AtomicBool = AtomicBool::new(false);
 static STOP: AtomicPtr<Stop> = AtomicPtr::new(ptr::null_mut());
+/// The process that the handlers are for.
+static WORKER: AtomicU32 = AtomicU32::new(0);
 static ARBITER: AtomicU32 = AtomicU32::new(0);
 static GRACE: AtomicU32 = AtomicU32::new(1);
 
@@ -161,7 +164,25 @@ fn handle(signal: libc::c_int, handler: libc::sighandler_t) -> io::Result<()> {
     Ok(())
 }
 
-extern "C" fn on_term(_signal: libc::c_int) {
+/// A child of the worker may get a signal before [`after_fork_in_child`] has run there, or may have
+/// come past fork(3). Then this is no worker's business: the signal does what it does by default as
+/// soon as the handler has returned.
+fn is_for_child(signal: libc::c_int) -> bool {
+    // SAFETY: async-signal-safe, and without pointers.
+    unsafe {
+        let is_for_child = libc::getpid().cast_unsigned() != WORKER.load(Ordering::Relaxed);
+        if is_for_child {
+            libc::signal(signal, libc::SIG_DFL);
+            libc::raise(signal);
+        }
+        is_for_child
+    }
+}
+
+extern "C" fn on_term(signal: libc::c_int) {
+    if is_for_child(signal) {
+        return;
+    }
     // SAFETY: reads and writes this thread's errno; getppid and alarm are async-signal-safe, and
     // so is a request; `STOP` is null or lives as long as the process.
     unsafe {
@@ -176,7 +197,10 @@ extern "C" fn on_term(_signal: libc::c_int) {
     }
 }
 
-extern "C" fn on_reopen(_signal: libc::c_int) {
+extern "C" fn on_reopen(signal: libc::c_int) {
+    if is_for_child(signal) {
+        return;
+    }
     // SAFETY: reads and writes this thread's errno.
     unsafe {
         let errno = *libc::__errno_location();
@@ -189,8 +213,10 @@ extern "C" fn on_reopen(_signal: libc::c_int) {
 /// Unlike an ignored signal this is not ignored by programs that the application starts, too.
 extern "C" fn on_others(_signal: libc::c_int) {}
 
-extern "C" fn on_quick(_signal: libc::c_int) {
-    exit_now(0);
+extern "C" fn on_quick(signal: libc::c_int) {
+    if !is_for_child(signal) {
+        exit_now(0);
+    }
 }
 
 fn wake(eventfd: i32) {
