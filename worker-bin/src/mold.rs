@@ -44,7 +44,7 @@ impl Mold {
     ///
     /// # Errors
     /// Why it cannot be a mold, in one line.
-    pub fn new(task: &str, python: &str) -> Result<Mold, String> {
+    pub fn new(task: &str, python: &Path) -> Result<Mold, String> {
         let task = Task::parse(task, python)?;
         let plan = Plan::of(&task.options).map_err(text)?;
         let orders = Socket::new(process::inherited(task.orders).map_err(text)?);
@@ -130,8 +130,8 @@ impl Mold {
     }
 
     /// Tells the arbiter that they have: `file` is one of them.
-    pub fn changed(&self, file: &str) {
-        log::info!("{file} has changed");
+    pub fn changed(&self, file: &Path) {
+        log::info!("{} has changed", file.display());
         self.say(Word::Changed);
     }
 

@@ -1,6 +1,7 @@
 //! Errors of applications, in the log: which request it was, and the traceback.
 //!
-//! Owns their form.
+//! Owns their form. What Python has made of bytes that are no text, such as of the names of files,
+//! is no reason for another error.
 
 use forebay_worker::{Request, host};
 use pyo3::prelude::*;
@@ -8,8 +9,8 @@ use pyo3::types::PyString;
 
 /// Logs an error, and below it what explains it.
 #[pyfunction]
-pub(crate) fn log_error(text: &str, details: &str) {
-    host::log_error(format_args!("{text}"), details);
+pub(crate) fn log_error(text: &Bound<'_, PyString>, details: &Bound<'_, PyString>) {
+    host::log_error(format_args!("{}", text.to_string_lossy()), &details.to_string_lossy());
 }
 
 /// Logs what has gone wrong with a request.

@@ -8,7 +8,9 @@ use crate::slot::{Shared, Slot};
 use forebay_worker::host;
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 use std::ffi::c_ulong;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,8 +28,8 @@ pub(crate) struct Order(Option<host::Order>);
 #[pymethods]
 impl Mold {
     #[new]
-    fn new(task: &str, python: &str) -> PyResult<Mold> {
-        let mold = host::Mold::new(task, python).map_err(PyValueError::new_err)?;
+    fn new(task: &str, python: PathBuf) -> PyResult<Mold> {
+        let mold = host::Mold::new(task, &python).map_err(PyValueError::new_err)?;
         Ok(Mold { mold, threads: Arc::default() })
     }
 
@@ -104,8 +106,8 @@ impl Mold {
     }
 
     /// They have: `file` is one of them.
-    fn changed(&self, file: &str) {
-        self.mold.changed(file);
+    fn changed(&self, file: PathBuf) {
+        self.mold.changed(&file);
     }
 
     /// Waits until there is something for `next`, but no longer.
@@ -125,9 +127,9 @@ impl Mold {
     }
 
     /// A worker could not be made.
-    fn failed(&self, order: &Order, why: &str) {
+    fn failed(&self, order: &Order, why: &Bound<'_, PyString>) {
         if let Some(order) = &order.0 {
-            self.mold.failed(order, why);
+            self.mold.failed(order, &why.to_string_lossy());
         }
     }
 

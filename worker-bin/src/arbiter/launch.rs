@@ -267,7 +267,7 @@ impl Task {
     }
 
     /// What [`to_text`](Task::to_text) has given to a mold that runs in `python`.
-    pub(crate) fn parse(text: &str, python: &str) -> Result<Task, String> {
+    pub(crate) fn parse(text: &str, python: &Path) -> Result<Task, String> {
         #[derive(Deserialize)]
         struct Version {
             version: String,
@@ -278,7 +278,8 @@ impl Task {
         if version != own {
             return Err(format!(
                 "this is the package forebay {own}, but worker-bin is {version}; where its \
-                 sources are: {python} -m pip install --force-reinstall ./worker-bin"
+                 sources are: {} -m pip install --force-reinstall ./worker-bin",
+                python.display()
             ));
         }
         serde_json::from_str(text).map_err(|error| error.to_string())
