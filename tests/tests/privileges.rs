@@ -1,7 +1,7 @@
 //! Whose process it is, and who may be a worker.
 
 use forebay_tests::{
-    PATIENCE, Process, Site, as_user, children, is_root, skip, wait_until, worker_bin,
+    PATIENCE, Process, Site, TERM, as_user, children, is_root, skip, wait_until, worker_bin,
 };
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
@@ -153,6 +153,23 @@ fn what_a_worker_makes_as_root_belongs_to_its_user() {
     }
     let status = as_user(NOBODY, || UnixStream::connect(&control).is_ok());
     assert!(status, "its user may ask");
+}
+
+/// It cannot be removed from a directory of root's.
+#[test]
+fn a_pid_file_that_stays_names_nobody() {
+    if !is_root() || !is_open_to_all(worker_bin()) {
+        return skip("only root can become another user, and others must reach the executables");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    let file = folder.path().join("pid");
+    let mut process = worker(&["--pid", file.to_str().unwrap()]);
+    process.listening(1, PATIENCE);
+    assert_eq!(fs::read_to_string(&file).unwrap(), format!("{}\n", process.pid()));
+    process.signal(TERM);
+    assert_eq!(process.wait_exit(PATIENCE).code(), Some(0));
+    assert_eq!(fs::read_to_string(&file).unwrap(), "");
 }
 
 #[test]

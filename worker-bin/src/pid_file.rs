@@ -2,8 +2,10 @@
 //!
 //! Owns the file for as long as the server runs.
 
+use crate::identity::Identity;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 /// Removed when dropped, if it still is ours.
@@ -26,8 +28,8 @@ pub(crate) enum PidFileError {
 
 impl PidFile {
     /// Names this process in `path`, unless that names another one that lives, or is a file which
-    /// somebody may need.
-    pub(crate) fn create(path: &Path) -> Result<PidFile, PidFileError> {
+    /// somebody may need. It is of `identity`, which will have to empty it.
+    pub(crate) fn create(path: &Path, identity: &Identity) -> Result<PidFile, PidFileError> {
         let failed = |error| PidFileError::Io(path.into(), error);
         let path = std::path::absolute(path).map_err(failed)?;
         if let Some(pid) = named(&path)?.filter(|pid| is_another(*pid)) {
@@ -40,6 +42,8 @@ impl PidFile {
         let write = || {
             let mut file = fs::OpenOptions::new().write(true).create_new(true).open(&new)?;
             file.write_all(content.as_bytes())?;
+            // Who may not give it away cannot become anybody either, and that will be said.
+            let _ = identity.own(file.as_fd());
             fs::rename(&new, &path)
         };
         match write() {
@@ -93,16 +97,20 @@ const MOST: u64 = 64;
 mod tests {
     use super::*;
 
+    fn create(path: &Path) -> Result<PidFile, PidFileError> {
+        PidFile::create(path, &Identity::find(None, None).unwrap())
+    }
+
     #[test]
     fn a_living_process_keeps_its_file_and_a_dead_one_does_not() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("pid");
         fs::write(&path, "1\n").unwrap();
-        let error = PidFile::create(&path).unwrap_err().to_string();
+        let error = create(&path).unwrap_err().to_string();
         assert!(error.contains("process 1"), "{error}");
         for stale in ["4194999\n", ""] {
             fs::write(&path, stale).unwrap();
-            let file = PidFile::create(&path).unwrap();
+            let file = create(&path).unwrap();
             let content = fs::read_to_string(&path).unwrap();
             assert_eq!(content, format!("{}\n", std::process::id()));
             drop(file);
@@ -116,11 +124,11 @@ mod tests {
         let path = directory.path().join("app.py");
         for content in [&b"import flask\n"[..], b"\xFF", b"1 2"] {
             fs::write(&path, content).unwrap();
-            let error = PidFile::create(&path).unwrap_err().to_string();
+            let error = create(&path).unwrap_err().to_string();
             assert!(error.contains("app.py") && error.contains("another file"), "{error}");
             assert_eq!(fs::read(&path).unwrap(), content);
         }
-        let error = PidFile::create(directory.path()).unwrap_err();
+        let error = create(directory.path()).unwrap_err();
         assert!(matches!(error, PidFileError::SomethingElse(_)), "{error}");
     }
 
@@ -128,7 +136,7 @@ mod tests {
     fn a_file_that_others_have_taken_over_stays() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("pid");
-        let file = PidFile::create(&path).unwrap();
+        let file = create(&path).unwrap();
         fs::write(&path, "1\n").unwrap();
         drop(file);
         assert!(path.exists());
@@ -136,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_directory_that_does_not_exist_is_an_error() {
-        let error = PidFile::create(Path::new("/nowhere/at/all/pid")).unwrap_err().to_string();
+        let error = create(Path::new("/nowhere/at/all/pid")).unwrap_err().to_string();
         assert!(error.contains("/nowhere/at/all/pid"), "{error}");
     }
 }

@@ -111,7 +111,8 @@ impl<'a> Server<'a> {
             identity::set_umask(*mask);
         }
         enter_directory(&plan.process)?;
-        let pid_file = pid.as_deref().map(PidFile::create).transpose().map_err(text)?;
+        let pid_file = pid.as_deref().map(|path| PidFile::create(path, identity));
+        let pid_file = pid_file.transpose().map_err(text)?;
         let source = match &plan.place {
             Place::Edge(path) => Source::Edge(path.clone()),
             Place::Bind(addresses) => Source::Clients(bind(addresses).map_err(text)?),
