@@ -1,9 +1,12 @@
 //! Messages that nobody can read are lost, and nothing else is.
 
-use forebay_tests::{HUP, PATIENCE, Site, wait_until, worker_bin};
-use std::fs::OpenOptions;
+use forebay_tests::{
+    Client, HUP, PATIENCE, Process, Site, TERM, USR1, wait_until, worker_bin, workers_of,
+};
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 #[test]
@@ -22,16 +25,58 @@ fn workers_may_write_what_is_lost() {
 #[test]
 fn who_does_not_read_them_holds_nobody_up() {
     let dir = tempfile::tempdir().unwrap();
-    let fifo = dir.path().join("stderr");
+    let (fifo, mut pipe) = full_pipe(dir.path());
+    goes_on(Site::builder().stderr(&fifo).control().app("probe", 1).start());
+    pipe.read_exact(&mut [0; 4096]).expect("it is full still");
+}
+
+#[test]
+fn an_arbiter_goes_on_where_nobody_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    let (fifo, mut pipe) = full_pipe(dir.path());
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec \"$0\" --bind 127.0.0.1:0 probe 2>\"$1\""]);
+    let mut arbiter = Process::start(command.arg(worker_bin()).arg(&fifo));
+    let address = arbiter.listening(1, PATIENCE)[0];
+    for _ in 0..2 {
+        let before = workers_of(arbiter.pid());
+        let mut client = Client::connect(address);
+        client.send("GET /exit HTTP/1.1\r\nHost: test\r\n\r\n");
+        assert!(client.try_response(false).is_err(), "which is logged");
+        wait_until("another worker", PATIENCE, || {
+            let workers = workers_of(arbiter.pid());
+            workers.len() == 1 && workers != before
+        });
+    }
+    let mut filled = vec![0; 64 << 10];
+    pipe.read_exact(&mut filled).expect("it is full still");
+    assert!(filled.iter().all(|byte| *byte == b'x'));
+    arbiter.signal(USR1);
+    let mut said = String::new();
+    wait_until("how much is lost", PATIENCE, || {
+        let mut more = [0; 4096];
+        let count = pipe.read(&mut more).expect("it has both ends");
+        said.push_str(&String::from_utf8_lossy(&more[..count]));
+        said.contains("messages before this one found no room\n")
+    });
+    arbiter.signal(TERM);
+    assert_eq!(arbiter.wait_exit(PATIENCE).code(), Some(0));
+}
+
+/// A pipe without room, and its end to read from.
+fn full_pipe(folder: &Path) -> (PathBuf, File) {
+    let fifo = folder.join("stderr");
     let made = Command::new("mkfifo").arg(&fifo).status();
     assert!(made.is_ok_and(|status| status.success()), "mkfifo(1) is part of every system");
     // Readable and writable, so it has both ends.
-    let mut pipe = OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
-    let mut filling =
-        OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&fifo).unwrap();
+    let pipe = OpenOptions::new().read(true).write(true).open(&fifo).expect("it was made");
+    let mut filling = OpenOptions::new()
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(&fifo)
+        .expect("it was made");
     while filling.write(&[b'x'; 4096]).is_ok() {}
-    goes_on(Site::builder().stderr(&fifo).control().app("probe", 1).start());
-    pipe.read_exact(&mut [0; 4096]).expect("it is full still");
+    (fifo, pipe)
 }
 
 fn goes_on(site: Site) {

@@ -1,9 +1,15 @@
 //! Lines for the operator on standard error: `[pid] level text`.
 //!
 //! Owns their form. Must not know what is worth one.
+//!
+//! Nobody waits for a pipe that nobody reads, the arbiter least of all: what finds no room is lost,
+//! and counted.
 
+use crate::socket::has_room;
+use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// How much a line matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,10 +50,7 @@ pub(crate) fn line(level: Level, text: std::fmt::Arguments<'_>) {
     if !level.is_logged() {
         return;
     }
-    let stderr = std::io::stderr();
-    let line = format(std::process::id(), level, is_coloured(), text);
-    // Nobody is left to tell when standard error is gone.
-    let _ = stderr.lock().write_all(line.as_bytes());
+    write(format(std::process::id(), level, is_coloured(), text));
 }
 
 /// Writes an error with lines that explain it, such as a traceback, likewise at once.
@@ -55,14 +58,31 @@ pub(crate) fn with_details(text: std::fmt::Arguments<'_>, details: &str) {
     if !Level::Error.is_logged() {
         return;
     }
-    let stderr = std::io::stderr();
     let mut lines = format(std::process::id(), Level::Error, is_coloured(), text);
     lines.push_str(details);
     if !lines.ends_with('\n') {
         lines.push('\n');
     }
-    let _ = stderr.lock().write_all(lines.as_bytes());
+    write(lines);
 }
+
+fn write(mut lines: String) {
+    let mut stderr = std::io::stderr().lock();
+    if !has_room(stderr.as_fd()) {
+        LOST.fetch_add(1, Ordering::Relaxed);
+        return;
+    }
+    let lost = LOST.swap(0, Ordering::Relaxed);
+    if lost > 0 {
+        let pid = std::process::id();
+        let _ = writeln!(lines, "[{pid}] warn {lost} messages before this one found no room");
+    }
+    // Nobody is left to tell when standard error is gone.
+    let _ = stderr.write_all(lines.as_bytes());
+}
+
+/// Since the last one that was written.
+static LOST: AtomicU64 = AtomicU64::new(0);
 
 fn is_coloured() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
@@ -93,13 +113,18 @@ fn format(pid: u32, level: Level, colour: bool, text: std::fmt::Arguments<'_>) -
         Level::Error => ("error", "\x1b[31m"),
         Level::Critical => ("critical", "\x1b[31m"),
     };
-    let text = text.to_string().replace('\n', " | ");
+    let mut text = text.to_string().replace('\n', " | ");
+    text.truncate(text.floor_char_boundary(LONGEST));
     if colour {
         format!("[{pid}] {paint}{name}\x1b[0m {text}\n")
     } else {
         format!("[{pid}] {name} {text}\n")
     }
 }
+
+/// Bytes of a text: with what surrounds it, and a note of lost ones, no more than a pipe takes at
+/// once that has room at all (`PIPE_BUF`, pipe(7)).
+const LONGEST: usize = 3900;
 
 #[cfg(test)]
 mod tests {
@@ -110,6 +135,8 @@ mod tests {
         assert_eq!(format(7, Level::Warn, false, format_args!("a\nb")), "[7] warn a | b\n");
         assert!(Level::parse("WARNING").unwrap() > Level::parse("debug").unwrap());
         assert_eq!(Level::parse("loud"), None);
+        let long = "\u{20ac}".repeat(LONGEST);
+        assert_eq!(format(7, Level::Error, false, format_args!("{long}")).len(), 3900 + 11);
         assert!(format(7, Level::Error, true, format_args!("a")).contains("\x1b[31merror"));
     }
 }

@@ -10,6 +10,7 @@ use crate::identity::Identity;
 use crate::options::Options;
 use crate::pid_file::PidFile;
 use crate::plan::{Place, Plan, ProcessSettings};
+use crate::socket::has_room;
 use crate::watched::Watched;
 use crate::worker::{self, Source};
 use crate::{fail, gunicorn, identity, log, log_file, python, settings};
@@ -160,8 +161,11 @@ impl Host for Server<'_> {
 
     fn announce(&self) {
         for listener in Server::listeners(self) {
-            // Whoever closed standard output did not want to know.
-            let _ = writeln!(std::io::stdout(), "listening on {}", listener.url());
+            let mut stdout = std::io::stdout();
+            // Whoever closed standard output, or does not read it, does not want to know.
+            if has_room(stdout.as_fd()) {
+                let _ = writeln!(stdout, "listening on {}", listener.url());
+            }
         }
     }
 

@@ -194,6 +194,13 @@ pub(crate) fn wait_readable<const N: usize>(
     }
 }
 
+/// Whether what is written there now, no more than a page, is taken without waiting, or not at all.
+pub(crate) fn has_room(fd: BorrowedFd<'_>) -> bool {
+    let mut polls = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    !matches!(rustix::event::poll(&mut polls, Some(&now)), Ok(0))
+}
+
 /// What is left until then, for a system call.
 pub(crate) fn timespec(until: Option<Instant>) -> Option<Timespec> {
     let left = until?.saturating_duration_since(Instant::now());
