@@ -7,7 +7,9 @@ import atexit
 import os
 import sys
 
-atexit.register(lambda: print("at exit", flush=True))
+has_served = False
+# The process that has imported this runs it as well.
+atexit.register(lambda: has_served and print("at exit", flush=True))
 
 
 def forked():
@@ -76,6 +78,8 @@ def pid(argument):
 
 
 def application(environ, start_response):
+    global has_served
+    has_served = True
     name, _, argument = environ["PATH_INFO"][1:].partition("/")
     answer = globals()[name.replace("-", "_")](argument or None)
     start_response("200 OK", [("Content-Type", "text/plain")])

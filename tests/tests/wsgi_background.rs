@@ -13,7 +13,9 @@ import atexit, threading, time
 from concurrent.futures import ThreadPoolExecutor
 
 pool = ThreadPoolExecutor(1)
-atexit.register(lambda: note('exit'))
+is_worker = False
+# The process that has imported this runs it as well, and last.
+atexit.register(lambda: is_worker and note('exit'))
 
 def note(word):
     with open('notes', 'a') as file:
@@ -24,6 +26,8 @@ def work(word, seconds):
     note(word)
 
 def application(environ, start_response):
+    global is_worker
+    is_worker = True
     seconds = 600 if environ['PATH_INFO'] == '/forever' else 1
     threading.Thread(target=work, args=('thread', seconds)).start()
     pool.submit(work, 'job', seconds)

@@ -3,10 +3,15 @@
 //!
 //! Owns what it hears from the arbiter, and how a worker begins that was forked here. Must not
 //! know the language: whoever has loaded the application forks.
+//!
+//! Processes that the application forks while it is loaded do not keep what workers accept from,
+//! nor hear what the mold is told.
 
 use crate::arbiter::{Station, Task, Word, Words, core::CANNOT_BOOT, process};
 use crate::liveness::Table;
 use crate::plan::Plan;
+use crate::private::Private;
+use crate::signals::Deaf;
 use crate::socket::{Socket, wait_readable};
 use crate::watched::Seat;
 use crate::wire::Service;
@@ -17,6 +22,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// This process, if an arbiter has started it as a mold.
@@ -24,10 +30,12 @@ use std::time::Duration;
 pub struct Mold {
     task: Task,
     plan: Plan,
-    orders: Socket,
+    orders: Private<Socket>,
     words: OwnedFd,
     table: Table,
-    listeners: Vec<OwnedFd>,
+    listeners: Vec<Private<OwnedFd>>,
+    /// From when workers can be made.
+    deaf: OnceLock<Deaf>,
 }
 
 /// A worker that is to be made.
@@ -47,15 +55,19 @@ impl Mold {
     pub fn new(task: &str, python: &Path) -> Result<Mold, String> {
         let task = Task::parse(task, python)?;
         let plan = Plan::of(&task.options).map_err(text)?;
-        let orders = Socket::new(process::inherited(task.orders).map_err(text)?);
+        let orders = Private::make(|| process::inherited(task.orders).map(Socket::new));
+        let orders = orders.map_err(text)?;
         let words = process::inherited(task.words).map_err(text)?;
         let table = process::inherited(task.table).map_err(text)?;
         let table = Table::adopt(table, task.slots).map_err(text)?;
-        let listeners = task.listeners.iter().copied().map(process::inherited);
+        let listeners = task.listeners.iter();
+        let listeners = listeners.map(|&fd| Private::make(|| process::inherited(fd)));
         let listeners = listeners.collect::<io::Result<_>>().map_err(text)?;
         log::set_least(plan.process.log_level);
         process::set_name(&format!("mold [{}]", plan.worker.name));
-        Ok(Mold { task, plan, orders, words, table, listeners })
+        signals::leave_others().map_err(text)?;
+        let deaf = OnceLock::new();
+        Ok(Mold { task, plan, orders, words, table, listeners, deaf })
     }
 
     /// The application's name.
@@ -140,8 +152,13 @@ impl Mold {
         wait_readable([self.orders.as_fd()], Some(timeout)).is_ok_and(|[readable]| readable)
     }
 
-    /// Tells the arbiter that workers can be made.
+    /// Tells the arbiter that workers can be made. From now on this process ends when there are no
+    /// more orders, and not by signals that are sent to all.
     pub fn loaded(&self) {
+        // Nothing can go wrong: they are signals.
+        if let Ok(deaf) = Deaf::new(self.task.arbiter) {
+            let _ = self.deaf.set(deaf);
+        }
         self.say(Word::Loaded);
     }
 
@@ -164,7 +181,11 @@ impl Mold {
     /// # Errors
     /// There is no room for another process.
     pub fn fork_bare(&self) -> io::Result<Option<u32>> {
-        Ok(process::fork_raw()?.map(i32::cast_unsigned))
+        let child = process::fork_raw()?;
+        if child.is_none() {
+            self.listeners.iter().for_each(Private::expose);
+        }
+        Ok(child.map(i32::cast_unsigned))
     }
 
     /// Makes this process, which was forked and whose parent was forked for it alone, a worker of
@@ -173,6 +194,8 @@ impl Mold {
     /// # Errors
     /// Nobody wants it any more.
     pub fn join(&self, order: &Order) -> io::Result<()> {
+        self.listeners.iter().for_each(Private::hide);
+        self.deaf.get().into_iter().for_each(Deaf::hear);
         process::join(self.task.arbiter)?;
         self.say(Word::Born(order.number));
         match (&order.go).read(&mut [0])? {
@@ -206,7 +229,7 @@ impl Mold {
         let place = self.table.place(order.number, self.task.generation);
         let words = Words::new(self.words.try_clone()?);
         let station = Station { arbiter: self.task.arbiter, number: order.number, place, words };
-        let copies = self.listeners.iter().map(OwnedFd::try_clone);
+        let copies = self.listeners.iter().map(|listener| listener.try_clone());
         let listeners = copies.collect::<io::Result<Vec<_>>>()?;
         Ok((station, Source::inherited(&self.plan.place, listeners)?))
     }

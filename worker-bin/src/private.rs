@@ -28,6 +28,18 @@ impl<T: AsFd> Private<T> {
     }
 }
 
+impl<T: AsFd> Private<T> {
+    /// The children that are forked now have it.
+    pub(crate) fn expose(&self) {
+        LIST.lock().forget(self.as_fd().as_raw_fd());
+    }
+
+    /// Those that are forked from now on do not.
+    pub(crate) fn hide(&self) {
+        LIST.lock().fds.push(self.as_fd().as_raw_fd());
+    }
+}
+
 impl<T: AsFd> Deref for Private<T> {
     type Target = T;
 
@@ -40,10 +52,7 @@ impl<T: AsFd> Drop for Private<T> {
     fn drop(&mut self) {
         let mut list = LIST.lock();
         if let Some(made) = self.0.take() {
-            let fd = made.as_fd().as_raw_fd();
-            if let Some(place) = list.fds.iter().position(|&other| other == fd) {
-                list.fds.swap_remove(place);
-            }
+            list.forget(made.as_fd().as_raw_fd());
             // Closed before the lock is given back.
             drop(made);
         }
@@ -112,6 +121,12 @@ impl Drop for Locked<'_> {
 }
 
 impl List {
+    fn forget(&mut self, fd: RawFd) {
+        if let Some(place) = self.fds.iter().position(|&other| other == fd) {
+            self.fds.swap_remove(place);
+        }
+    }
+
     /// What must be done once, before the first descriptor.
     fn prepare(&mut self) -> io::Result<()> {
         if self.null.is_none() {
@@ -179,6 +194,10 @@ mod tests {
         let private = [&one, &two].map(|stream| Private::make(|| Ok(stream.as_fd())).unwrap());
         assert!(fds.iter().all(|&fd| is_listed(fd)));
         assert_eq!(private[0].as_raw_fd(), fds[0]);
+        private[0].expose();
+        assert_eq!(fds.map(is_listed), [false, true]);
+        private[0].hide();
+        assert_eq!(fds.map(is_listed), [true, true]);
         drop(private);
         assert!(!fds.iter().any(|&fd| is_listed(fd)));
     }

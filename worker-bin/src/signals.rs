@@ -45,13 +45,7 @@ impl Stop {
         GRACE.store(u32::try_from(grace.as_secs()).unwrap_or(u32::MAX).max(1), Ordering::Relaxed);
         STOP.store(ptr::from_ref(stop).cast_mut(), Ordering::Release);
         protect_forks();
-        // Meant for the arbiter, though sent to all: to a group, or by a name. The application may
-        // have another use for them.
-        for signal in [libc::SIGHUP, libc::SIGUSR2] {
-            if is_default(signal)? {
-                handle(signal, on_others as *const () as libc::sighandler_t)?;
-            }
-        }
+        leave_others()?;
         handle(libc::SIGUSR1, on_reopen as *const () as libc::sighandler_t)?;
         handle(libc::SIGTERM, on_term as *const () as libc::sighandler_t)?;
         handle(libc::SIGINT, on_quick as *const () as libc::sighandler_t)?;
@@ -74,6 +68,42 @@ impl Stop {
 impl AsFd for Stop {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+/// Leaves those to the arbiter that are meant for it, though sent to all: to a group, or by a name.
+/// The application may have another use for them.
+pub(crate) fn leave_others() -> io::Result<()> {
+    for signal in [libc::SIGHUP, libc::SIGUSR2] {
+        if is_default(signal)? {
+            handle(signal, on_others as *const () as libc::sighandler_t)?;
+        }
+    }
+    Ok(())
+}
+
+/// A mold: the arbiter tells it to end, when it is time. What a signal to all does until then is
+/// nothing, unless the arbiter is gone.
+#[derive(Debug)]
+pub(crate) struct Deaf([(libc::c_int, libc::sigaction); 2]);
+
+impl Deaf {
+    /// From now on.
+    pub(crate) fn new(arbiter: u32) -> io::Result<Deaf> {
+        ARBITER.store(arbiter, Ordering::Relaxed);
+        let before = |signal| Ok::<_, io::Error>((signal, present(signal)?));
+        let before = [before(libc::SIGTERM)?, before(libc::SIGINT)?];
+        handle(libc::SIGTERM, on_term_of_mold as *const () as libc::sighandler_t)?;
+        handle(libc::SIGINT, on_others as *const () as libc::sighandler_t)?;
+        Ok(Deaf(before))
+    }
+
+    /// In a worker that it has made: as before.
+    pub(crate) fn hear(&self) {
+        for (signal, action) in &self.0 {
+            // SAFETY: what this process has had, and that lives through the call.
+            unsafe { libc::sigaction(*signal, action, ptr::null_mut()) };
+        }
     }
 }
 
@@ -116,6 +146,9 @@ pub(crate) fn end_if_forked() {
     }
 }
 
+/// Seconds.
+const END_OF_MOLD: u32 = 2;
+
 static IS_FORKED: AtomicBool = AtomicBool::new(false);
 static STOP: AtomicPtr<Stop> = AtomicPtr::new(ptr::null_mut());
 /// The process that the handlers are for.
@@ -142,13 +175,17 @@ unsafe extern "C" fn after_fork_in_child() {
 
 /// Nobody has seen to it.
 fn is_default(signal: libc::c_int) -> io::Result<bool> {
+    Ok(present(signal)?.sa_sigaction == libc::SIG_DFL)
+}
+
+fn present(signal: libc::c_int) -> io::Result<libc::sigaction> {
     // SAFETY: all-zero is a valid sigaction.
     let mut present: libc::sigaction = unsafe { std::mem::zeroed() };
     // SAFETY: `present` lives through the call, which changes nothing else.
     if unsafe { libc::sigaction(signal, ptr::null(), &raw mut present) } < 0 {
         return Err(io::Error::last_os_error());
     }
-    Ok(present.sa_sigaction == libc::SIG_DFL)
+    Ok(present)
 }
 
 fn handle(signal: libc::c_int, handler: libc::sighandler_t) -> io::Result<()> {
@@ -194,6 +231,16 @@ extern "C" fn on_term(signal: libc::c_int) {
             libc::alarm(GRACE.load(Ordering::Relaxed));
         }
         *libc::__errno_location() = errno;
+    }
+}
+
+/// Nobody is left to kill it if it does not end.
+extern "C" fn on_term_of_mold(_signal: libc::c_int) {
+    // SAFETY: async-signal-safe, without pointers, and cannot fail.
+    unsafe {
+        if libc::getppid().cast_unsigned() != ARBITER.load(Ordering::Relaxed) {
+            libc::alarm(END_OF_MOLD);
+        }
     }
 }
 

@@ -4,7 +4,6 @@ Started by worker-bin as `python -m forebay.mold`. What it is to do is in FOREBA
 worker is to be made, and when, worker-bin says on a socket.
 """
 
-import atexit
 import contextlib
 import faulthandler
 import gc
@@ -17,7 +16,7 @@ from forebay import _forebay, deadlines
 from forebay.leftovers import Before
 from forebay.loading import CannotLoad, load
 from forebay.sources import Sources
-from forebay.start import Start
+from forebay.start import Start, finish
 
 FAILED = 1
 CANNOT_LOAD = 4
@@ -72,7 +71,7 @@ def preload(mold):
     if reasons := before.reasons():
         mold.cannot_share(", ".join(reasons))
         # It ends here as programs end, but not in threads and not for long.
-        handlers = threading.Thread(target=run_exit_handlers, daemon=True)
+        handlers = threading.Thread(target=finish, daemon=True)
         handlers.start()
         handlers.join(EXIT_WITHIN)
         before.undo()
@@ -149,20 +148,7 @@ def end(mold, code):
         except BaseException as error:
             text = f"waiting for the application's threads has failed: {error!r}"
             _forebay.log_error(text, traceback.format_exc())
-    run_exit_handlers()
-
-
-def run_exit_handlers():
-    try:
-        atexit._run_exitfuncs()
-    except BaseException:
-        # It has shown the traceback itself. Python 3.9 raises it once more.
-        pass
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (AttributeError, OSError, ValueError):
-            pass
+    finish()
 
 
 if __name__ == "__main__":

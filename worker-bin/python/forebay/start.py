@@ -1,5 +1,7 @@
 """How this process was started, so that it can be started again, whatever an import has changed."""
 
+import atexit
+import contextlib
 import os
 import signal
 import sys
@@ -23,6 +25,10 @@ class Start:
 
     def again(self, module, variables):
         """In the same process, with these variables besides."""
+        # Nobody else will wait for those of the import.
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
         if self.directory is not None:
             os.fchdir(self.directory)
         os.umask(self.umask)
@@ -40,6 +46,20 @@ class Start:
         if self.directory is not None:
             os.close(self.directory)
             self.directory = None
+
+
+def finish():
+    """What the interpreter does at its end: what was registered for that runs."""
+    try:
+        atexit._run_exitfuncs()
+    except BaseException:
+        # It has shown the traceback itself. Python 3.9 raises it once more.
+        pass
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            pass
 
 
 def ignored():

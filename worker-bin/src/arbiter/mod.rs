@@ -145,7 +145,9 @@ impl Shell<'_> {
                             self.keep(|generation| generation <= core.generation());
                         }
                         Action::NotBooted(_) | Action::TooLargeAgain(_) => {}
-                        Action::Exit(code) => return Ok(code),
+                        // It is asked for again until then.
+                        Action::Exit(code) if self.molds.have_ended() => return Ok(code),
+                        Action::Exit(_) => {}
                     }
                 }
                 if let Event::Exited(pid, _) = event {
@@ -158,6 +160,10 @@ impl Shell<'_> {
             }
             events.extend(self.molds.failures());
             if events.is_empty() {
+                let is_used = |generation| {
+                    core.workers().iter().any(|worker| worker.generation == generation)
+                };
+                self.molds.end_the_unused(is_used, Instant::now());
                 events = self.wait(&core)?;
             }
         }
@@ -305,6 +311,8 @@ impl Shell<'_> {
                 event
             }
             Word::Unborn(number) => self.molds.unborn(number)?,
+            // One that has been replaced may see it, too.
+            Word::Changed if !self.molds.is_in_use(pid) => return None,
             Word::Changed => self.reload()?,
         })
     }

@@ -6,6 +6,10 @@
 //!
 //! A worker that a mold has forked becomes the arbiter's child, says so, and waits for the arbiter
 //! to let it go. A mold makes one at a time.
+//!
+//! What the import has made, such as processes and temporary directories, belongs to the mold and
+//! is used by its workers: a mold that is dismissed stays until the last of them has ended, and
+//! then ends as programs of its language do.
 
 use super::core::{CANNOT_BOOT, CANNOT_LOAD};
 use super::events::{End, Event, Kill, Pid};
@@ -35,10 +39,7 @@ pub(super) struct Mold {
     orders: Socket,
     /// Its interpreter.
     python: PathBuf,
-    /// It has the application.
-    is_loaded: bool,
-    /// It was killed.
-    is_dismissed: bool,
+    stage: Stage,
     /// It is to make these next.
     waiting: VecDeque<usize>,
     /// It is making this one, which goes on when something is written here.
@@ -46,6 +47,17 @@ pub(super) struct Mold {
     /// For loading, and for a fork.
     patience: Duration,
     late_at: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Loading,
+    /// It has the application.
+    Loaded,
+    /// It makes no more workers.
+    Dismissed,
+    /// It was told to end, or killed.
+    Ending,
 }
 
 impl Mold {
@@ -62,13 +74,16 @@ impl Mold {
             generation,
             orders,
             python,
-            is_loaded: false,
-            is_dismissed: false,
+            stage: Stage::Loading,
             waiting: VecDeque::new(),
             making: None,
             patience,
             late_at: Some(Instant::now() + patience),
         }
+    }
+
+    fn is_dismissed(&self) -> bool {
+        matches!(self.stage, Stage::Dismissed | Stage::Ending)
     }
 
     fn numbers(&self) -> impl Iterator<Item = usize> {
@@ -78,10 +93,9 @@ impl Mold {
     /// Has the next worker made, if nothing is in the way; `failures` gets those that cannot be
     /// asked for.
     fn go_on(&mut self, failures: &mut Vec<Event>) {
-        if !self.is_loaded || self.making.is_some() {
+        if self.stage != Stage::Loaded || self.making.is_some() {
             return;
         }
-        self.late_at = None;
         while let Some(number) = self.waiting.pop_front() {
             match self.tell(number) {
                 Ok(go) => {
@@ -100,6 +114,12 @@ impl Mold {
         }
     }
 
+    fn kill(&mut self) {
+        self.stage = Stage::Ending;
+        self.late_at = None;
+        process::signal(self.pid, Kill::Forcibly);
+    }
+
     fn tell(&self, number: usize) -> io::Result<PipeWriter> {
         let (go, let_go) = io::pipe()?;
         self.orders.send_with(&number.to_ne_bytes(), go.as_fd())?;
@@ -109,7 +129,7 @@ impl Mold {
     /// `is_current`: another one is started.
     fn explain_end(&self, end: End, is_current: bool) -> End {
         let then = if is_current { "; trying again" } else { "" };
-        match (self.is_loaded, end) {
+        match (self.stage != Stage::Loading, end) {
             (true, _) => {
                 log::warning!(
                     "the mold of generation {} has ended: its next worker loads the application \
@@ -146,7 +166,17 @@ impl Mold {
 
 impl Molds {
     pub(super) fn has(&self, generation: u64) -> bool {
-        self.all.iter().any(|mold| mold.generation == generation && !mold.is_dismissed)
+        self.all.iter().any(|mold| mold.generation == generation && !mold.is_dismissed())
+    }
+
+    /// Nobody waits for those that were dismissed.
+    pub(super) fn have_ended(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Whether this mold is to make more workers.
+    pub(super) fn is_in_use(&self, pid: Pid) -> bool {
+        self.all.iter().any(|mold| mold.pid == pid && !mold.is_dismissed())
     }
 
     pub(super) fn add(&mut self, mold: Mold) {
@@ -155,7 +185,7 @@ impl Molds {
 
     /// Has a worker made, now or as soon as the application is loaded.
     pub(super) fn order(&mut self, generation: u64, number: usize) {
-        let is_it = |mold: &&mut Mold| mold.generation == generation && !mold.is_dismissed;
+        let is_it = |mold: &&mut Mold| mold.generation == generation && !mold.is_dismissed();
         if let Some(mold) = self.all.iter_mut().find(is_it) {
             mold.waiting.push_back(number);
             mold.go_on(&mut self.failures);
@@ -173,8 +203,9 @@ impl Molds {
     }
 
     pub(super) fn loaded(&mut self, pid: Pid) {
-        if let Some(mold) = self.all.iter_mut().find(|mold| mold.pid == pid) {
-            mold.is_loaded = true;
+        let is_it = |mold: &&mut Mold| mold.pid == pid && mold.stage == Stage::Loading;
+        if let Some(mold) = self.all.iter_mut().find(is_it) {
+            (mold.stage, mold.late_at) = (Stage::Loaded, None);
             mold.go_on(&mut self.failures);
         }
     }
@@ -201,7 +232,7 @@ impl Molds {
     pub(super) fn ended(&mut self, pid: Pid, end: End, current: u64) -> Option<Vec<Event>> {
         let place = self.all.iter().position(|mold| mold.pid == pid)?;
         let mold = self.all.remove(place);
-        let end = match mold.is_dismissed {
+        let end = match mold.is_dismissed() {
             true => end,
             false => mold.explain_end(end, mold.generation == current),
         };
@@ -209,11 +240,29 @@ impl Molds {
         Some(mold.numbers().map(|_| failed).collect())
     }
 
-    /// Ends those of other generations. What they were to make is answered by their exits.
+    /// Dismisses those of other generations. What they were to make has failed; one that has not
+    /// loaded the application has nothing that anybody needs, and answers by its exit.
     pub(super) fn keep(&mut self, is_kept: impl Fn(u64) -> bool) {
-        for mold in self.all.iter_mut().filter(|mold| !is_kept(mold.generation)) {
-            if !std::mem::replace(&mut mold.is_dismissed, true) {
-                process::signal(mold.pid, Kill::Forcibly);
+        let others = self.all.iter_mut().filter(|mold| !is_kept(mold.generation));
+        for mold in others.filter(|mold| !mold.is_dismissed()) {
+            if mold.stage == Stage::Loading {
+                mold.kill();
+                continue;
+            }
+            mold.stage = Stage::Dismissed;
+            let failed = Event::SpawnFailed(mold.generation, None);
+            self.failures.extend(mold.waiting.drain(..).map(|_| failed));
+        }
+    }
+
+    /// Has those end that were dismissed and whose workers have all ended, but not wait for that.
+    pub(super) fn end_the_unused(&mut self, is_used: impl Fn(u64) -> bool, now: Instant) {
+        for mold in &mut self.all {
+            let is_over = mold.stage == Stage::Dismissed && mold.making.is_none();
+            if is_over && !is_used(mold.generation) {
+                mold.stage = Stage::Ending;
+                mold.late_at = Some(now + END_WITHIN);
+                mold.orders.shutdown_write();
             }
         }
     }
@@ -225,11 +274,18 @@ impl Molds {
 
     pub(super) fn kill_the_late(&mut self, now: Instant) {
         for mold in &mut self.all {
-            if mold.late_at.take_if(|at| *at <= now).is_some() && !mold.is_dismissed {
-                let what = if mold.is_loaded { "made a worker" } else { "loaded the application" };
-                log::error!("the mold has not {what} within the boot timeout: killing it");
-                process::signal(mold.pid, Kill::Forcibly);
+            if mold.late_at.take_if(|at| *at <= now).is_none() {
+                continue;
             }
+            match mold.stage {
+                Stage::Loading => say_late("loaded the application"),
+                Stage::Loaded | Stage::Dismissed => say_late("made a worker"),
+                Stage::Ending => {
+                    let within = END_WITHIN.as_secs();
+                    log::warning!("the mold has not ended within {within} s: killing it");
+                }
+            }
+            process::signal(mold.pid, Kill::Forcibly);
         }
     }
 
@@ -237,22 +293,30 @@ impl Molds {
         let is_it = |mold: &&mut Mold| mold.making.as_ref().is_some_and(|(it, _)| *it == number);
         let mold = self.all.iter_mut().find(is_it)?;
         let (_, go) = mold.making.take()?;
+        mold.late_at = None;
         mold.go_on(&mut self.failures);
         Some((mold.generation, go))
     }
 }
 
 impl Drop for Molds {
-    /// They hold nothing that needs an orderly end.
+    /// Of an arbiter that has failed.
     fn drop(&mut self) {
         self.all.iter().for_each(|mold| process::kill_and_wait(mold.pid));
     }
+}
+
+fn say_late(what: &str) {
+    log::error!("the mold has not {what} within the boot timeout: killing it");
 }
 
 /// A mold that is told something.
 fn has_ended(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
 }
+
+/// For what is registered for the end of a program.
+const END_WITHIN: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
@@ -288,6 +352,33 @@ mod tests {
         while (&told).read(&mut all).is_ok() {}
         molds.order(7, 0);
         assert!(molds.failures().is_empty() && molds.has_promised(0));
+    }
+
+    #[test]
+    fn a_mold_stays_for_its_workers_and_then_has_a_while_to_end() {
+        let (mut molds, told) = molds();
+        let now = Instant::now();
+        molds.loaded(PID);
+        molds.order(7, 0);
+        molds.order(7, 1);
+        molds.keep(|_| false);
+        assert_eq!((molds.failures(), molds.has(7)), (vec![FAILED], false));
+        assert!(molds.has_promised(0) && !molds.has_promised(1));
+        molds.end_the_unused(|_| false, now);
+        assert_eq!(molds.all[0].stage, Stage::Dismissed, "it is making a worker");
+        assert_eq!(molds.unborn(0), Some(FAILED));
+        molds.end_the_unused(|generation| generation == 7, now);
+        assert_eq!((molds.all[0].stage, molds.next()), (Stage::Dismissed, None));
+        molds.end_the_unused(|_| false, now);
+        let told = Socket::new(told);
+        let mut number = [0; 8];
+        told.take(&mut number, &mut None).unwrap();
+        assert_eq!(told.receive(&mut number).unwrap(), 0, "no more orders");
+        assert_eq!(molds.next(), Some(now + END_WITHIN));
+        molds.kill_the_late(now + END_WITHIN);
+        assert!(molds.next().is_none() && !molds.have_ended());
+        assert_eq!(molds.ended(PID, End::Signal(9), 8), Some(vec![]));
+        assert!(molds.have_ended());
     }
 
     #[test]
