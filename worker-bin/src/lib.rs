@@ -174,7 +174,7 @@ fn serve_any(options: &Options, app: Application<'_>) -> ExitCode {
     if options.print_config {
         return print_config(&options);
     }
-    match Plan::new(&options) {
+    match Plan::new(&options, |name| std::env::var(name).ok()) {
         Ok(plan) => server::serve(&options, plan, app),
         Err(error) => wrong_plan(error),
     }

@@ -106,11 +106,14 @@ pub(crate) enum PlanError {
 }
 
 impl Plan {
-    /// From flags, the environment and the file.
-    pub(crate) fn new(flags: &Options) -> Result<Plan, PlanError> {
-        let effective = Effective::new(flags, |name| std::env::var(name).ok())?;
+    /// From flags, the environment, in which `variable` looks, and the file.
+    pub(crate) fn new(
+        flags: &Options,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Plan, PlanError> {
+        let effective = Effective::new(flags, &variable)?;
         Plan::effective(&effective).map_err(|error| match error {
-            PlanError::Nowhere if std::env::var_os("LISTEN_FDS").is_some() => PlanError::Activated,
+            PlanError::Nowhere if variable("LISTEN_FDS").is_some() => PlanError::Activated,
             error => error,
         })
     }

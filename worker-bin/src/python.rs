@@ -2,14 +2,20 @@
 //!
 //! Owns the places to look at, in their order. Must not know what it will run.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// The interpreter: the one that is wanted, else that of the virtual environment in use, else one
 /// beside this program, else `python3` on the PATH. A relative path is below `directory`.
-pub(crate) fn find(wanted: Option<&Path>, directory: &Path) -> PathBuf {
-    let environment = std::env::var_os("VIRTUAL_ENV").filter(|path| !path.is_empty());
+/// `environment` is the virtual one that is in use, if that is not empty.
+pub(crate) fn find(
+    wanted: Option<&Path>,
+    directory: &Path,
+    environment: Option<&OsStr>,
+) -> PathBuf {
+    let environment = environment.filter(|path| !path.is_empty()).map(Path::new);
     let program = std::env::current_exe().ok();
-    search(wanted, directory, environment.map(PathBuf::from).as_deref(), program.as_deref())
+    search(wanted, directory, environment, program.as_deref())
 }
 
 fn search(

@@ -106,8 +106,8 @@ impl<'a> Server<'a> {
     fn set_up(flags: &'a Options, plan: Plan, app: Application<'a>) -> Result<Server<'a>, String> {
         let ProcessSettings { umask, log_file, pid, control, identity, .. } = &plan.process;
         log::set_least(plan.process.log_level);
-        arbiter::process::set_environment(&plan.process.environment);
         let program = Program::of_this_process().map_err(text)?;
+        arbiter::process::set_environment(&plan.process.environment);
         if let Some(mask) = umask {
             identity::set_umask(*mask);
         }
@@ -170,9 +170,18 @@ impl Host for Server<'_> {
     }
 
     fn settings(&self) -> Result<Settings, String> {
-        let plan = Plan::new(self.flags).map_err(text)?;
+        // What our own settings have put into the environment must not count as set there.
+        let plan = Plan::new(self.flags, |name| self.program.variable(name));
+        let mut plan = plan.map_err(text)?;
         if plan.place != self.plan.place || plan.arbiter.slots != self.plan.arbiter.slots {
             return Err("edge, bind and threads cannot change without a restart".into());
+        }
+        let fixed = keep_fixed(&mut plan.options, &self.plan.options);
+        if !fixed.is_empty() {
+            let names = fixed.join(", ");
+            log::warning!(
+                "{names} cannot change without a restart: what was set at the start stays"
+            );
         }
         self.options.replace(plan.options);
         self.environment.replace(plan.process.environment);
@@ -190,18 +199,41 @@ impl Host for Server<'_> {
     fn recipe(&self) -> Option<Recipe> {
         let Application::Wsgi(application) = self.app else { return None };
         let options = self.options();
+        let environment = self.program.environment_with(&self.environment.borrow());
+        let in_use = environment.iter().find(|(name, _)| name == "VIRTUAL_ENV");
+        let in_use = in_use.map(|(_, path)| path.as_os_str());
         Some(Recipe {
-            python: python::find(options.python.as_deref(), self.program.directory()),
+            python: python::find(options.python.as_deref(), self.program.directory(), in_use),
             directory: match &options.chdir {
                 Some(directory) => self.program.directory().join(directory),
                 None => self.program.directory().to_owned(),
             },
             application: application.to_owned(),
             boot_timeout: Duration::from_secs(options.boot_timeout.unwrap_or(0).into()),
-            environment: self.environment.borrow().clone(),
+            environment,
             options,
         })
     }
+}
+
+/// Leaves settings that hold for the arbiter as well as they were at its start, and gives the names
+/// of those that have changed.
+fn keep_fixed(new: &mut Options, start: &Options) -> Vec<&'static str> {
+    fn keep<T: Clone + PartialEq>(new: &mut T, start: &T) -> bool {
+        let has_changed = new != start;
+        new.clone_from(start);
+        has_changed
+    }
+    let all = [
+        ("umask", keep(&mut new.umask, &start.umask)),
+        ("log_file", keep(&mut new.log_file, &start.log_file)),
+        ("log_level", keep(&mut new.log_level, &start.log_level)),
+        ("pid", keep(&mut new.pid, &start.pid)),
+        ("control", keep(&mut new.control, &start.control)),
+        ("user", keep(&mut new.user, &start.user)),
+        ("group", keep(&mut new.group, &start.group)),
+    ];
+    all.into_iter().filter_map(|(name, has_changed)| has_changed.then_some(name)).collect()
 }
 
 /// All of them, or nothing is left of any.

@@ -7,6 +7,7 @@
 //! [`Handover`]. What the path means later does not matter until the next reload.
 
 use super::process;
+use super::supervisor::Supervisor;
 use super::words::Words;
 use crate::liveness::{Place, Table};
 use crate::options::Options;
@@ -64,10 +65,14 @@ pub(crate) struct Program {
     path: PathBuf,
     arguments: Vec<OsString>,
     directory: PathBuf,
+    environment: Variables,
 }
 
+/// Names and values.
+pub(crate) type Variables = Vec<(OsString, OsString)>;
+
 impl Program {
-    /// Of this process. Call it before the working directory changes.
+    /// Of this process. Call it before the working directory or the environment changes.
     pub(crate) fn of_this_process() -> io::Result<Program> {
         let arguments: Vec<_> = std::env::args_os().collect();
         let directory = start_directory()?;
@@ -78,7 +83,23 @@ impl Program {
             false => find_program(&name, &directory),
         };
         let path = path.map_or_else(std::env::current_exe, Ok)?;
-        Ok(Program { path, arguments, directory })
+        let is_ours = |name: &OsString| Supervisor::PRIVATE.iter().all(|private| name != private);
+        let environment = std::env::vars_os().filter(|(name, _)| is_ours(name)).collect();
+        Ok(Program { path, arguments, directory, environment })
+    }
+
+    /// A variable of the environment that it was started in, if it is text.
+    pub(crate) fn variable(&self, name: &str) -> Option<String> {
+        let (_, value) = self.environment.iter().find(|(other, _)| other == name)?;
+        value.to_str().map(str::to_owned)
+    }
+
+    /// That environment, and these variables in it.
+    pub(crate) fn environment_with(&self, variables: &[(String, String)]) -> Variables {
+        let is_set = |name: &OsString| variables.iter().any(|(set, _)| name == set.as_str());
+        let kept = self.environment.iter().filter(|(name, _)| !is_set(name)).cloned();
+        let set = variables.iter().map(|(name, value)| (name.into(), value.into()));
+        kept.chain(set).collect()
     }
 
     /// Where it was started.
@@ -116,6 +137,8 @@ impl Program {
             .arg0(name)
             .args(arguments)
             .current_dir(&self.directory)
+            .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env(Handover::VARIABLE, handover)
             .exec();
         self.explain(&error)
@@ -203,8 +226,8 @@ pub(crate) struct Recipe {
     pub(crate) directory: PathBuf,
     pub(crate) application: String,
     pub(crate) options: Options,
-    /// Variables.
-    pub(crate) environment: Vec<(String, String)>,
+    /// The whole of it.
+    pub(crate) environment: Variables,
     pub(crate) boot_timeout: Duration,
 }
 
@@ -216,9 +239,8 @@ impl Recipe {
             Ok(text) => text,
             Err(error) => return error,
         };
-        let variables = self.environment;
         let mut command = Command::new(&self.python);
-        command.envs(variables);
+        command.env_clear().envs(self.environment);
         command.args(MOLD).current_dir(&self.directory).env(Task::VARIABLE, text);
         let error = command.exec();
         io::Error::other(format!("cannot start {}: {error}", self.python.display()))

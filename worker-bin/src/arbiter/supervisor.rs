@@ -19,6 +19,8 @@ pub(super) struct Supervisor {
 impl Supervisor {
     const READY_FD: &str = "FOREBAY_READY_FD";
     const SUPERVISED: &str = "FOREBAY_SUPERVISED";
+    /// Those that are meant for this process alone.
+    pub(super) const PRIVATE: [&str; 2] = [Self::READY_FD, Self::SUPERVISED];
     const SOCKET: &str = "NOTIFY_SOCKET";
 
     pub(super) fn from_environment() -> io::Result<Supervisor> {
@@ -34,7 +36,7 @@ impl Supervisor {
             Some(Ok(fd)) if fd > 2 => Some(File::from(process::inherited(fd)?)),
             Some(_) => return Err(io::Error::other("FOREBAY_READY_FD is not a descriptor")),
         };
-        process::forget_environment(&[Self::READY_FD, Self::SUPERVISED]);
+        process::forget_environment(&Self::PRIVATE);
         Ok(Supervisor { ready, socket })
     }
 

@@ -119,6 +119,31 @@ fn what_is_written_after_a_reload_is_for_the_next_one() {
 }
 
 #[test]
+fn a_reload_forgets_the_variables_of_the_settings_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("worker.toml");
+    let edge = Edge::new();
+    let set = |text: &str| fs::write(&config, text).unwrap();
+    set("env = [\"WEB_CONCURRENCY=3\", \"PROBE_LOG=/nowhere/log\"]\n");
+    let flags = ["--edge", &edge.address(), "--config", config.to_str().unwrap(), "probe"];
+    let mut program = Program::start(&flags);
+    let mut old = edge.slot();
+    assert!(old.get("/once/1").contains("/nowhere/log"));
+    set("umask = \"077\"\nlog_level = \"error\"\n");
+    program.signal("HUP");
+    program.wait_for_log("umask, log_level cannot change without a restart");
+    let mut new = edge.slot();
+    assert!(!new.get("/once/1").contains("/nowhere/log"));
+    assert_eq!(old.rest().unwrap(), "GOODBYE forebay-slot/1\r\n", "one for one");
+    // Of three there would be others to come.
+    program.signal("TTIN");
+    edge.slot().pid();
+    program.signal("TERM");
+    let (code, log) = program.end();
+    assert_eq!(code, Some(0), "{log}");
+}
+
+#[test]
 fn reloads_that_overtake_each_other_leak_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let nobody = format!("unix:{}", directory.path().join("socket").display());

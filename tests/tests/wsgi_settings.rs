@@ -1,0 +1,29 @@
+//! What a reload makes of settings that have changed, for applications of Python.
+
+use forebay_tests::{Client, HUP, PATIENCE, Process, python, wait_until};
+use std::fs;
+
+#[test]
+fn a_reload_starts_from_the_environment_of_the_start() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().expect("there is room");
+    let source = "import os\n\
+                  def application(environ, start_response):\n    \
+                  start_response('200 OK', [('Content-Type', 'text/plain')])\n    \
+                  names = ('KEPT', 'SET', 'WEB_CONCURRENCY')\n    \
+                  return [' '.join(str(os.environ.get(name)) for name in names).encode()]\n";
+    fs::write(folder.path().join("variables.py"), source).unwrap();
+    let config = folder.path().join("worker.toml");
+    let set = |text: &str| fs::write(&config, text).unwrap();
+    set("env = [\"KEPT=new\", \"SET=1\", \"WEB_CONCURRENCY=3\"]\n");
+    let mut command = python.command(&["--bind", "127.0.0.1:0", "-c", "worker.toml", "variables"]);
+    command.env("KEPT", "old").env_remove("WEB_CONCURRENCY").current_dir(folder.path());
+    let mut arbiter = Process::start(&mut command);
+    let address = arbiter.listening(1, PATIENCE)[0];
+    let ask = || Client::connect(address).get("/").text().to_owned();
+    assert_eq!(ask(), "new 1 3");
+    set("");
+    arbiter.signal(HUP);
+    wait_until("the new generation", PATIENCE, || ask() == "old None None");
+    assert!(!arbiter.stderr().contains("cannot change"), "{}", arbiter.stderr());
+}
