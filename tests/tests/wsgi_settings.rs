@@ -4,6 +4,31 @@ use forebay_tests::{Client, HUP, PATIENCE, Process, python, wait_until};
 use std::fs;
 
 #[test]
+fn a_log_stays_where_it_was_named() {
+    let Some(python) = python() else { return };
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let source = format!(
+        "import os\nos.chdir('{}')\n\
+         def application(environ, start_response):\n    \
+         start_response('200 OK', [])\n    \
+         return [b'ok']\n",
+        other.path().display()
+    );
+    fs::write(folder.path().join("moving.py"), source).unwrap();
+    let logs = ["--log-file", "log", "--access-logfile", "access"];
+    let mut command = python.command(&["--bind", "127.0.0.1:0", "moving"]);
+    let mut arbiter = Process::start(command.args(logs).current_dir(folder.path()));
+    let address = arbiter.listening(1, PATIENCE)[0];
+    assert_eq!(Client::connect(address).get("/").text(), "ok");
+    let is_logged = || {
+        let log = fs::read_to_string(folder.path().join("access")).unwrap_or_default();
+        log.contains("GET /")
+    };
+    wait_until("the line", PATIENCE, is_logged);
+    assert_eq!(fs::read_dir(other.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn a_reload_starts_from_the_environment_of_the_start() {
     let Some(python) = python() else { return };
     let folder = tempfile::tempdir().expect("there is room");

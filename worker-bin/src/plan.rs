@@ -87,6 +87,8 @@ pub(crate) enum PlanError {
     Workers(u32),
     #[error("threads = {0} is not possible: write a number from 1 to {MOST_THREADS}")]
     Threads(u32),
+    #[error("boot_timeout = 0 is not possible: write how many seconds the application may take")]
+    BootTimeout,
     #[error("{0} `{1}` is no size: write bytes, or a number with K, M or G")]
     Size(&'static str, String),
     #[error("umask `{0}` is not octal: write 022, for example")]
@@ -140,13 +142,17 @@ impl Plan {
         let threads = count(options.threads, MOST_THREADS).map_err(PlanError::Threads)?;
         let graceful_timeout = seconds(options.graceful_timeout);
         let timeout = seconds(options.timeout);
+        let boot_timeout = seconds(options.boot_timeout);
+        if boot_timeout.is_zero() {
+            return Err(PlanError::BootTimeout);
+        }
         let max_memory = size("max_memory", options.max_memory.as_deref().unwrap_or("0"))?;
         Ok(Plan {
             arbiter: Settings {
                 targets: Targets {
                     workers,
                     graceful_timeout,
-                    boot_timeout: seconds(options.boot_timeout),
+                    boot_timeout,
                     max_memory: (max_memory > 0).then_some(max_memory),
                 },
                 slots: threads,
@@ -191,6 +197,7 @@ impl PlanError {
             | PlanError::Size(name, _) => Some(name),
             PlanError::Workers(_) => Some("workers"),
             PlanError::Threads(_) => Some("threads"),
+            PlanError::BootTimeout => Some("boot_timeout"),
             PlanError::Umask(_) => Some("umask"),
             PlanError::Level(_) => Some("log_level"),
             PlanError::Variable(_) => Some("env"),
@@ -353,6 +360,8 @@ mod tests {
         let umask = plan(|options| options.umask = Some("027".into())).unwrap().process.umask;
         assert_eq!(umask, Some(0o27));
         assert!(plan(|options| options.umask = Some("9".into())).unwrap_err().contains("octal"));
+        let never = plan(|options| options.boot_timeout = Some(0)).unwrap_err();
+        assert!(never.contains("boot_timeout = 0 is not possible"), "{never}");
         let forever = plan(|options| options.timeout = Some(0)).unwrap();
         assert_eq!(forever.worker.timeout, None);
     }

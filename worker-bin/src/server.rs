@@ -19,7 +19,7 @@ use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -140,6 +140,12 @@ impl<'a> Server<'a> {
         Ok(Server { flags, plan, options, environment, app, program, source, control, _pid_file })
     }
 
+    /// Where workers with these settings begin.
+    fn directory(&self, options: &Options) -> PathBuf {
+        let start = self.program.directory();
+        options.chdir.as_ref().map_or_else(|| start.to_owned(), |directory| start.join(directory))
+    }
+
     fn listeners(&self) -> &[Listener] {
         match &self.source {
             Source::Clients(listeners) => listeners,
@@ -189,7 +195,15 @@ impl Host for Server<'_> {
     }
 
     fn options(&self) -> Options {
-        self.options.borrow().clone()
+        let mut options = self.options.borrow().clone();
+        let directory = self.directory(&options);
+        // An application may work elsewhere before its log is opened.
+        for path in [&mut options.log_file, &mut options.access_logfile].into_iter().flatten() {
+            if path.as_os_str() != "-" {
+                *path = directory.join(&path);
+            }
+        }
+        options
     }
 
     fn listeners(&self) -> Vec<BorrowedFd<'_>> {
@@ -204,10 +218,7 @@ impl Host for Server<'_> {
         let in_use = in_use.map(|(_, path)| path.as_os_str());
         Some(Recipe {
             python: python::find(options.python.as_deref(), self.program.directory(), in_use),
-            directory: match &options.chdir {
-                Some(directory) => self.program.directory().join(directory),
-                None => self.program.directory().to_owned(),
-            },
+            directory: self.directory(&options),
             application: application.to_owned(),
             boot_timeout: Duration::from_secs(options.boot_timeout.unwrap_or(0).into()),
             environment,
