@@ -144,8 +144,9 @@ mod tests {
     #[test]
     fn every_field_has_its_key() {
         let debug = format!("{:?}", Limits::default());
-        let fields: Vec<_> =
-            debug.split([' ', '{']).filter_map(|word| word.strip_suffix(':')).collect();
+        let fields = debug.split([' ', '{']).filter_map(|word| word.strip_suffix(':'));
+        // A configuration has no handlers.
+        let fields: Vec<_> = fields.filter(|field| *field != "handler_timeout").collect();
         assert_eq!(fields, KEYS);
     }
 
