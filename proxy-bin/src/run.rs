@@ -275,7 +275,12 @@ impl Running {
             Event::Signal(_) => self.end_quickly(),
             Event::Asked(stream) => self.answer(&stream),
             Event::Workers(Report::Ready(id)) => self.on_settled(id),
-            Event::Workers(Report::StartFailed(message)) => self.fail(RunError::Workers(message)),
+            Event::Workers(Report::StartFailed(id, message)) if self.leaving.has(id) => {
+                tracing::warn!("{message}; the configuration does not have it any more");
+            }
+            Event::Workers(Report::StartFailed(_, message)) => {
+                self.fail(RunError::Workers(message));
+            }
             Event::Workers(Report::Ended(id)) => {
                 self.supervisor.remove(id);
                 self.on_settled(id);

@@ -2,7 +2,7 @@
 
 use forebay_tests::{
     Client, HUP, Load, PATIENCE, Site, USR1, children, is_alive, is_full, resident_bytes,
-    wait_until,
+    wait_until, worker_bin,
 };
 use std::fs;
 
@@ -118,6 +118,27 @@ fn a_changed_command_is_replaced_when_its_successor_is_ready() {
     wait_until("one command", PATIENCE, || children(site.pid()).len() == 1);
     assert_eq!(site.client().get("/status/204").status, 204, "the new application");
     assert_eq!(site.stop().code(), Some(0));
+}
+
+#[test]
+fn a_command_that_is_replaced_before_it_is_ready_may_fail() {
+    let command = |script: &str| format!("workers = [\"sh\", \"-c\", \"{script}\"]\n");
+    let old = command("until test -e fail; do sleep 0.05; done; exit 4");
+    let new = format!("until test -e go; do sleep 0.05; done; exec {:?} probe", worker_bin());
+    let site = Site::builder().raw_app().pool(&old);
+    let (dir, mut process) = site.launch();
+    let (file, path) = (dir.path().join("forebay.toml"), |name| dir.path().join(name));
+    wait_until("the old command", PATIENCE, || !children(process.pid()).is_empty());
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace(&old, &command(&new.replace('"', "")))).unwrap();
+    process.signal(HUP);
+    wait_until("reading", PATIENCE, || process.stderr().contains("has been read again"));
+    fs::write(path("fail"), "").unwrap();
+    let says = "exit code 4 (cannot load the application) before it was ready";
+    wait_until("the old one's end", PATIENCE, || process.stderr().contains(says));
+    fs::write(path("go"), "").unwrap();
+    let address = process.listening(1, PATIENCE)[0];
+    assert_eq!(Client::connect(address).get("/status/204").status, 204);
 }
 
 #[test]

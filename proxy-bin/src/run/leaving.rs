@@ -28,6 +28,10 @@ impl Leaving {
         self.0.is_empty()
     }
 
+    pub(super) fn has(&self, id: CommandId) -> bool {
+        self.0.iter().any(|(leaving, _)| *leaving == id)
+    }
+
     /// A new configuration decides anew about all that have not been told to end.
     pub(super) fn reconsider(&mut self) {
         self.0.retain(|(_, until)| matches!(until, Until::HasEnded(_)));

@@ -42,7 +42,7 @@ pub(crate) enum Report {
     /// The command has said that it is ready, for the first or a later time.
     Ready(CommandId),
     /// The first start failed; it is not repeated. The message is one line.
-    StartFailed(String),
+    StartFailed(CommandId, String),
     /// The last process of the command has ended; no other follows. Comes once for each.
     Ended(CommandId),
 }

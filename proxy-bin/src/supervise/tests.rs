@@ -91,7 +91,7 @@ fn an_end_before_ready_is_a_failed_start() {
         ("echo NO >/proc/self/fd/$FOREBAY_READY_FD", "ended with exit code 0 before it was ready"),
     ] {
         let run = run(script);
-        let Report::StartFailed(message) = run.reports.recv_timeout(LIVENESS).unwrap() else {
+        let Report::StartFailed(_, message) = run.reports.recv_timeout(LIVENESS).unwrap() else {
             panic!("{script}")
         };
         assert!(message.starts_with("workers of pool `app`: `sh -c "), "{message}");
@@ -211,6 +211,6 @@ fn a_program_that_cannot_run_is_a_failed_start() {
     let report = move |report| sender.send(report).unwrap_or_default();
     let mut supervisor = Supervisor::new(report);
     supervisor.start(command, FirstStart::MustSucceed).unwrap();
-    let Report::StartFailed(message) = reports.recv_timeout(LIVENESS).unwrap() else { panic!() };
+    let Report::StartFailed(_, message) = reports.recv_timeout(LIVENESS).unwrap() else { panic!() };
     assert!(message.contains("`passwd` cannot be started: Permission denied"), "{message}");
 }

@@ -41,7 +41,7 @@ pub(super) fn watch(
         let quoted = quote(&command.argv);
         if !may_fail {
             let message = format!("workers of pool `{pool}`: `{quoted}` {end} before it was ready");
-            report(Report::StartFailed(message));
+            report(Report::StartFailed(id, message));
             break;
         }
         let wait = back_off.after(started.elapsed());
