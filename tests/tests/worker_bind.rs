@@ -1,7 +1,7 @@
 //! A worker listens plainly, without an edge, so that curl or a stock nginx can talk to it.
 
 use forebay_tests::{
-    Client, PATIENCE, Process, TERM, children, is_alive, pattern, sha256, tool, wait_until,
+    Client, PATIENCE, Process, Site, TERM, children, is_alive, pattern, sha256, tool, wait_until,
     worker_bin,
 };
 use std::io::Write;
@@ -42,6 +42,26 @@ fn curl_talks_to_it_through_a_socket() {
     let socket = path.to_str().unwrap();
     let output = curl.run(&["-sS", "-f", "--unix-socket", socket, "http://test/"]);
     assert_eq!(output, b"Hello, world!");
+}
+
+#[test]
+fn behind_an_edge_what_was_bound_with_gunicorn_is_not() {
+    let worker = worker_bin().display();
+    let arguments = "GUNICORN_CMD_ARGS=--bind 127.0.0.1:0 --workers 2";
+    let command = |rest: &str| format!("workers = [\"env\", {arguments:?}, \"{worker}\", {rest}]");
+    let site = Site::builder().raw_app().pool(&command("\"hello\"")).start();
+    assert_eq!(site.client().get("/").status, 200);
+    let said = site.stderr();
+    let warning = "--bind: FOREBAY_EDGE goes before that in GUNICORN_CMD_ARGS";
+    assert_eq!(said.matches(warning).count(), 1, "{said}");
+    assert_eq!(site.worker_pids().len(), 2);
+    site.reload().unwrap();
+    assert_eq!(site.client().get("/").status, 200);
+
+    let flags = command("\"--bind\", \"127.0.0.1:0\", \"hello\"");
+    let (_dir, mut process) = Site::builder().raw_app().pool(&flags).launch();
+    assert_eq!(process.wait_exit(PATIENCE).code(), Some(1));
+    assert!(process.whole_stderr().contains("leave --bind out of the command"));
 }
 
 #[test]

@@ -45,6 +45,11 @@ impl Ignored {
         Ignored(all)
     }
 
+    /// The addresses of gunicorn where an edge is named beside them.
+    pub(crate) fn bind() -> Ignored {
+        Ignored(vec![&BIND])
+    }
+
     /// Whether this is the name of one.
     pub(crate) fn knows(name: &str) -> bool {
         FLAGS.iter().any(|flag| flag.name == name)
@@ -116,6 +121,8 @@ impl Flag {
         }
     }
 }
+
+const BIND: Flag = value("bind", "FOREBAY_EDGE goes before that in GUNICORN_CMD_ARGS");
 
 const fn switch(name: &'static str, why: &'static str) -> Flag {
     Flag { name, short: None, kind: Kind::Switch, why }

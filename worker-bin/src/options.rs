@@ -208,7 +208,8 @@ Signals to the arbiter (the process that you start):
              have changed its size
 
 Environment, flags going before all of it, and all of it before the file:
-  GUNICORN_CMD_ARGS   flags, as a shell would split them; they go before the variables below
+  GUNICORN_CMD_ARGS   flags, as a shell would split them; they go before the variables below, but
+                      --bind in them not before FOREBAY_EDGE
   FOREBAY_EDGE, FOREBAY_WORKERS, ...  as the flag of that name
   WEB_CONCURRENCY     as FOREBAY_WORKERS
   FORWARDED_ALLOW_IPS as FOREBAY_FORWARDED_ALLOW_IPS

@@ -49,6 +49,11 @@ pub(crate) enum SettingsError {
     Arguments(String),
     #[error("--edge and --bind exclude each other: give one of them")]
     Both,
+    #[error(
+        "--bind, but the edge that has started this sends the requests, as FOREBAY_EDGE says: \
+         leave --bind out of the command"
+    )]
+    Supervised,
 }
 
 impl Effective {
@@ -78,7 +83,15 @@ impl Effective {
             table.extend(parse(name, std::slice::from_ref(text), variable_name)?);
         }
         layers.add(table, |name| Origin::Variable(variables[name].0.clone()))?;
-        let arguments = arguments(variable)?;
+        let has_edge = variables.contains_key("edge");
+        if has_edge && !flags.bind.is_empty() && variable("FOREBAY_SUPERVISED").is_some() {
+            return Err(SettingsError::Supervised);
+        }
+        let mut arguments = arguments(variable)?;
+        // They were written for gunicorn, which knows no edge.
+        if has_edge && !std::mem::take(&mut arguments.bind).is_empty() {
+            arguments.ignored = arguments.ignored.and(&Ignored::bind());
+        }
         layers.add(table_of(&arguments), |_| Origin::Arguments)?;
         layers.add(table_of(flags), |_| Origin::Flag)?;
         let mut effective = layers.into_effective();
@@ -358,6 +371,12 @@ mod tests {
         assert_eq!(again.options.bind, ["a:1", "b:2"]);
         let found = effective(&Options::default(), &environment, Some("bind = 'b:1'")).unwrap();
         assert_eq!(found.options.edge.as_deref(), Some("unix:a"));
+        let gunicorn = [environment[0], ("GUNICORN_CMD_ARGS", "-b :80 -w 3 --bind :81")];
+        let found = effective(&Options::default(), &gunicorn, None).unwrap().options;
+        assert_eq!((found.edge.as_deref(), found.bind.len()), (Some("unix:a"), 0));
+        assert_eq!((found.workers, found.ignored.reasons().count()), (Some(3), 1));
+        let supervised = [environment[0], ("FOREBAY_SUPERVISED", "1")];
+        assert!(effective(&bind, &supervised, None).unwrap_err().contains("leave --bind out"));
         let both = Options { edge: Some("unix:a".into()), ..bind };
         assert!(effective(&both, &[], None).unwrap_err().contains("exclude"));
     }
