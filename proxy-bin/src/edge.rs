@@ -92,17 +92,24 @@ pub(crate) fn assume(identity: Identity, config: &Config) -> Result<(), EdgeErro
     Err(EdgeError::SpoolDir { directory, user, error })
 }
 
-/// Makes the control socket: for our user, and root.
+/// Makes the control socket: for our user, and root. `None`: it is the `old` one, which is there.
 ///
 /// # Errors
 /// It cannot be made, or another server has it.
-pub(crate) fn control(path: &Path, identity: Option<Identity>) -> Result<UnixSocket, EdgeError> {
+pub(crate) fn control(
+    path: &Path,
+    identity: Option<Identity>,
+    old: Option<&UnixSocket>,
+) -> Result<Option<UnixSocket>, EdgeError> {
     let access = SocketAccess {
         mode: Some(0o600),
         user: identity.map(|identity| identity.user),
         group: identity.map(|identity| identity.group),
     };
-    Ok(UnixSocket::bind(path, &access)?)
+    Ok(match old {
+        Some(old) => old.restored(&access)?,
+        None => Some(UnixSocket::bind(path, &access)?),
+    })
 }
 
 /// Opens the access log.

@@ -84,7 +84,7 @@ pub(crate) fn run(config: Config, more: More, hangup: Hangup) -> Result<(), RunE
     let edge = more(edge::describe(&config, log.clone())?);
     let server = edge.build().map_err(EdgeError::from)?;
     let identity = edge::identity(&config)?;
-    let control = Control::start(&config, identity, &sender)?;
+    let control = Control::start(&config, identity, &sender, None)?;
     // Bound and opened; what comes now, threads and workers, needs no privileges.
     if let Some(identity) = identity {
         edge::assume(identity, &config)?;

@@ -1,10 +1,13 @@
 //! A changed configuration is taken over while clients are served, or not at all.
 
 use forebay_tests::{
-    Client, HUP, Load, PATIENCE, Site, USR1, children, is_alive, is_full, resident_bytes,
-    wait_until, worker_bin,
+    Client, HUP, Load, PATIENCE, Process, Site, TERM, USR1, children, is_alive, is_full, proxy_bin,
+    resident_bytes, wait_until, worker_bin,
 };
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
+use std::process::Command;
 
 const GET: &str = "GET /hello HTTP/1.1\r\nHost: test\r\n\r\n";
 
@@ -142,6 +145,43 @@ fn a_command_that_is_replaced_before_it_is_ready_may_fail() {
 }
 
 #[test]
+fn sockets_that_somebody_has_removed_are_made_again() {
+    let site = Site::builder().control().app("hello", 1).start();
+    let sockets = ["run/app.sock", "run/forebay.sock"].map(|name| site.path(name));
+    let (worker, mut client) = (site.worker_pids(), site.client());
+    sockets.iter().for_each(|socket| fs::remove_file(socket).unwrap());
+    site.set_config(&site.config().replace("[pool.app]\n", "[pool.app]\nmode = \"600\"\n"));
+    site.reload().unwrap();
+    assert_eq!(site.status()["pools"][0]["name"], "app");
+    wait_until("a new worker", PATIENCE, || {
+        let now = site.worker_pids();
+        now.len() == 1 && now != worker
+    });
+    assert_eq!(client.get("/").status, 200);
+    let other = fs::metadata(&sockets[0]).unwrap().ino();
+    site.reload().unwrap();
+    assert_eq!(fs::metadata(&sockets[0]).unwrap().ino(), other, "nobody has removed it again");
+    assert_eq!(site.stop().code(), Some(0));
+}
+
+#[test]
+fn the_sockets_of_a_successor_stay() {
+    let site = Site::builder().control().app("hello", 1).start();
+    fs::remove_dir_all(site.path("run")).unwrap();
+    fs::create_dir(site.path("run")).unwrap();
+    let mut command = Command::new(proxy_bin());
+    let mut successor =
+        Process::start(command.args(["run", "--config"]).arg(site.path("forebay.toml")));
+    let address = successor.listening(1, PATIENCE)[0];
+    site.reload().unwrap_err();
+    site.signal(TERM);
+    wait_until("the end", PATIENCE, || !is_alive(site.pid()));
+    assert_eq!(site.status()["pid"], successor.pid());
+    assert!(UnixStream::connect(site.path("run/app.sock")).is_ok());
+    assert_eq!(Client::connect(address).get("/").status, 200);
+}
+
+#[test]
 fn nothing_grows() {
     let (warm_up, rounds) = if is_full() { (20, 500) } else { (6, 30) };
     let site = Site::builder()
@@ -232,7 +272,7 @@ fn a_reload_does_not_hold_up_the_end() {
     let mut site = Site::with_app("hello", 1);
     site.set_config(&format!("{}{}", site.config(), pool("b", "run/b.sock", "hello")));
     site.signal(HUP);
-    site.signal(forebay_tests::TERM);
+    site.signal(TERM);
     assert_eq!(site.wait_exit(PATIENCE).code(), Some(0));
     assert!(!site.path("run/app.sock").exists() && !site.path("run/b.sock").exists());
 }

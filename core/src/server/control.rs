@@ -145,7 +145,11 @@ impl Current {
             plan.pools.iter().any(|planned| Arc::ptr_eq(&planned.bound.routed, &old.routed))
         };
         let removed: Vec<_> = self.pools.iter().filter(|old| !is_kept(old)).cloned().collect();
-        removed.iter().for_each(|pool| pool.socket.remove());
+        let stays = |socket: &Arc<UnixSocket>| {
+            plan.pools.iter().any(|planned| Arc::ptr_eq(&planned.bound.socket, socket))
+        };
+        let sockets = self.pools.iter().map(|old| &old.socket);
+        sockets.filter(|socket| !stays(socket)).for_each(|socket| socket.remove());
         let gone = || removed.iter().map(|pool| Arc::clone(pool.routed.shared())).collect();
         let is_new = plan.pools.iter().filter(|planned| planned.is_new);
         let new: Vec<_> = is_new.map(|planned| planned.bound.clone()).collect();

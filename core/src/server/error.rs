@@ -92,10 +92,16 @@ pub enum BuildError {
         /// What the kernel said.
         error: io::Error,
     },
+    /// The file beside the socket that says whose it is.
+    #[error("cannot open the lock file {path}: {error}: give it to this user, or remove it")]
+    SocketLock {
+        /// The path.
+        path: PathBuf,
+        /// What the kernel said.
+        error: io::Error,
+    },
     /// The mode or the owner of a pool's socket.
-    #[error(
-        "cannot set mode and owner of the socket {path}: {error}: only root can give files away"
-    )]
+    #[error("cannot set mode and owner of the socket {path}: {error}{}", only_root(error))]
     SocketAccess {
         /// The path.
         path: PathBuf,
@@ -143,6 +149,13 @@ fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied => "give this user the right to read it",
         _ => "create it, or correct the path",
+    }
+}
+
+fn only_root(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => ": only root can give files away",
+        _ => "",
     }
 }
 

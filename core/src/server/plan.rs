@@ -46,6 +46,7 @@ pub(super) type BoundsByRoute = HashMap<(Option<String>, String), Arc<Bounds>>;
 pub(super) struct PlannedPool {
     pub(super) bound: BoundPool,
     pub(super) settings: Pool,
+    /// Its socket is: a new pool's, or in the place of one whose file somebody has removed.
     pub(super) is_new: bool,
 }
 
@@ -130,10 +131,14 @@ impl Planner<'_> {
             return Ok(Arc::clone(&planned.bound.routed));
         }
         let existing = self.known.pools.iter().find(|bound| is_same(bound)).cloned();
-        let is_new = existing.is_none();
-        let bound = match existing {
-            Some(bound) => bound,
-            None => self.bind(&settings)?,
+        let (bound, is_new) = match existing {
+            None => (self.bind(&settings)?, true),
+            Some(bound) => match bound.socket.restored(&settings.access)? {
+                None => (bound, false),
+                Some(socket) => {
+                    (BoundPool { socket: Arc::new(socket), access: settings.access, ..bound }, true)
+                }
+            },
         };
         let routed = Arc::clone(&bound.routed);
         self.pools.push(PlannedPool { bound, settings, is_new });

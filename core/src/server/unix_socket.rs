@@ -14,7 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A Unix socket that listens. Its file is removed when it is dropped.
 ///
@@ -25,8 +25,10 @@ pub struct UnixSocket {
     listener: UnixListener,
     /// What the kernel made.
     original: SocketAccess,
+    /// Of the file: another one may have its path meanwhile.
+    identity: Identity,
     /// Held as long as the file is ours.
-    lock: Mutex<Option<File>>,
+    lock: Mutex<Option<Arc<File>>>,
 }
 
 /// Who may connect, as far as the file system knows; `None`: as the kernel made it.
@@ -40,6 +42,9 @@ pub struct SocketAccess {
     pub group: Option<u32>,
 }
 
+/// Device and inode.
+type Identity = (u64, u64);
+
 /// sockaddr_un has 108 bytes with the final NUL (unix(7)).
 const PATH_MOST: usize = 107;
 
@@ -51,6 +56,29 @@ impl UnixSocket {
     /// Another process has the path, something else than a socket is there, or the file cannot be
     /// made.
     pub fn bind(path: &Path, access: &SocketAccess) -> Result<UnixSocket, BuildError> {
+        UnixSocket::make(path, access, None)
+    }
+
+    /// Another socket at the same path, if somebody has removed the file of this one; `None`: it is
+    /// where it was. Who has connected to this one stays.
+    ///
+    /// # Errors
+    /// As for [`UnixSocket::bind`].
+    pub fn restored(&self, access: &SocketAccess) -> Result<Option<UnixSocket>, BuildError> {
+        let held = self.lock().clone();
+        match held {
+            Some(held) if !self.is_in_place() => {
+                UnixSocket::make(&self.path, access, Some(held)).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn make(
+        path: &Path,
+        access: &SocketAccess,
+        held: Option<Arc<File>>,
+    ) -> Result<UnixSocket, BuildError> {
         let temporary = beside(path, &format!(".{}", std::process::id()));
         for name in [path, &temporary] {
             let length = name.as_os_str().as_bytes().len();
@@ -62,29 +90,23 @@ impl UnixSocket {
             return Err(BuildError::NotASocket(path.into()));
         }
         let failed = |error| BuildError::Socket { path: path.into(), error };
-        let mut options = File::options();
-        options.create(true).truncate(false).write(true).custom_flags(libc::O_NOFOLLOW);
-        let lock = options.open(lock_path(path));
-        let lock = lock.map_err(failed)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(BuildError::SocketInUse(path.into())),
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
-        }
+        let lock = locked(path, held)?;
         // Ours from before: whoever had it held the lock.
         let _ = fs::remove_file(&temporary);
         let listener = UnixListener::bind(&temporary).map_err(failed)?;
         let settle = || {
-            let original = SocketAccess::of(&temporary).map_err(failed)?;
+            let made = fs::symlink_metadata(&temporary).map_err(failed)?;
+            let (original, identity) = (SocketAccess::from(&made), identity(&made));
             let refused = |error| BuildError::SocketAccess { path: path.into(), error };
-            access.or(original).apply(&temporary).map_err(refused)?;
+            access.or(original).apply(&temporary, identity).map_err(refused)?;
             fs::rename(&temporary, path).map_err(failed)?;
-            Ok(original)
+            Ok((original, identity))
         };
-        let original = settle().inspect_err(|_: &BuildError| {
+        let (original, identity) = settle().inspect_err(|_: &BuildError| {
             let _ = fs::remove_file(&temporary);
         })?;
-        Ok(UnixSocket { path: path.into(), listener, original, lock: Mutex::new(Some(lock)) })
+        let lock = Mutex::new(Some(lock));
+        Ok(UnixSocket { path: path.into(), listener, original, identity, lock })
     }
 
     /// Waits for the next connection.
@@ -105,19 +127,28 @@ impl UnixSocket {
     /// Changes mode and owner.
     pub(super) fn adjust(&self, access: &SocketAccess) -> Result<(), BuildError> {
         let refused = |error| BuildError::SocketAccess { path: self.path.clone(), error };
-        access.or(self.original).apply(&self.path).map_err(refused)
+        access.or(self.original).apply(&self.path, self.identity).map_err(refused)
     }
 
     /// Removes the file, after which another socket may take its place.
     pub(super) fn remove(&self) {
-        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lock = self.lock();
         if lock.is_some() {
             // The lock file stays: removing it would let two servers hold locks on different files.
-            if !is_something_else(&self.path) {
+            if self.is_in_place() {
                 let _ = fs::remove_file(&self.path);
             }
             *lock = None;
         }
+    }
+
+    /// The path still leads to the file that was made.
+    fn is_in_place(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_ok_and(|found| identity(&found) == self.identity)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<File>>> {
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn fd(&self) -> i32 {
@@ -138,10 +169,6 @@ impl Drop for UnixSocket {
 }
 
 impl SocketAccess {
-    fn of(path: &Path) -> io::Result<SocketAccess> {
-        fs::symlink_metadata(path).map(|now| SocketAccess::from(&now))
-    }
-
     fn or(self, default: SocketAccess) -> SocketAccess {
         SocketAccess {
             mode: self.mode.or(default.mode),
@@ -153,11 +180,11 @@ impl SocketAccess {
     /// Only what differs: others than root may not even confirm an owner. If the directory is
     /// somebody else's, anything can be in the socket's place meanwhile, a link to another file
     /// too; so it is opened first, and then named by its descriptor (proc_pid_fd(5)).
-    fn apply(self, path: &Path) -> io::Result<()> {
+    fn apply(self, path: &Path, expected: Identity) -> io::Result<()> {
         let flags = libc::O_PATH | libc::O_NOFOLLOW;
         let socket = File::options().read(true).custom_flags(flags).open(path)?;
         let found = socket.metadata()?;
-        if !found.file_type().is_socket() {
+        if identity(&found) != expected {
             return Err(io::Error::other("something else has taken the socket's place"));
         }
         let now = SocketAccess::from(&found);
@@ -182,6 +209,33 @@ impl From<&Metadata> for SocketAccess {
 /// Whether a file is there that must not be taken for an old socket.
 fn is_something_else(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|found| !found.file_type().is_socket())
+}
+
+fn identity(file: &Metadata) -> Identity {
+    (file.dev(), file.ino())
+}
+
+/// The lock file, locked; the one that is `held` already if it is still there.
+fn locked(path: &Path, held: Option<Arc<File>>) -> Result<Arc<File>, BuildError> {
+    let lock = lock_path(path);
+    let found = fs::symlink_metadata(&lock);
+    let failed = |error| match found {
+        Ok(_) => BuildError::SocketLock { path: lock.clone(), error },
+        Err(_) => BuildError::Socket { path: path.into(), error },
+    };
+    if let (Some(held), Ok(found)) = (held, &found)
+        && held.metadata().is_ok_and(|held| identity(&held) == identity(found))
+    {
+        return Ok(held);
+    }
+    let mut options = File::options();
+    options.create(true).truncate(false).write(true).custom_flags(libc::O_NOFOLLOW);
+    let file = options.open(&lock).map_err(&failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Arc::new(file)),
+        Err(TryLockError::WouldBlock) => Err(BuildError::SocketInUse(path.into())),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
 }
 
 fn lock_path(path: &Path) -> PathBuf {
@@ -215,6 +269,54 @@ mod tests {
         assert!(bind(&path).is_ok());
     }
 
+    fn access_of(path: &Path) -> SocketAccess {
+        SocketAccess::from(&fs::symlink_metadata(path).unwrap())
+    }
+
+    #[test]
+    fn the_socket_of_another_server_at_the_same_path_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("app.sock");
+        let old = bind(&path).unwrap();
+        for gone in [&path, &lock_path(&path)] {
+            fs::remove_file(gone).unwrap();
+        }
+        let new = bind(&path).unwrap();
+        let access = SocketAccess { mode: Some(0o666), ..SocketAccess::default() };
+        assert!(matches!(old.adjust(&access), Err(BuildError::SocketAccess { .. })));
+        assert!(matches!(old.restored(&access), Err(BuildError::SocketInUse(_))));
+        drop(old);
+        assert!(UnixStream::connect(&path).is_ok());
+        drop(new);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_socket_whose_file_is_gone_is_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("app.sock");
+        let access = SocketAccess { mode: Some(0o600), ..SocketAccess::default() };
+        let old = UnixSocket::bind(&path, &access).unwrap();
+        assert!(old.restored(&access).unwrap().is_none());
+        for gone in [&path, &lock_path(&path)] {
+            fs::remove_file(gone).unwrap();
+            let discarded = old.restored(&access).unwrap().unwrap();
+            assert!(UnixStream::connect(&path).is_ok());
+            assert_eq!(access_of(&path).mode, Some(0o600));
+            drop(discarded);
+            assert!(!path.exists());
+        }
+        let new = old.restored(&access).unwrap().unwrap();
+        drop(old);
+        assert!(UnixStream::connect(&path).is_ok());
+        assert!(
+            matches!(bind(&path), Err(BuildError::SocketInUse(_))),
+            "the lock is the new one's"
+        );
+        drop(new);
+        drop(bind(&path).unwrap());
+    }
+
     #[test]
     fn a_removed_socket_leaves_its_place_to_another() {
         let dir = tempfile::tempdir().unwrap();
@@ -231,7 +333,7 @@ mod tests {
     fn the_mode_is_there_from_the_start_and_can_change() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("app.sock");
-        let mode = || SocketAccess::of(&path).unwrap().mode.unwrap();
+        let mode = || access_of(&path).mode.unwrap();
         let with = |mode| SocketAccess { mode: Some(mode), ..SocketAccess::default() };
         let socket = UnixSocket::bind(&path, &with(0o600)).unwrap();
         assert_eq!(mode(), 0o600);
@@ -252,7 +354,7 @@ mod tests {
         std::os::unix::fs::symlink(&other, &path).unwrap();
         let access = SocketAccess { mode: Some(0o666), ..SocketAccess::default() };
         assert!(matches!(socket.adjust(&access), Err(BuildError::SocketAccess { .. })));
-        assert_eq!(SocketAccess::of(&other).unwrap().mode, Some(0o600));
+        assert_eq!(access_of(&other).mode, Some(0o600));
         drop(socket);
         assert!(path.is_symlink());
         assert!(matches!(bind(&path), Err(BuildError::NotASocket(_))));
@@ -260,7 +362,7 @@ mod tests {
 
         let link = lock_path(&dir.path().join("new.sock"));
         std::os::unix::fs::symlink(dir.path().join("made"), link).unwrap();
-        assert!(matches!(bind(&dir.path().join("new.sock")), Err(BuildError::Socket { .. })));
+        assert!(matches!(bind(&dir.path().join("new.sock")), Err(BuildError::SocketLock { .. })));
         assert!(!dir.path().join("made").exists());
     }
 

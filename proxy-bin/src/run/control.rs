@@ -22,14 +22,17 @@ pub(super) struct Control {
 }
 
 impl Control {
-    /// Begins to listen where `config` says, if it does.
+    /// Begins to listen where `config` says, if it does; `None`, too, if the `old` one does.
     pub(super) fn start(
         config: &Config,
         identity: Option<Identity>,
         events: &Sender<Event>,
+        old: Option<&Control>,
     ) -> Result<Option<Control>, RunError> {
         let Some(path) = &config.control else { return Ok(None) };
-        let socket = Arc::new(edge::control(&path.value, identity)?);
+        let old = old.map(|old| &*old.socket);
+        let Some(socket) = edge::control(&path.value, identity, old)? else { return Ok(None) };
+        let socket = Arc::new(socket);
         let (listener, events) = (Arc::clone(&socket), events.clone());
         let accept = move || accept(&listener, &events);
         let spawned = thread::Builder::new().name("control".into()).spawn(accept);
@@ -67,10 +70,10 @@ impl Running {
         config: &Config,
     ) -> Result<Option<Option<Control>>, RunError> {
         let wanted = config.control.as_ref().map(|path| &path.value);
-        if wanted == self.control.as_ref().map(|control| &control.path) {
-            return Ok(None);
-        }
-        Control::start(config, edge::identity(config)?, &self.events).map(Some)
+        let is_same = wanted == self.control.as_ref().map(|control| &control.path);
+        let old = self.control.as_ref().filter(|_| is_same);
+        let started = Control::start(config, edge::identity(config)?, &self.events, old)?;
+        Ok((!is_same || started.is_some()).then_some(started))
     }
 
     /// Who takes nothing holds us up only for a moment.
