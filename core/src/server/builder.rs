@@ -10,7 +10,6 @@ use crate::handler::{Handler, Response};
 use crate::io;
 use crate::limits::Limits;
 use crate::route::{Network, Redirect};
-use std::net::{SocketAddr, TcpListener};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -67,7 +66,8 @@ pub(super) enum Kind {
 }
 
 impl Builder {
-    /// An address to listen on, `IP:PORT`; port 0 takes a free one. May be repeated.
+    /// An address to listen on, `IP:PORT`; port 0 takes a free one. May be repeated. `[::]` is
+    /// every address of the machine, but leaves IPv4 to other listeners of the same port.
     pub fn listen(mut self, address: impl Into<String>) -> Builder {
         self.addresses.push(address.into());
         self
@@ -150,7 +150,7 @@ impl Builder {
         };
         let addresses = self.addresses.clone();
         let (control, changes) = Control::new(self, count)?;
-        let (addresses, listeners) = bind_all(&addresses, count)?;
+        let (addresses, listeners) = listen::bind_all(&addresses, count)?;
         Ok(Server { addresses, listeners, changes, control: Arc::new(control) })
     }
 
@@ -158,23 +158,6 @@ impl Builder {
         self.routes.push(Route { host, path, target });
         self
     }
-}
-
-/// The real addresses, and for each reactor one listener per address.
-fn bind_all(
-    addresses: &[String],
-    count: usize,
-) -> Result<(Vec<SocketAddr>, Vec<Vec<TcpListener>>), BuildError> {
-    let mut all_bound = Vec::new();
-    let mut listeners: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
-    for address in addresses {
-        let (bound, of_reactors) = listen::bind(address, count)?;
-        all_bound.push(bound);
-        for (mine, listener) in listeners.iter_mut().zip(of_reactors) {
-            mine.push(listener);
-        }
-    }
-    Ok((all_bound, listeners))
 }
 
 pub(super) fn check(limits: &Limits) -> Result<(), BuildError> {

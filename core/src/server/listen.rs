@@ -12,14 +12,41 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 /// Connections that may wait for accept(2); the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
+/// The real addresses, and for each reactor one listener per address.
+pub(super) fn bind_all(
+    addresses: &[String],
+    count: usize,
+) -> Result<(Vec<SocketAddr>, Vec<Vec<TcpListener>>), BuildError> {
+    let wanted = addresses.iter().map(|address| resolve(address)).collect::<Result<Vec<_>, _>>()?;
+    let mut all_bound = Vec::new();
+    let mut listeners: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
+    for (text, address) in addresses.iter().zip(&wanted) {
+        // Where IPv4 has listeners of its own for a port, `[::]` leaves it to them.
+        let is_v4 = |other: &SocketAddr| other.is_ipv4() && other.port() == address.port();
+        let only_v6 = address.port() != 0 && wanted.iter().any(is_v4);
+        let (bound, of_reactors) = bind(text, *address, only_v6, count)?;
+        all_bound.push(bound);
+        for (mine, listener) in listeners.iter_mut().zip(of_reactors) {
+            mine.push(listener);
+        }
+    }
+    Ok((all_bound, listeners))
+}
+
+fn resolve(address: &str) -> Result<SocketAddr, BuildError> {
+    let resolved = address.to_socket_addrs().ok().and_then(|mut found| found.next());
+    resolved.ok_or_else(|| BuildError::Address(address.into()))
+}
+
 /// Binds `count` listeners to one address; says which it is, with the real port.
-pub(super) fn bind(
+fn bind(
     address: &str,
+    wanted: SocketAddr,
+    only_v6: bool,
     count: usize,
 ) -> Result<(SocketAddr, Vec<TcpListener>), BuildError> {
-    let resolved = address.to_socket_addrs().ok().and_then(|mut found| found.next());
-    let wanted = resolved.ok_or_else(|| BuildError::Address(address.into()))?;
     let failed = |error: io::Error| explain(address, error);
+    let socket = |address| socket(address, only_v6);
     let first = socket(wanted).map_err(failed)?;
     first.bind(&wanted.into()).map_err(failed)?;
     first.set_reuse_port(true).map_err(failed)?;
@@ -36,14 +63,14 @@ pub(super) fn bind(
     Ok((bound, listeners))
 }
 
-fn socket(address: SocketAddr) -> io::Result<Socket> {
+fn socket(address: SocketAddr, only_v6: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A restarted server need not wait for old connections to be forgotten.
     socket.set_reuse_address(true)?;
     // Accepted connections inherit it.
     socket.set_tcp_nodelay(true)?;
     if address.is_ipv6() {
-        socket.set_only_v6(false)?;
+        socket.set_only_v6(only_v6)?;
     }
     Ok(socket)
 }
@@ -64,6 +91,27 @@ fn explain(address: &str, error: io::Error) -> BuildError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn bind(address: &str, count: usize) -> Result<(SocketAddr, Vec<TcpListener>), BuildError> {
+        super::bind(address, resolve(address)?, false, count)
+    }
+
+    #[test]
+    fn both_families_may_have_listeners_of_their_own_for_a_port() {
+        let free = || bind("0.0.0.0:0", 1).unwrap().0.port();
+        for order in [["0.0.0.0", "[::]"], ["[::]", "127.0.0.1"]] {
+            let port = free();
+            let addresses = order.map(|ip| format!("{ip}:{port}"));
+            let (bound, listeners) = bind_all(&addresses, 2).unwrap();
+            assert_eq!((bound.len(), listeners[1].len()), (2, 2));
+            for ip in ["127.0.0.1", "::1"] {
+                let ip: std::net::IpAddr = ip.parse().unwrap();
+                std::net::TcpStream::connect((ip, port)).unwrap();
+            }
+        }
+        let (bound, _listeners) = bind_all(&["[::]:0".into()], 1).unwrap();
+        std::net::TcpStream::connect(("127.0.0.1", bound[0].port())).unwrap();
+    }
 
     #[test]
     fn all_listeners_share_a_port_that_nobody_else_can_take() {

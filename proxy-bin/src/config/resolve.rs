@@ -63,7 +63,7 @@ impl Resolver {
     }
 
     fn listen(&mut self, written: Vec<At<String>>) -> Vec<String> {
-        let mut seen: HashMap<SocketAddr, usize> = HashMap::new();
+        let mut seen: Vec<(SocketAddr, usize)> = Vec::new();
         for At { value, line } in &written {
             let Ok(address) = value.parse::<SocketAddr>() else {
                 let what =
@@ -71,11 +71,15 @@ impl Resolver {
                 self.problems.add(*line, format!("listen address \"{value}\" {what}"));
                 continue;
             };
-            if let Some(first) = seen.insert(address, *line).filter(|_| address.port() != 0) {
-                let what =
-                    format!("listen address \"{value}\" is already on line {first}: remove one");
-                self.problems.add(*line, what);
+            let other = seen.iter().find(|(other, _)| overlap(*other, address));
+            if let Some((other, first)) = other {
+                let what = match *other == address {
+                    true => format!("is already on line {first}: remove one"),
+                    false => format!("overlaps with \"{other}\" on line {first}: remove one"),
+                };
+                self.problems.add(*line, format!("listen address \"{value}\" {what}"));
             }
+            seen.push((address, *line));
         }
         written.into_iter().map(|listen| listen.value).collect()
     }
@@ -328,6 +332,13 @@ impl Resolver {
         }
         is_used
     }
+}
+
+/// Whether only one of these can be listened on. IPv4 and IPv6 are apart.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let has_all = one.ip().is_unspecified() || other.ip().is_unspecified();
+    let is_same_family = one.is_ipv4() == other.is_ipv4();
+    one.port() == other.port() && one.port() != 0 && is_same_family && (has_all || one == other)
 }
 
 /// RFC 9110 §15.3.5, §15.3.6 and §15.4.5.

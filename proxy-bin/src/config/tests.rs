@@ -231,10 +231,18 @@ fn the_server_table() {
             "[\"[::]:80\",\n\"[::]:80\"]",
             "f.toml:3: listen address \"[::]:80\" is already on line 2",
         ),
+        (
+            "[\"127.0.0.1:80\",\n\"0.0.0.0:80\"]",
+            "f.toml:3: listen address \"0.0.0.0:80\" overlaps with \"127.0.0.1:80\" on line 2",
+        ),
+        ("[\"[::1]:80\",\n\"[::]:80\"]", "\"[::]:80\" overlaps with \"[::1]:80\" on line 2"),
         ("[]", "f.toml:2: `listen` in [server] is empty"),
     ] {
         assert!(with(listen)[0].contains(says), "{:?}", with(listen));
     }
+    let both = "[\"0.0.0.0:80\", \"[::]:80\", \"127.0.0.1:0\", \"0.0.0.0:0\"]";
+    let both = SMALLEST.replace("[\"127.0.0.1:0\"]", both);
+    assert_eq!(parse(&both, Path::new("f.toml")).unwrap().listen.len(), 4);
 }
 
 #[test]
