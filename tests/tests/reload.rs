@@ -182,6 +182,18 @@ fn the_sockets_of_a_successor_stay() {
 }
 
 #[test]
+fn a_configuration_that_nobody_writes_holds_up_nobody() {
+    let site = Site::builder().files("/", "site").file("site/a", "a").start();
+    let file = site.path("forebay.toml");
+    fs::remove_file(&file).unwrap();
+    assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
+    let said = site.reload().unwrap_err();
+    assert!(said.contains("is no regular file"), "{said}");
+    assert_eq!(site.client().get("/a").text(), "a");
+    assert_eq!(site.stop().code(), Some(0));
+}
+
+#[test]
 fn nothing_grows() {
     let (warm_up, rounds) = if is_full() { (20, 500) } else { (6, 30) };
     let site = Site::builder()

@@ -20,6 +20,9 @@ pub(crate) use limits::KEYS as LIMIT_KEYS;
 use error::Problems;
 use forebay::{Files, Limits, Network};
 use section::Reader;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::de::DeTable;
@@ -139,12 +142,37 @@ pub(crate) fn load(file: &Path) -> Result<Config, Vec<ConfigError>> {
     Ok(config)
 }
 
+/// The same for a server that serves: it cannot wait for somebody to write.
+///
+/// # Errors
+/// As for [`load`], and if `file` is a pipe or a terminal.
+pub(crate) fn load_again(file: &Path) -> Result<Config, Vec<ConfigError>> {
+    let config = understand(text_at_once(file), file)?;
+    surroundings::check(&config, file)?;
+    Ok(config)
+}
+
+fn text_at_once(path: &Path) -> io::Result<String> {
+    let mut file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        let what = "it is no regular file, so it is read at the start only";
+        return Err(io::Error::other(what));
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok(text)
+}
+
 /// Reads `file`, whatever is around it.
 ///
 /// # Errors
 /// Everything that is wrong with it.
 pub(crate) fn read(file: &Path) -> Result<Config, Vec<ConfigError>> {
-    let text = std::fs::read_to_string(file).map_err(|error| {
+    understand(std::fs::read_to_string(file), file)
+}
+
+fn understand(text: io::Result<String>, file: &Path) -> Result<Config, Vec<ConfigError>> {
+    let text = text.map_err(|error| {
         let mut problems = Problems::new(file);
         let hint =
             if file == Path::new("-") { "; standard input is not read; /dev/stdin is" } else { "" };

@@ -26,7 +26,7 @@ impl Running {
         let lines =
             |errors: Vec<ConfigError>| errors.iter().map(ToString::to_string).collect::<Vec<_>>();
         let line = |error: &dyn std::error::Error| vec![error.to_string()];
-        let config = config::load(&self.config.file).map_err(lines)?;
+        let config = config::load_again(&self.config.file).map_err(lines)?;
         config.warnings.iter().for_each(|what| log::complain(&format!("warning: {what}")));
         check_unchanged(&self.config, &config)?;
         let commands = commands(&config).map_err(|error| line(&error))?;
