@@ -77,6 +77,7 @@ pub(crate) enum Hangup {
 /// The edge or the workers cannot be started, or the edge fails.
 pub(crate) fn run(config: Config, more: More, hangup: Hangup) -> Result<(), RunError> {
     raise_descriptor_limit(config.limits.connections);
+    sys::survive_large_files();
     let (sender, events) = mpsc::channel();
     watch_signals(sender.clone()).map_err(|e| RunError::System("watch signals", e))?;
     let commands = commands(&config)?;

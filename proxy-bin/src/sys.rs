@@ -26,6 +26,13 @@ pub(crate) fn raise_descriptor_limit() -> io::Result<u64> {
     Ok(limit.rlim_max)
 }
 
+/// Makes a file that has reached the limit of its size (`RLIMIT_FSIZE`) an error of the write, not
+/// the end of this process.
+pub(crate) fn survive_large_files() {
+    // SAFETY: no handler is installed.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
 /// Makes the process that `command` starts end with the calling *thread* (PR_SET_PDEATHSIG in
 /// prctl(2)), inherit `inherited`, and have the limit of descriptors that we were started with.
 pub(crate) fn bind_to_this_thread(command: &mut Command, inherited: BorrowedFd<'_>) {
@@ -44,9 +51,11 @@ fn prepare(inherited: RawFd, parent: u32, limit: Option<libc::rlimit>) -> io::Re
     if unsafe { libc::getppid() }.cast_unsigned() != parent {
         return Err(io::Error::from_raw_os_error(libc::ESRCH));
     }
-    // It asks to reload, and may be ignored here: nohup(1) has it so.
-    // SAFETY: signal(2) may be called between fork and exec (signal-safety(7)).
-    unsafe { libc::signal(libc::SIGHUP, libc::SIG_DFL) };
+    // HUP asks to reload, and may be ignored here: nohup(1) has it so. XFSZ is ignored by us.
+    for signal in [libc::SIGHUP, libc::SIGXFSZ] {
+        // SAFETY: signal(2) may be called between fork and exec (signal-safety(7)).
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
     // SAFETY: a system call without pointers, on a descriptor of this process's own table.
     check(unsafe { libc::fcntl(inherited, libc::F_SETFD, 0) })?;
     if let Some(limit) = limit {

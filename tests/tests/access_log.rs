@@ -1,6 +1,7 @@
 //! Each request is one line in combined format plus times, when its answer has been sent.
 
 use forebay_tests::{PATIENCE, Site, SiteBuilder, wait_until};
+use std::process::Command;
 use std::{fs, io};
 
 #[test]
@@ -28,6 +29,21 @@ fn each_request_is_a_line_on_standard_output() {
     assert_eq!(lines[4].status, 400);
     assert!(lines.iter().all(|line| line.peer == "127.0.0.1"));
     assert!(lines.iter().all(|line| !line.times.is_empty()), "times follow: {}", site.stdout());
+}
+
+#[test]
+fn a_log_as_large_as_files_may_be_ends_nobody() {
+    let site = site("access.log");
+    let pid = site.pid().to_string();
+    let limit = Command::new("prlimit").args(["--pid", &pid, "--fsize=1024:1024"]).status();
+    assert!(limit.unwrap().success());
+    let mut client = site.client();
+    wait_until("the largest file", PATIENCE, || {
+        assert_eq!(client.get("/static/a.txt").status, 200);
+        site.stderr().contains("cannot write the access log")
+    });
+    assert_eq!(client.get("/static/a.txt").status, 200);
+    assert_eq!(site.stop().code(), Some(0));
 }
 
 #[test]

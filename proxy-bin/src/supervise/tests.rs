@@ -80,6 +80,17 @@ fn gets_its_environment_and_stops_on_term() {
 }
 
 #[test]
+fn what_is_ignored_here_is_not_in_the_command() {
+    sys::survive_large_files();
+    let run = run("grep SigIgn /proc/$$/status > ignored
+                   echo READY >/proc/self/fd/$FOREBAY_READY_FD; sleep 600");
+    run.expect(ready());
+    let mask = read(&run.path("ignored"));
+    let mask = u64::from_str_radix(mask.split_whitespace().last().unwrap(), 16).unwrap();
+    assert_eq!(mask & 1 << (libc::SIGXFSZ - 1), 0, "{mask:x}");
+}
+
+#[test]
 fn an_end_before_ready_is_a_failed_start() {
     for (script, says) in [
         ("exit 3", "`sh -c \"exit 3\"` ended with exit code 3 (cannot boot) before it was ready"),
