@@ -78,17 +78,27 @@ pub(crate) fn identity(config: &Config) -> Result<Option<Identity>, UserError> {
     Identity::find(name(&config.user).as_deref(), name(&config.group).as_deref())
 }
 
-/// Becomes `identity`, who is to make spool files, too.
+/// Becomes `identity`, who is to make spool files and to read what is served, too.
 ///
 /// # Errors
 /// This process is not root's, or the directory of the spool is not for that user.
 pub(crate) fn assume(identity: Identity, config: &Config) -> Result<(), EdgeError> {
     identity.assume()?;
+    let name = config.user.as_ref().map(|name| name.value.clone());
+    let user = name.unwrap_or_else(|| identity.user.to_string());
+    for root in config.routes.iter().flat_map(config::Route::roots) {
+        // What is beneath it is looked up through it.
+        if let Err(error) = root.value.join(".").metadata() {
+            let root = root.value.display();
+            tracing::warn!(
+                "files \"{root}\": user {user} cannot look there: {error}: every request will get \
+                 403; let that user in, in all folders on the way"
+            );
+        }
+    }
     let directory = config.spool_dir.as_ref().map(|written| written.value.clone());
     let directory = directory.unwrap_or_else(|| Builder::SPOOL_DIR.into());
     let Err(error) = tempfile::tempfile_in(&directory) else { return Ok(()) };
-    let name = config.user.as_ref().map(|name| name.value.clone());
-    let user = name.unwrap_or_else(|| identity.user.to_string());
     Err(EdgeError::SpoolDir { directory, user, error })
 }
 

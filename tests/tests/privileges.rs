@@ -1,7 +1,8 @@
 //! Whose process it is, and who may be a worker.
 
 use forebay_tests::{
-    PATIENCE, Process, Site, TERM, as_user, children, is_root, skip, wait_until, worker_bin,
+    PATIENCE, Process, Site, TERM, as_user, children, is_root, proxy_bin, skip, wait_until,
+    worker_bin,
 };
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
@@ -126,6 +127,24 @@ fn a_spool_directory_must_be_for_the_user_who_serves() {
     assert!(said.contains(&what) && said.contains("give it to that user"), "{said}");
 }
 
+#[test]
+fn roots_that_the_user_cannot_reach_are_named() {
+    if !is_root() {
+        return skip("only root can become another user");
+    }
+    let site = Site::builder().server("user = \"nobody\"\nspool_dir = \"/tmp\"");
+    let site = site.files("/a", "closed").files("/b", "open").file("open/b", "b");
+    for (folder, mode) in [("", 0o755), ("closed", 0o700), ("open", 0o755)] {
+        fs::set_permissions(site.path(folder), Permissions::from_mode(mode)).unwrap();
+    }
+    let site = site.start();
+    let said = site.stderr();
+    let closed = site.path("closed").display().to_string();
+    let closed = format!("files \"{closed}\": user nobody cannot look there");
+    assert!(said.contains(&closed) && said.matches("cannot look there").count() == 1, "{said}");
+    assert_eq!(site.client().get("/b/b").text(), "b");
+}
+
 /// `worker-bin` that becomes `nobody`, with these flags.
 fn worker(flags: &[&str]) -> Process {
     let mut command = Command::new(worker_bin());
@@ -206,7 +225,7 @@ fn who_is_not_root_cannot_become_another_user() {
     if !is_root() {
         return skip("only root can start this as a user who is not root");
     }
-    let proxy = forebay_tests::proxy_bin();
+    let proxy = proxy_bin();
     if !is_open_to_all(proxy) {
         return skip("others may not run the executables under test");
     }

@@ -90,6 +90,16 @@ pub(crate) struct Route {
     pub(crate) concurrent: Option<usize>,
 }
 
+impl Route {
+    /// The directories whose files it serves.
+    pub(crate) fn roots(&self) -> &[At<PathBuf>] {
+        match &self.target {
+            Target::Files { roots, .. } => roots,
+            _ => &[],
+        }
+    }
+}
+
 /// What answers the requests of a route.
 #[derive(Clone, Debug)]
 pub(crate) enum Target {

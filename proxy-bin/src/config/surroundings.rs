@@ -3,7 +3,7 @@
 //! Owns the look at the file system. Must not change anything there.
 
 use super::error::{At, ConfigError, Problems};
-use super::{AccessLog, Config, Pool, Target};
+use super::{AccessLog, Config, Pool, Route};
 use crate::supervise::find_program;
 use crate::users;
 use forebay::Builder;
@@ -19,13 +19,10 @@ use std::path::{Path, PathBuf};
 /// All that are missing, in the order of `file`.
 pub(crate) fn check(config: &Config, file: &Path) -> Result<(), Vec<ConfigError>> {
     let mut problems = Problems::new(file);
-    for route in &config.routes {
-        let Target::Files { roots, .. } = &route.target else { continue };
-        for root in roots {
-            if let Err(what) = look_into_directory(&root.value) {
-                let root_text = root.value.display();
-                problems.add(root.line, format!("files: directory \"{root_text}\" {what}"));
-            }
+    for root in config.routes.iter().flat_map(Route::roots) {
+        if let Err(what) = look_into_directory(&root.value) {
+            let root_text = root.value.display();
+            problems.add(root.line, format!("files: directory \"{root_text}\" {what}"));
         }
     }
     if let AccessLog::File(path) = &config.access_log {
