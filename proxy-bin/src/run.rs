@@ -113,6 +113,7 @@ pub(crate) fn run(config: Config, more: More, hangup: Hangup) -> Result<(), RunE
         control,
         not_ready,
         leaving: Leaving::default(),
+        is_serving: false,
         is_announced: false,
         is_edge_running: true,
         stop: Stop::No,
@@ -122,7 +123,6 @@ pub(crate) fn run(config: Config, more: More, hangup: Hangup) -> Result<(), RunE
         failure: None,
     };
     serve(server, sender).map_err(|e| RunError::System("start a thread", e))?;
-    running.announce_if_ready();
     running.attend(&events);
     running.failure.map_or(Ok(()), Err)
 }
@@ -146,6 +146,8 @@ enum Event {
     Workers(Report),
     /// Somebody asks for the status.
     Asked(UnixStream),
+    /// Clients are served from now on.
+    Serving,
     Served(Result<(), RunError>),
 }
 
@@ -183,7 +185,8 @@ fn commands(config: &Config) -> Result<Vec<WorkerCommand>, RunError> {
 
 fn serve(server: Server, events: Sender<Event>) -> io::Result<()> {
     let serve = move || {
-        let served = match catch_unwind(AssertUnwindSafe(|| server.run())) {
+        let begun = || drop(events.send(Event::Serving));
+        let served = match catch_unwind(AssertUnwindSafe(|| server.run_and(begun))) {
             Ok(result) => result.map_err(RunError::Serve),
             Err(_) => Err(RunError::Panic),
         };
@@ -220,6 +223,8 @@ struct Running {
     not_ready: BTreeSet<CommandId>,
     /// Commands that the configuration does not have any more.
     leaving: Leaving,
+    /// All parts of the edge have begun.
+    is_serving: bool,
     /// It has been said that it serves.
     is_announced: bool,
     is_edge_running: bool,
@@ -275,6 +280,10 @@ impl Running {
             Event::Signal(SIGTERM) if self.stop == Stop::No => self.drain(),
             Event::Signal(_) => self.end_quickly(),
             Event::Asked(stream) => self.answer(&stream),
+            Event::Serving => {
+                self.is_serving = true;
+                self.announce_if_ready();
+            }
             Event::Workers(Report::Ready(id)) => self.on_settled(id),
             Event::Workers(Report::StartFailed(id, message)) if self.leaving.has(id) => {
                 tracing::warn!("{message}; the configuration does not have it any more");
@@ -313,7 +322,8 @@ impl Running {
 
     /// Whoever reads this line may send requests: the edge serves and somebody will answer.
     fn announce_if_ready(&mut self) {
-        if self.is_announced || !self.not_ready.is_empty() || self.stop != Stop::No {
+        let is_awaited = !self.is_serving || !self.not_ready.is_empty();
+        if self.is_announced || is_awaited || self.stop != Stop::No {
             return;
         }
         self.is_announced = true;

@@ -1,8 +1,8 @@
 //! Whose process it is, and who may be a worker.
 
 use forebay_tests::{
-    PATIENCE, Process, Site, TERM, as_user, children, is_root, proxy_bin, skip, wait_until,
-    worker_bin,
+    PATIENCE, Process, Site, TERM, as_user, children, is_alive, is_root, proxy_bin, skip,
+    wait_until, worker_bin,
 };
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
@@ -242,6 +242,31 @@ fn who_is_not_root_cannot_become_another_user() {
     let said = process.whole_stderr();
     assert!(said.contains("cannot become user 0 and group 0"), "{said}");
     assert!(said.contains("start as root, or leave `user`"), "{said}");
+}
+
+#[test]
+fn nothing_is_announced_before_the_rings_are_there() {
+    let proxy = proxy_bin();
+    if !is_root() || !is_open_to_all(proxy) {
+        return skip("only root can become another user, and others must reach the executables");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    let config = folder.path().join("f.toml");
+    let text = "[server]\nlisten = [\"127.0.0.1:0\"]\naccess_log = \"off\"\nreactors = 2\n\
+                [[route]]\npath = \"/\"\nrespond = {}\n";
+    fs::write(&config, text).unwrap();
+    // Enough to look whether rings can be had, and for no ring.
+    let mut command = Command::new("prlimit");
+    command.arg("--memlock=65536:65536").arg(proxy).args(["run", "--config"]).arg(&config);
+    let process = Process::start(command.uid(NOBODY).gid(NOBODY).current_dir("/"));
+    let is_listening = || process.stdout().contains("listening on");
+    wait_until("a decision", PATIENCE, || is_listening() || !is_alive(process.pid()));
+    if is_alive(process.pid()) {
+        return skip("this kernel does not count the memory of rings");
+    }
+    assert!(!is_listening(), "{}", process.stdout());
+    assert!(process.stderr().contains("RLIMIT_MEMLOCK"), "{}", process.stderr());
 }
 
 /// Whether every user may look into all folders above.

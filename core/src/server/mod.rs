@@ -58,8 +58,17 @@ impl Server {
     ///
     /// # Errors
     /// A reactor cannot be started, or its ring fails. The other reactors are stopped first.
-    pub fn run(mut self) -> Result<(), RunError> {
-        start::run(&mut self)
+    pub fn run(self) -> Result<(), RunError> {
+        self.run_and(|| {})
+    }
+
+    /// As [`Server::run`], and calls `begun` once every reactor has its ring: from then on all
+    /// connections are served. It is not called if one gets none.
+    ///
+    /// # Errors
+    /// As for [`Server::run`].
+    pub fn run_and(mut self, begun: impl FnOnce()) -> Result<(), RunError> {
+        start::run(&mut self, begun)
     }
 }
 

@@ -13,13 +13,15 @@ use std::os::fd::IntoRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Sender};
 use std::thread;
 
 /// Where the reactors of the process's next server begin.
 static NEXT_CORE: AtomicUsize = AtomicUsize::new(0);
 
-/// Runs a server's reactors until all have ended; the first error is the result.
-pub(super) fn run(server: &mut Server) -> Result<(), RunError> {
+/// Runs a server's reactors until all have ended; the first error is the result. Calls `begun` when
+/// each has its ring.
+pub(super) fn run(server: &mut Server, begun: impl FnOnce()) -> Result<(), RunError> {
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     let first = NEXT_CORE.fetch_add(server.listeners.len(), Ordering::Relaxed);
     let listeners = std::mem::take(&mut server.listeners);
@@ -28,16 +30,19 @@ pub(super) fn run(server: &mut Server) -> Result<(), RunError> {
     let open = Leftovers::default();
     let left_open = &open;
     let mut result = Ok(());
+    let (sender, rings) = mpsc::channel();
     thread::scope(|scope| {
         let mut threads = Vec::new();
         for (number, start) in listeners.into_iter().zip(changes).enumerate() {
             let core = cores.get(first.wrapping_add(number) % cores.len().max(1)).copied();
+            let sender = sender.clone();
             let body = move || {
                 if let Some(core) = core {
                     core_affinity::set_for_current(core);
                 }
-                let result =
-                    catch_unwind(AssertUnwindSafe(|| run_one(control, number, start, left_open)));
+                let result = catch_unwind(AssertUnwindSafe(|| {
+                    run_one(control, number, start, left_open, sender)
+                }));
                 let result = result.unwrap_or(Err(RunError::Panic(number)));
                 if result.is_err() {
                     abandon_all(control);
@@ -54,6 +59,11 @@ pub(super) fn run(server: &mut Server) -> Result<(), RunError> {
                 }
             }
         }
+        drop(sender);
+        // Who fails before is one less.
+        if result.is_ok() && rings.iter().count() == threads.len() {
+            begun();
+        }
         for (number, thread) in threads.into_iter().enumerate() {
             let ended = thread.join().unwrap_or(Err(RunError::Panic(number)));
             if result.is_ok() {
@@ -69,10 +79,13 @@ fn run_one(
     number: usize,
     (listeners, start): (Vec<TcpListener>, Change),
     left_open: &Leftovers,
+    has_ring: Sender<()>,
 ) -> Result<(), RunError> {
     io::block_broken_pipes();
     let graveyard = Graveyard::default();
     let backend = Uring::new(UringOptions::default())?;
+    let _ = has_ring.send(());
+    drop(has_ring);
     // From here on the reactor closes them, by its ring.
     let mut sources: Vec<Source> =
         listeners.into_iter().map(|l| Source::Clients(l.into_raw_fd())).collect();
