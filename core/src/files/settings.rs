@@ -207,6 +207,9 @@ impl FileRule {
         if self.pattern.is_none() {
             return Err("a pattern consists of names, *, ?, [a-z], and ** as a whole name");
         }
+        if self.pattern.as_ref().is_some_and(|pattern| pattern.as_str().starts_with('/')) {
+            return Err("a pattern begins beneath the directory: leave the first / out");
+        }
         self.headers.validate()
     }
 

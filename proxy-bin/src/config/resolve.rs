@@ -24,10 +24,11 @@ pub(crate) fn resolve(
     let access_log = resolver.access_log(server.access_log);
     let spool_dir = server.spool_dir.map(|written| resolver.path(written));
     let trusted_proxies = resolver.networks(server.trusted_proxies.unwrap_or_default());
+    let names: Vec<_> = pools.iter().map(|pool| pool.name.value.clone()).collect();
     let mut pools: Vec<_> = pools.into_iter().filter_map(|pool| resolver.pool(pool)).collect();
     let control = server.control.map(|written| resolver.socket(written, "control"));
     resolver.distinct_sockets(control.as_ref(), &pools);
-    let routes = resolver.routes(routes, &pools);
+    let routes = resolver.routes(routes, &names);
     if resolver.problems.is_empty() {
         pools.retain(|pool| resolver.is_used(pool, &routes));
     }
@@ -180,7 +181,7 @@ impl Resolver {
         }
     }
 
-    fn routes(&mut self, written: Vec<written::Route>, pools: &[Pool]) -> Vec<Route> {
+    fn routes(&mut self, written: Vec<written::Route>, pools: &[String]) -> Vec<Route> {
         let mut seen: HashMap<(Option<String>, String), usize> = HashMap::new();
         let mut routes = Vec::new();
         for route in written {
@@ -246,22 +247,26 @@ impl Resolver {
 
     fn host(&mut self, host: At<String>) -> Option<String> {
         let At { value, line } = host;
-        if http::is_host(&value) {
-            return Some(value.to_ascii_lowercase());
-        }
-        let what = "is not a host: write the name alone, such as \"example.com\", without port";
+        let what = match value.as_str() {
+            "_" => "is not a host: leave `host` out for all that have no route of their own",
+            pattern if pattern.starts_with('.') || pattern.contains('*') => {
+                "is not one host: write a route for each, such as \"www.example.com\""
+            }
+            name if http::is_host(name) => return Some(value.to_ascii_lowercase()),
+            _ => "is not a host: write the name alone, such as \"example.com\", without port",
+        };
         self.problems.add(line, format!("host \"{value}\" {what}"));
         None
     }
 
-    fn target(&mut self, written: written::Target, pools: &[Pool]) -> Option<Target> {
+    fn target(&mut self, written: written::Target, pools: &[String]) -> Option<Target> {
         match written {
             written::Target::Files(written) => {
                 let (roots, files) = written.resolve(&mut self.problems, &self.directory);
                 Some(Target::Files { roots, files: Box::new(files) })
             }
             written::Target::Pool(name) => {
-                let names = pools.iter().map(|pool| pool.name.value.as_str());
+                let names = pools.iter().map(String::as_str);
                 if !names.clone().any(|known| known == name.value) {
                     let hint = suggestion(&name.value, names);
                     self.problems.add(name.line, format!("no [pool.{}]{hint}", name.value));
@@ -288,6 +293,11 @@ impl Resolver {
         if !is_plain || !["/", "http://", "https://"].iter().any(|p| to.value.starts_with(p)) {
             let what = "is not a place: begin it with https://, http:// or /, without spaces";
             self.problems.add(to.line, format!("redirect {:?} {what}", to.value));
+        }
+        if has_variable(&to.value.replace("{target}", "")) {
+            let what = "only {target}, path and query, can be put in: write the host itself, as \
+                        in \"https://example.com{target}\"";
+            self.problems.add(to.line, format!("redirect {:?}: {what}", to.value));
         }
         if ![301, 302, 307, 308].contains(&status.value) {
             let what =
@@ -332,6 +342,12 @@ impl Resolver {
         }
         is_used
     }
+}
+
+/// As others write them.
+fn has_variable(place: &str) -> bool {
+    let after = |dollar: &str| dollar.starts_with(|c: char| c.is_ascii_alphabetic());
+    place.contains(['{', '}']) || place.split('$').skip(1).any(after)
 }
 
 /// Whether only one of these can be listened on. IPv4 and IPv6 are apart.

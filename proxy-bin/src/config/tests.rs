@@ -141,6 +141,7 @@ fn files_routes_that_make_no_sense() {
     assert_wrong("fields = \"X-A: 1\"", "must be a table: {");
     assert_wrong("rules = { match = \"*\" }", "must be a list: [{");
     assert_wrong("rules = [{ cache_control = \"x\" }]", "write match = \"*.html\"");
+    assert_wrong("rules = [{ match = \"/a\" }]", "\"/a\": a pattern begins beneath the directory");
     assert_wrong("rules = [{ match = \"a**\" }]", "match \"a**\": a pattern consists of names");
     assert_wrong("rules = [{ match = \"*\", fields = { Date = \"x\" } }]", "Date \"x\": this");
     assert_wrong("rules = [{ match = \"*\", field = {} }]", "unknown key `field` in `rules`");
@@ -256,6 +257,8 @@ fn what_is_missing() {
     assert_error("[[route]]\nfiles = \"x\"", 8, "`path` in [[route]] is missing");
     assert_error("[[route]]\npath = \"/a\"", 8, "has no target");
     assert_error("[pool.app]", 8, "`socket` in [pool.app] is missing");
+    let routed = "[[route]]\npath = \"/a\"\npool = \"app\"\n[pool.app]\nsocket = \"\"";
+    assert_error(routed, 12, "`socket` in [pool.app] is empty");
 }
 
 #[test]
@@ -285,6 +288,9 @@ fn values_that_mean_nothing() {
         10,
         "redirect \"example.com\" is not a place",
     );
+    for place in ["https://{host}{target}", "https://$host$request_uri", "/${uri}"] {
+        assert_error(&route(&format!("redirect = {place:?}")), 10, "write the host itself");
+    }
     assert_error(&route("redirect = \"/\"\nstatus = 200"), 11, "status 200 does not redirect");
     assert_error(&route("respond = { status = 99 }"), 10, "status 99 is not a final one");
     for status in [204, 205, 304] {
@@ -308,6 +314,13 @@ fn values_that_mean_nothing() {
         "cache_control \"a\\nb\": the value of Cache-Control contains a control character",
     );
     assert_error(&route("host = \"h:80\"\nfiles = \"x\""), 10, "host \"h:80\" is not a host");
+    for (host, says) in [
+        ("_", "leave `host` out"),
+        (".example.com", "write a route for each"),
+        ("*.example.com", "write a route for each"),
+    ] {
+        assert_error(&route(&format!("host = {host:?}\nfiles = \"x\"")), 10, says);
+    }
     assert_error("[[route]]\npath = \"a\"\nfiles = \"x\"", 9, "path \"a\" is not a path prefix");
     assert_error("[[route]]\npath = \"/a/../b\"\nfiles = \"x\"", 9, "is not a path prefix");
     for (path, what) in [
