@@ -119,7 +119,7 @@ impl Client {
         }
         let received = self.receive(oracle);
         let is_between = self.answered > 0 && self.answered == self.begun;
-        if is_between && !self.is_over && self.random.chance(20) {
+        if is_between && !self.is_over && self.random.chance(250) {
             self.asleep_until = now.after(THINKS);
             return true;
         }
