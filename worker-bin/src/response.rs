@@ -60,9 +60,11 @@ impl Response {
         Response::new(content).with_field("Content-Type", "text/plain; charset=utf-8")
     }
 
-    /// 200 with the pieces of this iterator, each sent as soon as it comes.
+    /// 200 with the pieces of this iterator, each sent as soon as it comes. Empty ones are none.
     pub fn stream(pieces: impl Iterator<Item = io::Result<Bytes>> + Send + 'static) -> Response {
-        Response::with_body(Body::Stream(Box::new(pieces)))
+        // An empty chunk would end the content, and the time for the next piece goes on.
+        let is_some = |piece: &io::Result<Bytes>| piece.as_ref().map_or(true, |it| !it.is_empty());
+        Response::with_body(Body::Stream(Box::new(pieces.filter(is_some))))
     }
 
     /// 200 with `length` bytes of a file from `offset`, as [`Body::File`].

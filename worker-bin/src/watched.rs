@@ -46,10 +46,6 @@ impl Duty {
         }
     }
 
-    fn deadline(&self) -> Option<Instant> {
-        self.timeout.map(|timeout| Instant::now() + timeout)
-    }
-
     /// One request is done. The last one of the budget asks for a replacement, and those that
     /// come until then are served all the same.
     fn count(&self) {
@@ -110,10 +106,11 @@ impl Seat {
     }
 
     fn run(&self, request: &Request) -> Running {
-        let ours = self.0.duty.deadline();
-        let deadline = request.deadline().into_iter().chain(ours).min();
-        self.0.entry.begin(request.request_id(), deadline);
-        Running { seat: self.clone(), is_taken: false }
+        let now = Instant::now();
+        let patience = request.deadline().map(|at| at.saturating_duration_since(now));
+        let running = Running { seat: self.clone(), patience, is_taken: false };
+        self.0.entry.begin(request.request_id(), running.deadline(now));
+        running
     }
 }
 
@@ -171,6 +168,8 @@ impl<A: App + ?Sized> Service for Watched<'_, A> {
 #[derive(Debug)]
 pub struct Running {
     seat: Seat,
+    /// How long the edge waits, for a response and for each piece of it.
+    patience: Option<Duration>,
     is_taken: bool,
 }
 
@@ -182,8 +181,13 @@ impl Running {
 
     /// The application is at work again, and late after another timeout.
     pub fn resume(&self) {
-        let Inner { duty, entry, .. } = self.seat.of_this_process();
-        entry.resume(duty.deadline());
+        let deadline = self.deadline(Instant::now());
+        self.seat.of_this_process().entry.resume(deadline);
+    }
+
+    fn deadline(&self, now: Instant) -> Option<Instant> {
+        let least = self.patience.into_iter().chain(self.seat.0.duty.timeout).min();
+        least.and_then(|least| now.checked_add(least))
     }
 
     fn taken(mut self) -> Running {

@@ -15,7 +15,7 @@ type Pieces = Box<dyn Iterator<Item = io::Result<Bytes>> + Send>;
 impl Responder<'_> {
     /// Sends what `call` returns; if it panics, 500.
     pub(crate) fn send_result_of(self, call: impl FnOnce() -> Response) -> Answered {
-        self.send(catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| server_error()))
+        self.send(caught(call).unwrap_or_else(server_error))
     }
 
     /// Sends all of a response.
@@ -76,13 +76,13 @@ impl Responder<'_> {
     }
 }
 
-/// The next piece that is not empty: an empty chunk would end the content.
 fn next_piece(pieces: &mut Pieces) -> io::Result<Option<Bytes>> {
-    let next = AssertUnwindSafe(|| {
-        pieces.find(|piece| piece.as_ref().map_or(true, |bytes| !bytes.is_empty()))
-    });
-    match catch_unwind(next) {
-        Ok(piece) => piece.transpose(),
-        Err(_) => Err(io::Error::other("it has panicked")),
-    }
+    caught(|| pieces.next())
+        .unwrap_or_else(|| Some(Err(io::Error::other("it has panicked"))))
+        .transpose()
+}
+
+/// None: it has panicked. With what is forgotten: its end could panic, too.
+fn caught<T>(call: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(std::mem::forget).ok()
 }
