@@ -103,6 +103,29 @@ fn pools_come_and_go_with_their_workers() {
     assert_eq!(client.get("/").status, 200);
 }
 
+/// Its workers are not the edge's: they stay on their slots as long as any request may need them.
+#[test]
+fn a_pool_that_comes_back_has_its_workers() {
+    let site = Site::builder().raw_app().control().start();
+    let mut worker = Command::new(worker_bin());
+    worker.arg("--edge").arg(site.path("run/app.sock")).args(["-w", "2", "probe"]);
+    let _worker = Process::start(&mut worker);
+    let mut upload = site.client();
+    upload.send("GET /hello HTTP/1.1\r\nHost: test\r\n\r\n");
+    upload.send("POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\nab");
+    assert_eq!(upload.read_response().status, 200);
+    wait_until("the upload's head", PATIENCE, || site.counter("requests") >= 2);
+    let original = site.config();
+    let served = original.split("[pool.app]").next().unwrap();
+    for config in [&format!("{served}{}", fixed("/", "gone")), &original] {
+        site.set_config(config);
+        site.reload().unwrap();
+    }
+    assert_eq!(site.client().get("/hello").status, 200);
+    upload.send("cd");
+    assert_eq!(upload.read_response().status, 200);
+}
+
 #[test]
 fn a_changed_command_is_replaced_when_its_successor_is_ready() {
     let site = Site::with_app("hello", 1);

@@ -4,7 +4,7 @@
 //! gone when it is dropped, so a plan that is not carried out leaves nothing.
 
 use super::builder::{Builder, Kind, Route, Target, check};
-use super::control::BoundPool;
+use super::control::{BoundPool, LeavingPool};
 use super::error::BuildError;
 use super::pool::Pool;
 use super::random;
@@ -53,6 +53,7 @@ pub(super) struct PlannedPool {
 /// What there is already.
 pub(super) struct Known<'a> {
     pub(super) pools: &'a [BoundPool],
+    pub(super) leaving: &'a [LeavingPool],
     pub(super) bounds: &'a BoundsByRoute,
     /// No root has this id or a larger one.
     pub(super) next_root: u32,
@@ -132,7 +133,7 @@ impl Planner<'_> {
         }
         let existing = self.known.pools.iter().find(|bound| is_same(bound)).cloned();
         let (bound, is_new) = match existing {
-            None => (self.bind(&settings)?, true),
+            None => (self.bind(&settings, self.left(&settings))?, true),
             Some(bound) => match bound.socket.restored(&settings.access)? {
                 None => (bound, false),
                 Some(socket) => {
@@ -145,18 +146,31 @@ impl Planner<'_> {
         Ok(routed)
     }
 
-    fn bind(&self, settings: &Pool) -> Result<BoundPool, BuildError> {
-        let Pool { socket, limits, access, allowed } = settings;
-        let bound = UnixSocket::bind(socket, access)?;
-        let pool = SharedPool::new(socket, *limits, allowed.clone());
+    /// A pool that was removed, and that earlier requests still hold: so its workers are there.
+    fn left(&self, settings: &Pool) -> Option<Arc<RoutedPool>> {
+        let mut left = self.known.leaving.iter().filter_map(|leaving| leaving.routed.upgrade());
+        left.find(|routed| routed.shared().socket() == settings.socket)
+    }
+
+    fn bind(
+        &self,
+        settings: &Pool,
+        left: Option<Arc<RoutedPool>>,
+    ) -> Result<BoundPool, BuildError> {
+        let socket = Arc::new(UnixSocket::bind(&settings.socket, &settings.access)?);
+        let routed = left.unwrap_or_else(|| self.routed(settings));
+        Ok(BoundPool { routed, socket, access: settings.access })
+    }
+
+    fn routed(&self, settings: &Pool) -> Arc<RoutedPool> {
+        let pool = SharedPool::new(&settings.socket, settings.limits, settings.allowed.clone());
         // Messages have pools, and pools must not keep messages.
         let shared = Arc::downgrade(self.known.shared);
-        let routed = RoutedPool::new(pool, move |pool| {
+        RoutedPool::new(pool, move |pool| {
             if let Some(shared) = shared.upgrade() {
                 shared.on_unused(&pool);
             }
-        });
-        Ok(BoundPool { routed, socket: Arc::new(bound), access: *access })
+        })
     }
 
     fn open_files(&self) -> Result<Vec<OpenFiles>, BuildError> {
