@@ -4,7 +4,9 @@ use forebay::{
     Builder, Files, Handle, Limits, Pool, Redirect, Reply, Request, Response, RunError, Server,
 };
 use forebay_tests::{Client, Failure, PATIENCE, wait_until};
+use std::io::{ErrorKind, Read};
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::sync::Mutex;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
@@ -306,6 +308,22 @@ fn routes_change_while_it_runs() {
     assert_eq!(client.get("/a").status, 404);
     assert_eq!(client.get("/b").text(), "last");
     wait_until("the pool is freed", PATIENCE, || pools().is_empty());
+}
+
+/// Its handle is still there, and says how the pools were.
+#[test]
+fn a_server_that_has_ended_keeps_no_worker_waiting() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("app.sock");
+    let builder = Server::builder().listen("127.0.0.1:0");
+    let server = builder.route("/", Pool::at(&socket)).build().unwrap();
+    let handle = server.handle();
+    let mut worker = UnixStream::connect(&socket).unwrap();
+    worker.set_read_timeout(Some(PATIENCE)).unwrap();
+    drop(server);
+    let end = worker.read(&mut [0]).map_err(|error| error.kind());
+    assert!(matches!(end, Ok(0) | Err(ErrorKind::ConnectionReset)), "{end:?}");
+    assert_eq!(handle.stats().pools[0].socket, socket);
 }
 
 #[test]

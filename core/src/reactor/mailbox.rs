@@ -40,6 +40,8 @@ pub(crate) enum Message {
 #[derive(Default)]
 pub(crate) struct Mailbox {
     queue: Mutex<Vec<Message>>,
+    /// The reactor has ended. Written with the queue locked.
+    closed: AtomicBool,
     /// There may be messages.
     filled: AtomicBool,
     /// The reactor waits, or is about to, and must be woken.
@@ -56,13 +58,28 @@ impl Mailbox {
     }
 
     pub(crate) fn post(&self, message: Message) {
-        self.lock().push(message);
+        let mut queue = self.lock();
+        if self.closed.load(Ordering::Relaxed) {
+            // Unlocked first: what a message holds may post another one when it goes.
+            return drop((queue, message));
+        }
+        queue.push(message);
+        drop(queue);
         self.filled.store(true, Ordering::SeqCst);
         if self.asleep.swap(false, Ordering::SeqCst)
             && let Some(waker) = self.waker.get()
         {
             waker.wake();
         }
+    }
+
+    /// Nobody will take messages any more: those that are here are dropped, and all to come.
+    pub(crate) fn close(&self) {
+        let mut queue = self.lock();
+        self.closed.store(true, Ordering::Relaxed);
+        let left = std::mem::take(&mut *queue);
+        drop(queue);
+        drop(left);
     }
 
     /// There is nothing to take.
@@ -106,6 +123,28 @@ impl Deliver for Mailbox {
 mod tests {
     use super::*;
     use std::sync::atomic::AtomicUsize;
+
+    #[test]
+    fn nothing_is_kept_for_who_has_ended() {
+        let (mailbox, kept) = (Mailbox::default(), Arc::new(()));
+        let reply = || {
+            let content = bytes::Bytes::from_owner(Kept(Arc::clone(&kept)));
+            Message::Reply { client: Token::NOBODY, response: Some(Response::new(content)) }
+        };
+        mailbox.post(reply());
+        assert_eq!(Arc::strong_count(&kept), 2);
+        mailbox.close();
+        mailbox.post(reply());
+        assert_eq!(Arc::strong_count(&kept), 1);
+    }
+
+    struct Kept(#[allow(dead_code)] Arc<()>);
+
+    impl AsRef<[u8]> for Kept {
+        fn as_ref(&self) -> &[u8] {
+            b"x"
+        }
+    }
 
     #[derive(Default)]
     struct Bell(AtomicUsize);

@@ -73,7 +73,7 @@ impl Builder {
         self
     }
 
-    /// How many reactors; 0, the default, means one per core that this process may use, by its
+    /// How many reactors, at most 1,024; 0, the default, means one per core that this process may use, by its
     /// affinity and by the quota of its control group (cgroups(7)).
     ///
     /// Each is a thread that is pinned to a core, and so are the threads that handlers start, as
@@ -145,7 +145,10 @@ impl Builder {
         check(&self.limits)?;
         io::probe()?;
         let count = match self.reactors {
-            0 => thread::available_parallelism().map_or(1, NonZero::get),
+            0 => thread::available_parallelism().map_or(1, NonZero::get).min(REACTORS_MOST),
+            count if count > REACTORS_MOST => {
+                return Err(BuildError::Limits(format!("at most {REACTORS_MOST} reactors")));
+            }
             count => count,
         };
         let addresses = self.addresses.clone();
@@ -159,6 +162,9 @@ impl Builder {
         self
     }
 }
+
+/// More than any machine has cores for.
+const REACTORS_MOST: usize = 1_024;
 
 pub(super) fn check(limits: &Limits) -> Result<(), BuildError> {
     let wrong = |text: &str| Err(BuildError::Limits(text.into()));

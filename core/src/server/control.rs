@@ -33,10 +33,11 @@ struct Current {
     pools: Vec<BoundPool>,
     bounds: BoundsByRoute,
     /// Removed pools that still have something to finish.
-    leaving: Vec<Weak<SharedPool>>,
+    leaving: Vec<LeavingPool>,
     log: Option<AccessLog>,
     next_root: u32,
-    is_over: bool,
+    /// The reactors have ended, and the pools were like this then.
+    end: Option<Vec<PoolStats>>,
 }
 
 /// A pool that workers can dial in to.
@@ -45,6 +46,13 @@ pub(super) struct BoundPool {
     pub(super) routed: Arc<RoutedPool>,
     pub(super) socket: Arc<UnixSocket>,
     pub(super) access: SocketAccess,
+}
+
+/// A pool that no route leads to.
+pub(super) struct LeavingPool {
+    shared: Weak<SharedPool>,
+    /// As long as earlier requests have it.
+    pub(super) routed: Weak<RoutedPool>,
 }
 
 /// How long the end of a server waits for an access log that does not take its lines.
@@ -65,10 +73,10 @@ impl Control {
             leaving: Vec::new(),
             log: None,
             next_root: 0,
-            is_over: false,
+            end: None,
         };
         let bounds = &BoundsByRoute::new();
-        let known = Known { pools: &[], bounds, next_root: 0, shared: &shared };
+        let known = Known { pools: &[], leaving: &[], bounds, next_root: 0, shared: &shared };
         let plan = Plan::new(builder, &known)?;
         let changes = current.adopt(plan, |_| {});
         let counters = (0..count).map(|_| Arc::new(Counters::default())).collect();
@@ -79,7 +87,7 @@ impl Control {
 
     pub(super) fn reload(&self, builder: Builder) -> Result<(), BuildError> {
         let mut current = self.lock();
-        if current.is_over {
+        if current.end.is_some() {
             return Err(BuildError::Stopped);
         }
         if builder.addresses != current.addresses {
@@ -88,8 +96,9 @@ impl Control {
         if builder.reactors != current.reactors {
             return Err(BuildError::NeedsRestart("the number of reactors"));
         }
-        let Current { pools, bounds, next_root, .. } = &*current;
-        let known = Known { pools, bounds, next_root: *next_root, shared: &self.shared };
+        let Current { pools, leaving, bounds, next_root, .. } = &*current;
+        let next_root = *next_root;
+        let known = Known { pools, leaving, bounds, next_root, shared: &self.shared };
         let plan = Plan::new(builder, &known)?;
         current.adopt(plan, |changes| {
             for (mailbox, change) in self.shared.mailboxes.iter().zip(changes.drain(..)) {
@@ -111,22 +120,31 @@ impl Control {
             stats.add(counters);
         }
         let mut current = self.lock();
-        current.leaving.retain(|pool| pool.strong_count() > 0);
+        if let Some(pools) = &current.end {
+            stats.pools.clone_from(pools);
+            return stats;
+        }
+        current.leaving.retain(LeavingPool::is_there);
         let routed = current.pools.iter().map(|bound| pool_stats(bound.routed.shared(), true));
         stats.pools = routed.collect();
-        let leaving = current.leaving.iter().filter_map(Weak::upgrade);
+        let leaving = current.leaving.iter().filter_map(|leaving| leaving.shared.upgrade());
         stats.pools.extend(leaving.map(|pool| pool_stats(&pool, false)));
         stats
     }
 
     /// The reactors have ended: sockets and log are nobody's any more.
     pub(super) fn close(&self) {
+        let pools = self.stats().pools;
         let mut current = self.lock();
-        current.is_over = true;
-        current.pools.iter().for_each(|bound| bound.socket.remove());
+        current.end = Some(pools);
+        let bound = std::mem::take(&mut current.pools);
+        bound.iter().for_each(|bound| bound.socket.remove());
         let log = current.log.take();
         // Others may ask for counters while the log is slow.
         drop(current);
+        self.shared.mailboxes.iter().for_each(|mailbox| mailbox.close());
+        // With the sockets, where workers would wait for who never comes.
+        drop(bound);
         if log.is_some_and(|log| !log.flush_for(LOG_PATIENCE)) {
             tracing::error!("the access log takes nothing; its last lines are not written");
         }
@@ -168,10 +186,24 @@ impl Current {
         };
         let mut changes: Vec<_> = plan.file_routes.into_iter().map(change).collect();
         self.pools = plan.pools.into_iter().map(|planned| planned.adopt()).collect();
-        self.leaving.retain(|pool| pool.strong_count() > 0);
-        self.leaving.extend(removed.iter().map(|pool| Arc::downgrade(pool.routed.shared())));
+        let is_back = |leaving: &LeavingPool| {
+            let routed = leaving.routed.as_ptr();
+            self.pools.iter().any(|bound| std::ptr::eq(Arc::as_ptr(&bound.routed), routed))
+        };
+        self.leaving.retain(|leaving| leaving.is_there() && !is_back(leaving));
+        self.leaving.extend(removed.iter().map(|pool| LeavingPool {
+            shared: Arc::downgrade(pool.routed.shared()),
+            routed: Arc::downgrade(&pool.routed),
+        }));
         post(&mut changes);
         changes
+    }
+}
+
+impl LeavingPool {
+    /// Anybody has anything of it.
+    fn is_there(&self) -> bool {
+        self.shared.strong_count() > 0
     }
 }
 
