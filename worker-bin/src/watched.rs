@@ -249,6 +249,21 @@ mod tests {
     }
 
     #[test]
+    fn a_piece_is_late_when_the_edge_waits_no_longer_or_after_the_timeout() {
+        let table = Table::new(1, 1).unwrap();
+        let second = Duration::from_secs(1);
+        for (patience, timeout) in [(1, Some(60)), (60, Some(1)), (1, None)] {
+            let words = Words::new(io::pipe().unwrap().1);
+            let duty = Duty::new(words, timeout.map(Duration::from_secs), 0, 1);
+            let seat = Seat::new(duty, table.place(0, 0).entry(0));
+            let patience = Some(Duration::from_secs(patience));
+            let running = Running { seat, patience, is_taken: true };
+            let now = Instant::now();
+            assert_eq!(running.deadline(now), Some(now + second));
+        }
+    }
+
+    #[test]
     fn calls_and_pieces_are_seen_and_counted() {
         let table = Table::new(1, 1).unwrap();
         let look = |table: &Table| {
@@ -258,7 +273,7 @@ mod tests {
         let (mut said, words) = io::pipe().unwrap();
         let duty = Duty::new(Words::new(words), Some(Duration::from_secs(60)), 2, 1);
         let app = |request: Request| match request.path() {
-            "/stream" => Response::stream([Ok(Bytes::from("a")), Ok(Bytes::from("b"))].into_iter()),
+            "/stream" => Response::stream(["", "a", "", "b"].map(|it| Ok(it.into())).into_iter()),
             "/panic" => panic!("as asked"),
             _ => Response::text("ok"),
         };
@@ -277,7 +292,8 @@ mod tests {
         assert_eq!(look(&table), (State::Idle, 1));
         let Body::Stream(mut pieces) = call("/stream").into_body() else { panic!("a stream") };
         assert_eq!(look(&table), (State::Sending, 1));
-        assert!(pieces.next().is_some());
+        // In the time for one: an empty one is none.
+        assert_eq!(pieces.next().unwrap().unwrap(), "a");
         assert_eq!(look(&table), (State::Sending, 1));
         drop(pieces);
         assert_eq!(look(&table), (State::Idle, 2));
