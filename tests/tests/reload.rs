@@ -108,7 +108,8 @@ fn pools_come_and_go_with_their_workers() {
 fn a_pool_that_comes_back_has_its_workers() {
     let site = Site::builder().raw_app().control().start();
     let mut worker = Command::new(worker_bin());
-    worker.arg("--edge").arg(site.path("run/app.sock")).args(["-w", "2", "probe"]);
+    let edge = format!("unix:{}", site.path("run/app.sock").display());
+    worker.args(["--edge", &edge, "-w", "2", "probe"]);
     let _worker = Process::start(&mut worker);
     let mut upload = site.client();
     upload.send("GET /hello HTTP/1.1\r\nHost: test\r\n\r\n");
