@@ -73,8 +73,8 @@ impl Builder {
         self
     }
 
-    /// How many reactors, at most 1,024; 0, the default, means one per core that this process may use, by its
-    /// affinity and by the quota of its control group (cgroups(7)).
+    /// How many reactors, at most 1,024; 0, the default, means one per core that this process may
+    /// use, by its affinity and by the quota of its control group (cgroups(7)).
     ///
     /// Each is a thread that is pinned to a core, and so are the threads that handlers start, as
     /// they inherit that (sched_setaffinity(2)): start those that are to have other cores before
