@@ -48,12 +48,21 @@ impl Far {
     }
 
     fn offer(&self, file: &File) {
+        self.say_with(b"(", file);
+    }
+
+    /// Both are there when either is seen.
+    fn offer_and_recall(&self, file: &File) {
+        self.say_with(b"()", file);
+    }
+
+    fn say_with(&self, words: &[u8], file: &File) {
         let one = [file.as_fd()];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         assert!(control.push(SendAncillaryMessage::ScmRights(&one)));
-        let sent = sendmsg(&self.0, &[IoSlice::new(b"(")], &mut control, SendFlags::NOSIGNAL);
-        assert_eq!(sent.unwrap(), 1);
+        let sent = sendmsg(&self.0, &[IoSlice::new(words)], &mut control, SendFlags::NOSIGNAL);
+        assert_eq!(sent.unwrap(), words.len());
     }
 
     fn recall(&mut self) {
@@ -168,9 +177,8 @@ fn after_a_recall_content_comes_as_before_and_may_go_to_another_file() {
         let mut all = Vec::new();
         for _ in 0..2 {
             let file = tempfile::tempfile().unwrap();
-            far.offer(&file);
-            // Before it is taken: so it is one piece that goes there.
-            far.recall();
+            // So it is one piece that goes there.
+            far.offer_and_recall(&file);
             all.extend(far.read_until_taken());
             let count = far.receipt();
             assert_eq!(count, 10_000);
@@ -191,8 +199,7 @@ fn a_recall_is_seen_within_a_large_piece() {
     talk(&in_pieces(LENGTH), |mut far| {
         far.ask();
         far.read(large("").len());
-        far.offer(&file);
-        far.recall();
+        far.offer_and_recall(&file);
         let (mut all, count) = read_with_file(&mut far, &file);
         assert!((1..=1 << 20).contains(&count), "{count} of them in the file");
         let rest = LENGTH - all.len();
