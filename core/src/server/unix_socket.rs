@@ -79,7 +79,7 @@ impl UnixSocket {
         access: &SocketAccess,
         held: Option<Arc<File>>,
     ) -> Result<UnixSocket, BuildError> {
-        let temporary = beside(path, &format!(".{}", std::process::id()));
+        let temporary = beside(path, ".new");
         for name in [path, &temporary] {
             let length = name.as_os_str().as_bytes().len();
             if length > PATH_MOST {
@@ -91,7 +91,7 @@ impl UnixSocket {
         }
         let failed = |error| BuildError::Socket { path: path.into(), error };
         let lock = locked(path, held)?;
-        // Ours from before: whoever had it held the lock.
+        // A crash has left it: whoever makes it holds the lock.
         let _ = fs::remove_file(&temporary);
         let listener = UnixListener::bind(&temporary).map_err(failed)?;
         let settle = || {
@@ -386,6 +386,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let long = dir.path().join("x".repeat(120));
         assert!(matches!(bind(&long), Err(BuildError::SocketPathTooLong { .. })));
+        let room = PATH_MOST - ".new".len() - dir.path().as_os_str().len() - 1;
+        assert!(bind(&dir.path().join("x".repeat(room))).is_ok());
+        let long = dir.path().join("x".repeat(room + 1));
+        assert!(matches!(bind(&long), Err(BuildError::SocketPathTooLong { length: 108, .. })));
         let missing = dir.path().join("missing/app.sock");
         assert!(matches!(bind(&missing), Err(BuildError::Socket { .. })));
     }
