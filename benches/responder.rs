@@ -3,7 +3,8 @@
 //!
 //! One thread serves, the benchmark's own asks on all connections before it reads any answer.
 
-#[path = "compare/bare.rs"]
+#[path = "compare/bare/mod.rs"]
+#[expect(dead_code, reason = "the relay is for comparisons")]
 mod bare;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -113,7 +114,7 @@ fn bare() -> SocketAddr {
     let address = free_address();
     let answer = std::env::temp_dir().join(format!("forebay-bare-{}", std::process::id()));
     std::fs::write(&answer, RESPONSE).expect("a file for the answer");
-    thread::spawn(move || bare::listen(address.port(), &answer));
+    thread::spawn(move || bare::responder::listen(address.port(), &answer, false));
     address
 }
 

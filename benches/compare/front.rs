@@ -86,17 +86,47 @@ impl Front {
     }
 }
 
-/// The answer is one that a server of files gives.
+/// Its answers are those that a server of files gives, and those of the application.
 fn bare(place: &Place<'_>) -> Result<Command, Failure> {
-    let content = crate::statics::content_at("/1k.txt").ok_or("there is no such file")?;
-    let head = "HTTP/1.1 200 OK\r\nContent-Length: 1024\r\nContent-Type: text/plain\r\n\
-        ETag: \"1a2b3c4d5e6f-400\"\r\nLast-Modified: Tue, 24 Nov 2026 10:00:00 GMT\r\n\
-        Date: Tue, 24 Nov 2026 10:00:00 GMT\r\nAccept-Ranges: bytes\r\n\r\n";
-    let answer = place.dir.join("answer");
-    std::fs::write(&answer, [head.as_bytes(), &content].concat())?;
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg("--bare").arg(answer).args(["--port", &place.port.to_string()]);
+    command.args(["--port", &place.port.to_string()]);
+    let exchange = match (place.case.site, place.case.doing) {
+        (Site::Files, Doing::Exchange(exchange)) => exchange,
+        _ => {
+            command.arg("--relay").arg(place.socket);
+            return Ok(command);
+        }
+    };
+    let file = place.dir.join("answer");
+    std::fs::write(&file, answer(exchange.path, exchange.status)?)?;
+    command.arg("--bare").arg(file);
+    if exchange.closes {
+        command.arg("--closes");
+    }
     Ok(command)
+}
+
+fn answer(path: &str, status: u16) -> Result<Vec<u8>, Failure> {
+    let date = "Date: Tue, 24 Nov 2026 10:00:00 GMT\r\n";
+    let validators = "ETag: \"1a2b3c4d5e6f-400\"\r\n\
+        Last-Modified: Tue, 24 Nov 2026 10:00:00 GMT\r\n";
+    let (fields, content) = match status {
+        304 => (format!("HTTP/1.1 304 Not Modified\r\n{validators}"), Vec::new()),
+        404 => {
+            let content = b"Not found\n".to_vec();
+            ("HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\n".into(), content)
+        }
+        _ => {
+            let content = crate::statics::content_at(path).ok_or("there is no such file")?;
+            let fields = "Content-Type: text/plain\r\nAccept-Ranges: bytes\r\n";
+            (format!("HTTP/1.1 200 OK\r\n{validators}{fields}"), content)
+        }
+    };
+    let length = match status {
+        304 => String::new(),
+        _ => format!("Content-Length: {}\r\n", content.len()),
+    };
+    Ok([format!("{fields}{length}{date}\r\n").as_bytes(), &content].concat())
 }
 
 fn forebay(place: &Place<'_>) -> String {

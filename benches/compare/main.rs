@@ -93,6 +93,14 @@ struct Options {
     #[arg(long, value_name = "FILE", hide = true, requires = "port")]
     bare: Option<PathBuf>,
 
+    /// Once for each connection
+    #[arg(long, hide = true)]
+    closes: bool,
+
+    /// Carries bytes to the application at this socket, and back
+    #[arg(long, value_name = "SOCKET", hide = true, requires = "port")]
+    relay: Option<PathBuf>,
+
     /// Where it listens
     #[arg(long, value_name = "PORT", hide = true)]
     port: Option<u16>,
@@ -109,8 +117,11 @@ fn main() -> ExitCode {
     let result = match &options {
         Options { backend: Some(socket), .. } => backend::listen(socket).map_err(Failure::from),
         Options { dial_in: Some(socket), .. } => backend::dial_in(socket).map_err(Failure::from),
-        Options { bare: Some(file), port: Some(port), .. } => {
-            bare::listen(*port, file).map_err(Failure::from)
+        Options { bare: Some(file), port: Some(port), closes, .. } => {
+            bare::responder::listen(*port, file, *closes).map_err(Failure::from)
+        }
+        Options { relay: Some(socket), port: Some(port), .. } => {
+            bare::relay::listen(*port, socket).map_err(Failure::from)
         }
         _ => compare(&options),
     };

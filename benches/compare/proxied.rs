@@ -4,7 +4,7 @@
 
 use crate::case::{Case, Counted, Doing, Site};
 use crate::exchange::Exchange;
-use crate::server::{CADDY, FOREBAY, FOREBAY_EPOLL, H2O, HAPROXY, LIGHTTPD, NGINX, Server};
+use crate::server::{BARE, CADDY, FOREBAY, FOREBAY_EPOLL, H2O, HAPROXY, LIGHTTPD, NGINX, Server};
 
 pub(crate) const CASES: &[Case] = &[
     Case {
@@ -14,7 +14,7 @@ pub(crate) const CASES: &[Case] = &[
     case("proxy-100k", "100 KiB from an application on core 1", "/bytes/102400", Counted::Larger),
 ];
 
-const SERVERS: &[Server] = &[FOREBAY, FOREBAY_EPOLL, NGINX, H2O, HAPROXY, LIGHTTPD, CADDY];
+const SERVERS: &[Server] = &[FOREBAY, FOREBAY_EPOLL, BARE, NGINX, H2O, HAPROXY, LIGHTTPD, CADDY];
 
 const fn case(
     name: &'static str,

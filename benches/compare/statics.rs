@@ -4,12 +4,15 @@
 
 use crate::case::{Case, Counted, Doing, Site};
 use crate::exchange::Exchange;
-use crate::server::{CADDY, FOREBAY, H2O, LIGHTTPD, NGINX, NGINX_NO_SENDFILE, Server};
+use crate::server::{BARE, CADDY, FOREBAY, H2O, LIGHTTPD, NGINX, NGINX_NO_SENDFILE, Server};
 use std::io;
 use std::path::Path;
 
 pub(crate) const CASES: &[Case] = &[
-    smallest("static-1k", "a file of 1 KiB", Exchange::of("/1k.txt")),
+    Case {
+        is_quick: true,
+        ..file("static-1k", "a file of 1 KiB", Counted::Larger, Exchange::of("/1k.txt"))
+    },
     file("static-16k", "a file of 16 KiB", Counted::Larger, Exchange::of("/16k.txt")),
     file("static-100k", "a file of 100 KiB", Counted::BothCores, Exchange::of("/100k.txt")),
     file(
@@ -42,28 +45,33 @@ pub(crate) const CASES: &[Case] = &[
         Counted::Larger,
         Exchange { closes: true, ..Exchange::of("/1k.txt") },
     ),
+    Case {
+        // The bare one sends an answer for whatever has come at once.
+        servers: SERVERS,
+        ..file(
+            "static-pipelined",
+            "a file of 1 KiB, 16 requests at once",
+            Counted::Larger,
+            Exchange { pipelined: 16, ..Exchange::of("/1k.txt") },
+        )
+    },
     file(
-        "static-pipelined",
-        "a file of 1 KiB, 16 requests at once",
-        Counted::Larger,
-        Exchange { pipelined: 16, ..Exchange::of("/1k.txt") },
-    ),
-    smallest(
         "static-c1",
         "a file of 1 KiB, 1 connection",
+        Counted::Larger,
         Exchange { connections: 1, ..Exchange::of("/1k.txt") },
     ),
-    smallest(
+    file(
         "static-c1000",
         "a file of 1 KiB, 1,000 connections",
+        Counted::Larger,
         Exchange { connections: 1000, ..Exchange::of("/1k.txt") },
     ),
 ];
 
 pub(crate) const SERVERS: &[Server] = &[FOREBAY, NGINX, NGINX_NO_SENDFILE, H2O, LIGHTTPD, CADDY];
 
-const WITH_BARE: &[Server] =
-    &[FOREBAY, crate::server::BARE, NGINX, NGINX_NO_SENDFILE, H2O, LIGHTTPD, CADDY];
+const WITH_BARE: &[Server] = &[FOREBAY, BARE, NGINX, NGINX_NO_SENDFILE, H2O, LIGHTTPD, CADDY];
 
 const fn file(
     name: &'static str,
@@ -72,13 +80,7 @@ const fn file(
     exchange: Exchange,
 ) -> Case {
     let doing = Doing::Exchange(exchange);
-    Case { name, what, site: Site::Files, doing, counted, servers: SERVERS, is_quick: false }
-}
-
-/// Beside what can only answer so.
-const fn smallest(name: &'static str, what: &'static str, exchange: Exchange) -> Case {
-    let is_quick = exchange.connections == 64;
-    Case { servers: WITH_BARE, is_quick, ..file(name, what, Counted::Larger, exchange) }
+    Case { name, what, site: Site::Files, doing, counted, servers: WITH_BARE, is_quick: false }
 }
 
 /// Writes the files of all cases.
