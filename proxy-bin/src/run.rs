@@ -148,6 +148,8 @@ enum Event {
     Asked(UnixStream),
     /// Clients are served from now on.
     Serving,
+    /// That has been said on standard output, or could not be.
+    Announced(io::Result<()>),
     Served(Result<(), RunError>),
 }
 
@@ -193,6 +195,18 @@ fn serve(server: Server, events: Sender<Event>) -> io::Result<()> {
         let _ = events.send(Event::Served(served));
     };
     thread::Builder::new().name("edge".into()).spawn(serve)?;
+    Ok(())
+}
+
+/// Nobody waits for standard output: the access log may be waiting there already, for whoever is
+/// to read it.
+fn announce(text: String, events: Sender<Event>) -> io::Result<()> {
+    let write = move || {
+        let mut stdout = io::stdout().lock();
+        let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+        let _ = events.send(Event::Announced(written));
+    };
+    thread::Builder::new().name("announce".into()).spawn(write)?;
     Ok(())
 }
 
@@ -284,6 +298,10 @@ impl Running {
                 self.is_serving = true;
                 self.announce_if_ready();
             }
+            Event::Announced(Ok(())) => {}
+            Event::Announced(Err(error)) => {
+                self.fail(RunError::System("write to standard output", error));
+            }
             Event::Workers(Report::Ready(id)) => self.on_settled(id),
             Event::Workers(Report::StartFailed(id, message)) if self.leaving.has(id) => {
                 tracing::warn!("{message}; the configuration does not have it any more");
@@ -333,13 +351,11 @@ impl Running {
             reactors: self.handle.stats().reactors,
             pid: std::process::id(),
         };
-        let mut stdout = io::stdout().lock();
-        let text = banner::text(&facts, Reader::of(stdout.is_terminal()));
-        if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-            self.fail(RunError::System("write to standard output", error));
-            return;
+        let text = banner::text(&facts, Reader::of(io::stdout().is_terminal()));
+        match announce(text, self.events.clone()) {
+            Ok(()) => self.tell_supervisor("READY=1"),
+            Err(error) => self.fail(RunError::System("start a thread", error)),
         }
-        self.tell_supervisor("READY=1");
     }
 
     /// Nothing hangs on it: who has not been told waits, and says so.

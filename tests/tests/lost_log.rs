@@ -1,11 +1,12 @@
 //! Messages that nobody can read are lost, and nothing else is.
 
 use forebay_tests::{
-    Client, HUP, PATIENCE, Process, Site, TERM, USR1, wait_until, worker_bin, workers_of,
+    Client, HUP, PATIENCE, Process, Site, TERM, USR1, proxy_bin, wait_until, worker_bin, workers_of,
 };
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -28,6 +29,26 @@ fn who_does_not_read_them_holds_nobody_up() {
     let (fifo, mut pipe) = full_pipe(dir.path());
     goes_on(Site::builder().stderr(&fifo).control().app("probe", 1).start());
     pipe.read_exact(&mut [0; 4096]).expect("it is full still");
+}
+
+#[test]
+fn a_standard_output_that_nobody_reads_holds_nobody_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let (fifo, _pipe) = full_pipe(dir.path());
+    let told = UnixDatagram::bind(dir.path().join("told")).unwrap();
+    told.set_read_timeout(Some(PATIENCE)).unwrap();
+    let config = "[server]\nlisten = [\"127.0.0.1:0\"]\n[[route]]\npath = \"/\"\n\
+        respond = { status = 404 }\n";
+    fs::write(dir.path().join("forebay.toml"), config).unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec \"$0\" run --config forebay.toml >\"$1\""]);
+    command.env("NOTIFY_SOCKET", dir.path().join("told")).current_dir(dir.path());
+    let mut edge = Process::start(command.arg(proxy_bin()).arg(&fifo));
+    let mut said = [0; 64];
+    let count = told.recv(&mut said).expect("it is ready, whoever has read that it listens");
+    assert_eq!(&said[..count], b"READY=1");
+    edge.signal(TERM);
+    assert_eq!(edge.wait_exit(PATIENCE).code(), Some(0));
 }
 
 #[test]
