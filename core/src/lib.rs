@@ -24,8 +24,8 @@
 //! - A reactor never blocks: not on a cold file, a full pipe or the log.
 //! - Bytes of clients are not passed on: requests are parsed strictly and written anew.
 //! - What the kernel may still touch is not freed, and no descriptor in use is closed.
-//! - Every buffer, queue and wait has a bound: [`Limits`], [`Pool`]. Only a [`Handler`] has none,
-//!   and may keep a [`Reply`] as long as it likes.
+//! - Every buffer, queue and wait has a bound: [`Limits`], [`Pool`]. Only what a [`Handler`] does
+//!   before it returns has none: it holds up its reactor.
 //! - A request that may have been started is not run twice, unless its method is idempotent.
 //! - Files stay beneath their root; the kernel sees to it (openat2(2), `RESOLVE_BENEATH`).
 //! - Time and randomness are arguments: everything above the ring also runs on a simulated kernel.

@@ -111,7 +111,7 @@ counters! {
     rate,
     /// Requests refused because of their route's `concurrent` (429).
     concurrent,
-    /// Field lines dropped because of `_` in their name.
+    /// Field lines dropped because of `_` or `.` in their name.
     fields_dropped,
     /// Bytes received from clients.
     bytes_in,
