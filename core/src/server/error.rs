@@ -70,8 +70,8 @@ pub enum BuildError {
     /// A redirect that no client could follow.
     #[error("{0:?} is not a location to redirect to: it may not contain control characters")]
     Location(String),
-    /// Longer than the kernel takes.
-    #[error("the socket path {path} has {length} bytes, the kernel takes 107: use a shorter one")]
+    /// Longer than [`UnixSocket::PATH_BYTES_MOST`](super::UnixSocket::PATH_BYTES_MOST).
+    #[error("the socket path {path} has {length} bytes, 103 at most may be: use a shorter one")]
     SocketPathTooLong {
         /// The path.
         path: PathBuf,

@@ -45,10 +45,14 @@ pub struct SocketAccess {
 /// Device and inode.
 type Identity = (u64, u64);
 
-/// sockaddr_un has 108 bytes with the final NUL (unix(7)).
-const PATH_MOST: usize = 107;
+/// Of the name by which a socket is made, before it is renamed into place.
+const NEW: &str = ".new";
 
 impl UnixSocket {
+    /// Bytes that its path may have: sockaddr_un has room for 108 with a final NUL (unix(7)), and
+    /// for a while the socket has a longer name.
+    pub const PATH_BYTES_MOST: usize = 107 - NEW.len();
+
     /// Makes the file and listens. A socket that a crash has left is replaced; nobody can connect
     /// before access is as it is to be.
     ///
@@ -79,13 +83,11 @@ impl UnixSocket {
         access: &SocketAccess,
         held: Option<Arc<File>>,
     ) -> Result<UnixSocket, BuildError> {
-        let temporary = beside(path, ".new");
-        for name in [path, &temporary] {
-            let length = name.as_os_str().as_bytes().len();
-            if length > PATH_MOST {
-                return Err(BuildError::SocketPathTooLong { path: name.into(), length });
-            }
+        let length = path.as_os_str().as_bytes().len();
+        if length > UnixSocket::PATH_BYTES_MOST {
+            return Err(BuildError::SocketPathTooLong { path: path.into(), length });
         }
+        let temporary = beside(path, NEW);
         if is_something_else(path) {
             return Err(BuildError::NotASocket(path.into()));
         }
@@ -386,10 +388,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let long = dir.path().join("x".repeat(120));
         assert!(matches!(bind(&long), Err(BuildError::SocketPathTooLong { .. })));
-        let room = PATH_MOST - ".new".len() - dir.path().as_os_str().len() - 1;
+        let room = UnixSocket::PATH_BYTES_MOST - dir.path().as_os_str().len() - 1;
         assert!(bind(&dir.path().join("x".repeat(room))).is_ok());
         let long = dir.path().join("x".repeat(room + 1));
-        assert!(matches!(bind(&long), Err(BuildError::SocketPathTooLong { length: 108, .. })));
+        assert!(matches!(bind(&long), Err(BuildError::SocketPathTooLong { length: 104, .. })));
         let missing = dir.path().join("missing/app.sock");
         assert!(matches!(bind(&missing), Err(BuildError::Socket { .. })));
     }

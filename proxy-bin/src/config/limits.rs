@@ -77,7 +77,11 @@ impl Fields<'_, '_, '_, '_> {
         let written = self.section.duration(self.reader, key);
         let Some(At { value, line }) = written else { return };
         if value.is_zero() {
-            self.section.complain(self.reader, key, line, "must be more than nothing");
+            let what = match key {
+                "keepalive_timeout" => "must be more than nothing; `keepalive_requests = 1` is off",
+                _ => "must be more than nothing",
+            };
+            self.section.complain(self.reader, key, line, what);
         }
         *field = value;
     }
@@ -170,6 +174,7 @@ mod tests {
             ("head_fields = 0", "must be 1 at least"),
             ("head_bytes = 1", "`head_bytes` in [limits] = 1 has no room for a head: write 512 or"),
             ("send_timeout = \"0s\"", "must be more than nothing"),
+            ("keepalive_timeout = 0", "more than nothing; `keepalive_requests = 1` is off"),
             ("content_max = \"16MB\"", "`content_max` in [limits] = \"16MB\": unit `MB`"),
             ("connections = \"64KiB\"", "must be a whole number without quotes, not string"),
             ("content_max = -1", "= -1 is not between 0 and"),

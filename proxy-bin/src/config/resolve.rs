@@ -5,7 +5,7 @@
 use super::error::{At, ConfigError, Problems, suggestion};
 use super::written::{self, Written};
 use super::{AccessLog, Config, Pool, Route, Target};
-use forebay::{Network, http};
+use forebay::{Network, UnixSocket, http};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -143,10 +143,10 @@ impl Resolver {
     /// `name` is what a shorter path could be called.
     fn socket(&mut self, written: At<String>, name: &str) -> At<PathBuf> {
         let socket = self.path(written);
-        let length = socket.value.as_os_str().len();
-        if length > SOCKET_PATH_MOST {
+        let (length, most) = (socket.value.as_os_str().len(), UnixSocket::PATH_BYTES_MOST);
+        if length > most {
             let what = format!(
-                "socket path \"{}\" is too long, {length} bytes of at most {SOCKET_PATH_MOST}: \
+                "socket path \"{}\" is too long, {length} bytes of at most {most}: \
                  write a shorter one, such as \"/run/forebay/{name}.sock\"",
                 socket.value.display()
             );
@@ -252,7 +252,10 @@ impl Resolver {
             pattern if pattern.starts_with('.') || pattern.contains('*') => {
                 "is not one host: write a route for each, such as \"www.example.com\""
             }
-            name if http::is_host(name) => return Some(value.to_ascii_lowercase()),
+            // Compared as in requests: two that differ in no more are the same.
+            name if http::is_host(name) => {
+                return Some(name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase());
+            }
             _ => "is not a host: write the name alone, such as \"example.com\", without port",
         };
         self.problems.add(line, format!("host \"{value}\" {what}"));
@@ -359,6 +362,3 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
 
 /// RFC 9110 §15.3.5, §15.3.6 and §15.4.5.
 const WITHOUT_CONTENT: [u64; 3] = [204, 205, 304];
-
-/// What fits into `sun_path` with its end (unix(7)).
-const SOCKET_PATH_MOST: usize = 107;

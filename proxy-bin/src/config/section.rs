@@ -157,6 +157,7 @@ impl<'s, 't> Section<'s, 't> {
     pub(crate) fn duration(&self, reader: &mut Reader<'_>, key: &str) -> Option<At<Duration>> {
         self.read(reader, key, "a duration in quotes, such as \"10s\"", |value| match value {
             DeValue::String(text) => Some(units::duration(text).map_err(|e| format!("= {e}"))),
+            DeValue::Integer(number) if number.as_str() == "0" => Some(Ok(Duration::ZERO)),
             DeValue::Integer(number) => {
                 Some(Err(format!("= {number} has no unit, write for example \"{number}s\"")))
             }

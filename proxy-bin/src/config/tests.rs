@@ -266,6 +266,8 @@ fn routes_in_conflict() {
     assert_error("[[route]]\npath = \"/\"\nfiles = \"x\"", 8, "route \"/\" is already on line 4");
     let two = "[[route]]\npath = \"/a\"\nhost = \"h\"\nfiles = \"x\"\n";
     assert_error(&two.repeat(2), 12, "\"/a\" of host \"h\" is already on line 8");
+    let same = format!("{two}{}", two.replace("\"h\"", "\"H.\""));
+    assert_error(&same, 12, "\"/a\" of host \"h\" is already on line 8");
     assert_error(
         "[[route]]\npath = \"/a\"\nfiles = \"x\"\nredirect = \"/\"",
         8,
@@ -339,9 +341,9 @@ fn values_that_mean_nothing() {
 #[test]
 fn pools_that_cannot_work() {
     let route = "[[route]]\npath = \"/a\"\npool = \"app\"\n[pool.app]\n";
-    let long = format!("{route}socket = \"{}.sock\"", "x".repeat(100));
-    assert_error(&long, 12, "is too long, 108 bytes of at most 107: write a shorter one");
-    let ok = format!("{SMALLEST}{route}socket = \"{}.sock\"", "x".repeat(99));
+    let long = format!("{route}socket = \"{}.sock\"", "x".repeat(96));
+    assert_error(&long, 12, "is too long, 104 bytes of at most 103: write a shorter one");
+    let ok = format!("{SMALLEST}{route}socket = \"{}.sock\"", "x".repeat(95));
     assert!(parse(&ok, Path::new("/x/f.toml")).is_ok());
     assert_error(
         &format!("{route}socket = \"s\"\ndeadline = \"0s\""),
