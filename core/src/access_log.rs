@@ -18,7 +18,7 @@ use crate::io::Time;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -226,10 +226,16 @@ fn open(path: &Path) -> io::Result<File> {
     options.create(true).append(true);
     let at_once = options.clone().custom_flags(libc::O_NONBLOCK).open(path);
     let _kept = at_once.map_err(|error| match error.raw_os_error() {
+        Some(libc::ENXIO) if is_socket(path) => io::Error::other("this is a socket, not a file"),
         Some(libc::ENXIO) => io::Error::other("nobody reads this pipe: start its reader first"),
         _ => error,
     })?;
     options.open(path)
+}
+
+/// As standard output is under systemd: it has a name, but cannot be opened by it.
+fn is_socket(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| found.file_type().is_socket())
 }
 
 impl std::fmt::Debug for AccessLog {
