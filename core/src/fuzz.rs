@@ -6,9 +6,9 @@
 use crate::conn::loan::Receipt;
 use crate::http::{
     ChunkedDecoder, Forwarded, Framing, HeadLimits, HeadSearch, LAST_CHUNK, Piece, RequestHead,
-    ResponseHead, SLOTS, Version, clean_target, decode_path_for_files, finish_request,
-    parse_request, parse_response, parse_whole_request, parse_whole_response, split_query,
-    write_chunk_head, write_request, write_response,
+    ResponseHead, SLOTS, Version, clean_and_look, clean_target, decode_path_for_files,
+    finish_request, parse_request, parse_response, parse_whole_request, parse_whole_response,
+    path_meaning, split_query, write_chunk_head, write_request, write_response,
 };
 use std::mem::MaybeUninit;
 
@@ -63,7 +63,8 @@ fn rewritten(head: &RequestHead<'_, '_>) {
     assert_eq!(again.field("x-forwarded-for"), Some(facts.peer_ip));
 }
 
-/// A target: in normal form it stays as it is, and no name of a file leaves its root.
+/// A target: in normal form it stays as it is, the path that it means is wholly decoded, and no
+/// name of a file leaves its root.
 pub fn target(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(clean) = clean_target(text) {
@@ -71,12 +72,52 @@ pub fn target(data: &[u8]) {
         let (path, _) = split_query(&clean);
         assert!(clean == "*" || path.starts_with('/'));
         assert!(path.split('/').all(|segment| segment != "." && segment != ".."), "{clean}");
+        meaning(path, clean_and_look(text).is_ok_and(|clean| clean.is_literal));
     }
     if let Ok(name) = decode_path_for_files(text) {
         assert!(name.iter().all(|byte| !byte.is_ascii_control() && *byte != b'\\'));
         assert!(name.split(|b| *b == b'/').all(|part| part != b"." && part != b".."));
         assert_eq!(slashes(&name), slashes(text.as_bytes()), "an encoded slash is no slash");
     }
+}
+
+/// What routes are chosen by: all of one decoding, and nothing that an application might resolve.
+fn meaning(path: &str, is_literal: bool) {
+    let decoded = decoded_once(path.as_bytes());
+    let mut segments = decoded.split(|byte| *byte == b'/');
+    let Ok(meaning) = path_meaning(path) else {
+        assert!(path == "*" || segments.any(|segment| segment == b".."), "{path}");
+        return;
+    };
+    assert!(!is_literal || meaning == path.as_bytes(), "{path}");
+    if path == "*" {
+        return;
+    }
+    let is_last_empty = decoded.ends_with(b"/") || decoded.ends_with(b"/.");
+    let expected: Vec<&[u8]> =
+        segments.filter(|segment| !segment.is_empty() && *segment != b".").collect();
+    assert!(!expected.contains(&&b".."[..]), "{path}");
+    let mut found: Vec<&[u8]> = meaning.split(|byte| *byte == b'/').collect();
+    assert!(found.remove(0).is_empty(), "{path}");
+    assert_eq!(found.pop_if(|last| last.is_empty()).is_some(), is_last_empty, "{path}");
+    assert_eq!(found, expected, "{path}");
+}
+
+fn decoded_once(path: &[u8]) -> Vec<u8> {
+    let (mut decoded, mut rest) = (Vec::new(), path);
+    while let [byte, tail @ ..] = rest {
+        let (byte, tail) = match (byte, tail) {
+            (b'%', [high, low, tail @ ..]) => {
+                let digits = [char::from(*high), char::from(*low)];
+                let [high, low] = digits.map(|c| c.to_digit(16).expect("it is in normal form"));
+                ((high << 4 | low) as u8, tail)
+            }
+            _ => (*byte, tail),
+        };
+        decoded.push(byte);
+        rest = tail;
+    }
+    decoded
 }
 
 fn slashes(bytes: &[u8]) -> usize {
@@ -336,7 +377,8 @@ mod tests {
 
     #[test]
     fn targets() {
-        let corpus = ["/a/../b?c", "/%2e%2E/%2f", "*", "?q", "/a//./%00", "/%c0%ae/..;/x"];
+        let corpus =
+            ["/a/../b?c", "/%2e%2E/%2f", "*", "?q", "/a//./%00", "/%c0%ae/..;/x", "/a%2F.%2f/"];
         mutated(2, &corpus.map(|text| text.as_bytes().to_vec()), 20_000, target);
     }
 

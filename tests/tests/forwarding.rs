@@ -14,6 +14,7 @@ fn the_target_is_passed_whole_with_dot_segments_resolved() {
         ("/%61", "/a"),
         ("/a%2Fb", "/a%2Fb"),
         ("//a", "//a"),
+        ("/.%2fa//%40", "/.%2Fa//%40"),
         ("/?", "/?"),
         ("http://test/a?b", "/a?b"),
         ("http://test", "/"),

@@ -145,6 +145,56 @@ fn neighbours_and_dotfiles_are_not_served_rfc_9110_17_3() {
     edge.finish();
 }
 
+/// RFC 9110 §17.3: what an application may understand by a path is what its route is chosen by.
+#[test]
+fn no_spelling_leads_past_a_route_rfc_9110_17_3() {
+    let closed = "respond = { status = 403 }";
+    let edge = Strict::on(
+        site()
+            .file("root/@/b c.txt", "a file")
+            .route(&format!("path = \"/admin/\"\n{closed}"))
+            .route(&format!("path = \"/@x/\"\n{closed}"))
+            .route(&format!("path = \"/a%3Fb/\"\n{closed}"))
+            .route(&format!("path = \"/%FF/\"\n{closed}"))
+            .route(&format!("host = \"h\"\npath = \"/of-host/\"\n{closed}"))
+            .route("path = \"/api/login\"\nrate = \"1/h\"\nrespond = {}"),
+    );
+    let mut client = edge.site().client();
+    for target in [
+        "/admin/users",
+        "/admin%2Fusers",
+        "/admin%2fusers",
+        "//admin/users",
+        "/%2Fadmin/users",
+        "/.%2Fadmin/users",
+        "/admin%2F.%2Fusers",
+        "/x/..//admin/users",
+        "/%61dmin%2F",
+        "http://a//admin%2Fusers?x",
+        "/@x/",
+        "/%40x/",
+        "/%40x%2Fy",
+        "/a%3Fb/",
+        "/a%3fb%2F",
+        "/%ff/x",
+    ] {
+        assert_eq!(client.exchange(get(target)).status, 403, "{target}");
+    }
+    let of_host = get("/of-host%2Fx").replace("Host: a", "Host: h");
+    assert_eq!(client.exchange(of_host).status, 403);
+    for target in ["/of-host%2Fx", "/admin%252Fusers", "/admin", "/%2540x/"] {
+        assert_ne!(client.get(target).status, 403, "{target}");
+    }
+    for (target, status) in [("/api/login", 200), ("/api%2Flogin", 429), ("//api/login/%20", 429)] {
+        assert_eq!(client.get(target).status, status, "{target}");
+    }
+    assert_eq!(client.get("/static/%40/b%20c.txt").text(), "a file");
+    for target in ["/admin%2F..%2Fx", "/x/..%2Fadmin/users", "/x%2F../admin/", "/%2F..%2Fadmin/"] {
+        assert_eq!(edge.site().client().get(target).status, 400, "{target}");
+    }
+    edge.finish();
+}
+
 /// Only regular files: a FIFO would hang whoever opens it, a socket or device is no content.
 #[test]
 fn only_regular_files_are_served_rfc_9110_17_3() {

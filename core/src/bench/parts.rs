@@ -2,6 +2,7 @@
 //!
 //! Owns nothing but their clocks and names. Must not measure.
 
+use crate::http::RequestPath;
 use crate::io::Body;
 use crate::io::{
     Backend, Completion, Done, Fd, Op, Outgoing, SetupError, Time, Token, Uring, UringOptions, Wait,
@@ -59,7 +60,8 @@ impl Routes {
 
     /// The action for a path, and what is left of the path.
     pub fn find<'p>(&self, host: &str, path: &'p str) -> Option<(usize, &'p str)> {
-        self.0.find(host, path).map(|found| (*found.action, found.rest))
+        let path = RequestPath::literal(path);
+        self.0.find(host, &path).map(|found| (*found.action, found.rest))
     }
 }
 

@@ -14,7 +14,8 @@ use crate::access_log::Record;
 use crate::files::{Ask, AskFields, FileContent, FileReply, Step};
 use crate::handler::Response;
 use crate::http::{
-    self, Forwarded, Framing, HeadLimits, HeadSearch, Origin, Reject, RequestHead, SLOTS,
+    self, CleanTarget, Forwarded, Framing, HeadLimits, HeadSearch, Origin, Reject, RequestHead,
+    RequestPath, SLOTS,
 };
 use crate::io::Token;
 use crate::route::{Action, Beyond, Bounds, Routed};
@@ -127,9 +128,12 @@ impl Client {
             self.answer_own(&Own { status: 204, fields: &[], content: Bytes::new() }, w);
             return Ok(());
         }
-        let target = http::clean_target(head.target)?;
-        let (path, _) = http::split_query(&target);
-        let found = w.policy.routes.find(head.host, path).map(|f| (f.action.clone(), f.rest));
+        let CleanTarget { target, path_len, is_literal } = http::clean_and_look(head.target)?;
+        let path = &target[..path_len];
+        let found = match is_literal {
+            true => find(head.host, &RequestPath::literal(path), w),
+            false => find_decoded(head.host, path, w)?,
+        };
         let Some((Routed { action, bounds }, rest)) = found else {
             self.unread_content_ends(head);
             self.answer_status(404, w);
@@ -462,6 +466,23 @@ impl Client {
         let content = response::write(&mut self.output, answer, &self.meta, w);
         self.on_answered(answer.status, content, w);
     }
+}
+
+/// The route of a request, and what of its path is behind the route's.
+fn find<'t>(host: &str, path: &RequestPath<'t, '_>, w: &World) -> Option<(Routed, &'t str)> {
+    w.policy.routes.find(host, path).map(|found| (found.action.clone(), found.rest))
+}
+
+/// The same where a path has to be decoded first.
+fn find_decoded<'t>(
+    host: &str,
+    path: &'t str,
+    w: &mut World,
+) -> Result<Option<(Routed, &'t str)>, Reject> {
+    let mut room = w.buffers.small();
+    let found = RequestPath::read(path, &mut room).map(|path| find(host, &path, w));
+    w.buffers.give(room);
+    found
 }
 
 const _: () = assert!(COPY_MOST <= super::buffers::Buffers::SMALL);

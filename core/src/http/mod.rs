@@ -14,6 +14,7 @@ mod fields;
 mod forward;
 mod framing;
 mod head;
+mod meaning;
 mod origin;
 mod path;
 mod reject;
@@ -34,7 +35,10 @@ pub use head::{
     RequestHead, SLOTS, Slots, Version, is_idempotent, parse_arriving_request, parse_request,
     parse_whole_request,
 };
+pub(crate) use meaning::RequestPath;
+pub use meaning::path_meaning;
 pub(crate) use origin::{Origin, REQUEST_ID_BYTES};
+pub(crate) use path::{CleanTarget, clean_and_look};
 pub use path::{NotAFile, clean_target, decode_path_for_files, split_query};
 pub use reject::Reject;
 pub use response::{

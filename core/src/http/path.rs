@@ -18,29 +18,54 @@ pub struct NotAFile;
 /// 400: a malformed percent-encoding in the path, `..` above the root, or a character that no
 /// target has, a fragment's `#` among them.
 pub fn clean_target(target: &str) -> Result<Cow<'_, str>, Reject> {
+    clean_and_look(target).map(|clean| clean.target)
+}
+
+/// What [`clean_target`] returns, and what it has seen.
+pub(crate) struct CleanTarget<'t> {
+    pub(crate) target: Cow<'t, str>,
+    /// Where the path ends.
+    pub(crate) path_len: usize,
+    /// Nothing in the path is to be decoded, and it has no `//`.
+    pub(crate) is_literal: bool,
+}
+
+/// As [`clean_target`].
+pub(crate) fn clean_and_look(target: &str) -> Result<CleanTarget<'_>, Reject> {
     let bytes = target.as_bytes();
     let plain = span(bytes, PLAIN);
     if !all(&bytes[plain..], TARGET) {
         return Err(Reject::BadTarget);
     }
-    let (path, query) = split_query(target);
+    let path_len = match bytes.get(plain) {
+        Some(b'%') => split_query(target).0.len(),
+        _ => plain,
+    };
+    let (path, query) = target.split_at(path_len);
+    let as_it_is = |is_literal| CleanTarget { target: Cow::Borrowed(target), path_len, is_literal };
     match path {
-        "*" if query.is_empty() => return Ok(Cow::Borrowed(target)),
-        "" => return Ok(Cow::Owned(format!("/{query}"))),
+        "*" if query.is_empty() => return Ok(as_it_is(true)),
+        "" => {
+            let target = Cow::Owned(format!("/{query}"));
+            return Ok(CleanTarget { target, path_len: 1, is_literal: true });
+        }
         _ if !path.starts_with('/') => return Err(Reject::BadTarget),
         _ => {}
     }
-    let decoded = match plain < path.len() {
+    let has_encoded = plain < path.len();
+    let decoded = match has_encoded {
         true => decode_unreserved(path)?,
         false => Cow::Borrowed(path),
     };
-    if matches!(decoded, Cow::Borrowed(_)) && !has_dot_segment(&decoded) {
-        return Ok(Cow::Borrowed(target));
+    let is_simple = has_simple_segments(&decoded);
+    if matches!(decoded, Cow::Borrowed(_)) && (is_simple || !has_dot_segment(&decoded)) {
+        return Ok(as_it_is(!has_encoded && (is_simple || !decoded.contains("//"))));
     }
     let mut clean = String::with_capacity(target.len());
     resolve_dot_segments(&decoded, &mut clean)?;
+    let (path_len, is_literal) = (clean.len(), !has_encoded && !clean.contains("//"));
     clean.push_str(query);
-    Ok(Cow::Owned(clean))
+    Ok(CleanTarget { target: Cow::Owned(clean), path_len, is_literal })
 }
 
 /// The path of a target, and the rest, which is empty or begins with `?`.
@@ -102,7 +127,7 @@ fn decode_unreserved(path: &str) -> Result<Cow<'_, str>, Reject> {
 }
 
 /// The byte that the two hexadecimal digits at the start stand for.
-fn encoded(digits: &[u8]) -> Option<u8> {
+pub(super) fn encoded(digits: &[u8]) -> Option<u8> {
     let [high, low, ..] = digits else { return None };
     Some(hex_value(*high)? << 4 | hex_value(*low)?)
 }
@@ -117,10 +142,13 @@ fn push_normal(out: &mut String, byte: u8) {
     }
 }
 
+/// Whether no segment begins with a dot and only the last may be empty, as in most paths.
+fn has_simple_segments(path: &str) -> bool {
+    !path.as_bytes().windows(2).any(|two| two[0] == b'/' && matches!(two[1], b'.' | b'/'))
+}
+
 fn has_dot_segment(path: &str) -> bool {
-    // In most paths no segment begins with a dot.
-    path.as_bytes().windows(2).any(|two| two == b"/.")
-        && path.split('/').any(|segment| matches!(segment, "." | ".."))
+    path.split('/').any(|segment| matches!(segment, "." | ".."))
 }
 
 /// RFC 3986 §5.2.4, but `..` above the root is an error and not ignored.

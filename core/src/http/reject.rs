@@ -21,6 +21,8 @@ pub enum Reject {
     BadPercentEncoding,
     /// `..` above the root.
     ParentEscape,
+    /// `..` that is a segment only if an encoded slash beside it is one.
+    HiddenParent,
     /// The target, or the request line, is over its limit.
     TargetTooLong,
     /// Neither HTTP/1.0 nor HTTP/1.1.
@@ -95,6 +97,7 @@ impl Reject {
             Reject::BadTarget => (400, "malformed request target"),
             Reject::BadPercentEncoding => (400, "malformed percent-encoding in the path"),
             Reject::ParentEscape => (400, "path leads above the root"),
+            Reject::HiddenParent => (400, "`..` beside an encoded slash"),
             Reject::TargetTooLong => (414, "request target too long"),
             Reject::UnsupportedVersion => (505, "HTTP version not supported"),
             Reject::HeadTooLarge => (431, "request head too large"),

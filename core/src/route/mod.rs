@@ -5,12 +5,16 @@
 //! A route's path is a prefix that matches on segment boundaries: `/static/` matches
 //! `/static/a.css`; `/api` matches `/api` and `/api/x`, not `/apix`. The longest wins. A host's
 //! routes come before those for any host.
+//!
+//! Paths are compared by what they mean to an application, which decodes them: no spelling of a
+//! path leads past its route.
 
 mod action;
 mod bounds;
 mod network;
 mod shared_pool;
 
+use crate::http::RequestPath;
 use foldhash::fast::FixedState;
 use std::collections::HashMap;
 
@@ -30,10 +34,11 @@ pub(crate) struct Routes<A> {
 
 /// What a look-up found.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Found<'r, 'p, A> {
+pub(crate) struct Found<'r, 's, A> {
     pub(crate) action: &'r A,
-    /// The part of the path after the route's prefix, without a leading slash.
-    pub(crate) rest: &'p str,
+    /// The part of the path after the route's prefix, as it is spelled, without a leading slash.
+    /// The whole path if an encoded or a double slash is among its slashes: no file has that name.
+    pub(crate) rest: &'s str,
 }
 
 /// Two routes for the same host and path.
@@ -42,7 +47,7 @@ pub(crate) struct Duplicate;
 
 #[derive(Debug)]
 struct Prefixes<A> {
-    actions: HashMap<Box<str>, A, FixedState>,
+    actions: HashMap<Box<[u8]>, A, FixedState>,
     /// Bytes of the longest of them: what is longer need not be looked up, however many segments
     /// somebody sends.
     longest: usize,
@@ -61,11 +66,12 @@ impl<A> Default for Prefixes<A> {
 }
 
 impl<A> Routes<A> {
-    /// Adds a route. `host` is compared without case and final dot; `None` means any.
+    /// Adds a route. `host` is compared without case and final dot; `None` means any. `path` is
+    /// what it means.
     pub(crate) fn add(
         &mut self,
         host: Option<&str>,
-        path: &str,
+        path: impl AsRef<[u8]>,
         action: A,
     ) -> Result<(), Duplicate> {
         let prefixes = match host {
@@ -75,6 +81,7 @@ impl<A> Routes<A> {
                 self.hosts.entry(name.into()).or_default()
             }
         };
+        let path = path.as_ref();
         prefixes.longest = prefixes.longest.max(path.len());
         match prefixes.actions.insert(path.into(), action) {
             None => Ok(()),
@@ -82,8 +89,12 @@ impl<A> Routes<A> {
         }
     }
 
-    /// The route for a request. `host` may have a port; `path` is clean and begins with `/`.
-    pub(crate) fn find<'p>(&self, host: &str, path: &'p str) -> Option<Found<'_, 'p, A>> {
+    /// The route for a request. `host` may have a port; `path` begins with `/`.
+    pub(crate) fn find<'s>(
+        &self,
+        host: &str,
+        path: &RequestPath<'s, '_>,
+    ) -> Option<Found<'_, 's, A>> {
         let of_host = if self.hosts.is_empty() { None } else { self.of_host(host) };
         of_host.and_then(|p| p.find(path)).or_else(|| self.any_host.find(path))
     }
@@ -106,23 +117,22 @@ impl<A> Routes<A> {
 impl<A> Prefixes<A> {
     /// The longest prefix of `path` that ends on a segment boundary and has a route: one look-up
     /// per segment, however many routes there are.
-    fn find<'p>(&self, path: &'p str) -> Option<Found<'_, 'p, A>> {
-        if let Some(action) = self.get(path) {
-            return Some(Found { action, rest: "" });
-        }
-        let bytes = &path.as_bytes()[..path.len().min(self.longest + 1)];
-        (0..bytes.len()).rev().filter(|&at| bytes[at] == b'/').find_map(|at| {
-            if let Some(action) = self.get(&path[..=at]) {
-                return Some(Found { action, rest: &path[at + 1..] });
+    fn find<'s>(&self, path: &RequestPath<'s, '_>) -> Option<Found<'_, 's, A>> {
+        let bytes = path.meaning();
+        let (action, end) = match self.get(bytes) {
+            Some(action) => (action, bytes.len()),
+            None => {
+                let bytes = &bytes[..bytes.len().min(self.longest + 1)];
+                (0..bytes.len()).rev().filter(|&at| bytes[at] == b'/').find_map(|at| {
+                    let action = self.get(&bytes[..=at]).or_else(|| self.get(&bytes[..at]))?;
+                    Some((action, at + 1))
+                })?
             }
-            let action = self.get(&path[..at])?;
-            // After a prefix that ends with a slash, this slash belongs to the rest.
-            let rest = if path[..at].ends_with('/') { &path[at..] } else { &path[at + 1..] };
-            Some(Found { action, rest })
-        })
+        };
+        Some(Found { action, rest: path.spelling_from(end) })
     }
 
-    fn get(&self, path: &str) -> Option<&A> {
+    fn get(&self, path: &[u8]) -> Option<&A> {
         if path.len() > self.longest {
             return None;
         }
@@ -152,7 +162,9 @@ mod tests {
     #[test]
     fn the_longest_prefix_on_a_segment_boundary_wins() {
         let routes = routes();
-        let find = |path| routes.find("x", path).map(|f| (*f.action, f.rest)).unwrap();
+        let find = |path| {
+            routes.find("x", &RequestPath::literal(path)).map(|f| (*f.action, f.rest)).unwrap()
+        };
         assert_eq!(find("/"), ("app", ""));
         assert_eq!(find("/x/y"), ("app", "x/y"));
         assert_eq!(find("/static/a/b.css"), ("files", "a/b.css"));
@@ -163,27 +175,49 @@ mod tests {
         assert_eq!(find("/api"), ("api", ""));
         assert_eq!(find("/api/v1"), ("api", "v1"));
         assert_eq!(find("/apix"), ("app", "apix"));
-        assert_eq!(find("/static//x"), ("files", "/x"));
+    }
+
+    #[test]
+    fn no_spelling_leads_past_a_route_rfc_9110_17_3() {
+        let mut routes = routes();
+        routes.add(None, "/@x/", "at").unwrap();
+        routes.add(None, b"/\xff/", "bytes").unwrap();
+        let mut room = Vec::new();
+        let mut find = |host, path: &'static str| {
+            let path = RequestPath::read(path, &mut room).unwrap();
+            routes.find(host, &path).map(|f| (*f.action, f.rest)).unwrap()
+        };
+        assert_eq!(find("x", "/static/a%20b/%C3%A4"), ("files", "a%20b/%C3%A4"));
+        assert_eq!(find("x", "/static%2Fa.css"), ("files", "/static%2Fa.css"));
+        assert_eq!(find("x", "/static/big%2Fx"), ("big", "/static/big%2Fx"));
+        assert_eq!(find("x", "//static/a.css"), ("files", "//static/a.css"));
+        assert_eq!(find("x", "/static//a.css"), ("files", "/static//a.css"));
+        assert_eq!(find("x", "/%40x/%41"), ("at", "%41"));
+        assert_eq!(find("x", "/%FF/a"), ("bytes", "a"));
+        assert_eq!(find("x", "/api%2Fv1"), ("api", "/api%2Fv1"));
+        assert_eq!(find("example.com", "//api%2Fv1"), ("host api", "//api%2Fv1"));
+        assert_eq!(find("x", "/api%20/v1"), ("app", "api%20/v1"));
+        assert_eq!(find("x", "/static%252Fa"), ("app", "static%252Fa"));
     }
 
     #[test]
     fn many_segments_cost_no_more_look_ups_than_the_longest_route() {
         let routes = routes();
         let found = |path: &str| {
-            let found = routes.find("x", path).unwrap();
+            let found = routes.find("x", &RequestPath::literal(path)).unwrap();
             (*found.action, found.rest.len())
         };
         let many = "a/".repeat(4096);
         assert_eq!(found(&format!("/static/big/{many}")), ("big", many.len()));
         assert_eq!(found(&format!("/static/bi/{many}")), ("files", 3 + many.len()));
         assert_eq!(found(&format!("/api/{many}")), ("api", many.len()));
-        assert_eq!(routes.any_host.get("/static/big/a"), None);
+        assert_eq!(routes.any_host.get(b"/static/big/a"), None);
     }
 
     #[test]
     fn a_hosts_routes_come_first() {
         let routes = routes();
-        let find = |host, path| *routes.find(host, path).unwrap().action;
+        let find = |host, path| *routes.find(host, &RequestPath::literal(path)).unwrap().action;
         assert_eq!(find("EXAMPLE.COM:8080", "/api/x"), "host api");
         assert_eq!(find("example.com.", "/api/x"), "host api");
         assert_eq!(find("example.com.:80", "/api/x"), "host api");
@@ -196,7 +230,7 @@ mod tests {
     fn nothing_matches_without_a_root() {
         let mut routes = Routes::default();
         routes.add(None, "/only/", ()).unwrap();
-        assert!(routes.find("x", "/other").is_none());
+        assert!(routes.find("x", &RequestPath::literal("/other")).is_none());
         assert_eq!(routes.add(None, "/only/", ()), Err(Duplicate));
     }
 }

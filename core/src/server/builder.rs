@@ -113,6 +113,13 @@ impl Builder {
 
     /// Answers requests whose path begins with `path`, a prefix that matches on segment
     /// boundaries. The longest one wins.
+    ///
+    /// Both paths are compared as an application may understand them: percent-decoded once, and
+    /// with one slash for several. So `/admin/` is also for `/admin%2Fusers` and `//admin/users`,
+    /// and `/%40x/` the same route as `/@x/`. What answers gets the path as the client has spelled
+    /// it, in normal form; files are found by what stands behind the prefix, and never where
+    /// `%2F` or `//` is in the path. `..` beside `%2F`, on whose meaning applications do not
+    /// agree, is answered 400.
     pub fn route(self, path: impl Into<String>, target: impl Into<Target>) -> Builder {
         self.add(None, path.into(), target.into())
     }

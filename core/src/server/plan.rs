@@ -70,10 +70,7 @@ impl Plan {
         let mut plan = Planner { known, files: Vec::new(), pools: Vec::new() };
         let mut all_bounds = BoundsByRoute::new();
         for Route { host, path, target } in routes {
-            let is_clean = http::clean_target(&path).is_ok_and(|clean| clean == path);
-            if !path.starts_with('/') || path.contains(['?', '#']) || !is_clean {
-                return Err(BuildError::RoutePath(path));
-            }
+            let meaning = meaning(&path)?;
             if let Some(host) = host.as_deref().filter(|host| !http::is_host(host)) {
                 return Err(BuildError::RouteHost(host.into()));
             }
@@ -85,7 +82,7 @@ impl Plan {
             let (host, path) = place;
             let action = plan.action(target)?;
             let routed = Routed { action, bounds };
-            if policy.routes.add(host.as_deref(), &path, routed).is_err() {
+            if policy.routes.add(host.as_deref(), meaning, routed).is_err() {
                 let host = host.unwrap_or_default();
                 return Err(BuildError::DuplicateRoute(format!("{host}{path}")));
             }
@@ -200,6 +197,15 @@ fn open_root(id: u32, directory: &Path) -> Result<OpenRoot, BuildError> {
         Ok(OpenRoot { id, path, directory: open.into(), identity })
     };
     open().map_err(failed)
+}
+
+/// What a route's path means.
+fn meaning(path: &str) -> Result<Vec<u8>, BuildError> {
+    let is_clean = http::clean_target(path).is_ok_and(|clean| clean == path);
+    if !path.starts_with('/') || path.contains(['?', '#']) || !is_clean {
+        return Err(BuildError::RoutePath(path.into()));
+    }
+    http::path_meaning(path).map_err(|_| BuildError::RoutePath(path.into()))
 }
 
 /// The bounds of a route, if it has any. What has been counted `before` still counts, unless

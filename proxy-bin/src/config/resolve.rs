@@ -182,7 +182,7 @@ impl Resolver {
     }
 
     fn routes(&mut self, written: Vec<written::Route>, pools: &[String]) -> Vec<Route> {
-        let mut seen: HashMap<(Option<String>, String), usize> = HashMap::new();
+        let mut seen: HashMap<(Option<String>, Vec<u8>), usize> = HashMap::new();
         let mut routes = Vec::new();
         for route in written {
             let line = route.line;
@@ -196,8 +196,8 @@ impl Resolver {
             }
             let burst = route.burst.and_then(|burst| self.at_least_one("burst", burst));
             let concurrent = route.concurrent.and_then(|c| self.at_least_one("concurrent", c));
-            let (Some(path), Some(target)) = (path, target) else { continue };
-            if let Some(first) = seen.insert((host.clone(), path.clone()), line) {
+            let (Some((path, meaning)), Some(target)) = (path, target) else { continue };
+            if let Some(first) = seen.insert((host.clone(), meaning), line) {
                 let of_host =
                     host.as_ref().map(|h| format!(" of host \"{h}\"")).unwrap_or_default();
                 let what =
@@ -221,7 +221,8 @@ impl Resolver {
         number
     }
 
-    fn prefix(&mut self, path: At<String>) -> Option<String> {
+    /// The path, and what it means.
+    fn prefix(&mut self, path: At<String>) -> Option<(String, Vec<u8>)> {
         let At { value, line } = path;
         let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"?#\\".contains(&byte);
         let has_dots = value.split('/').any(|segment| segment == "." || segment == "..");
@@ -234,11 +235,13 @@ impl Resolver {
         self.normal(value, line)
     }
 
-    /// Requests are compared by their normal form.
-    fn normal(&mut self, path: String, line: usize) -> Option<String> {
-        let what = match http::clean_target(&path) {
-            Ok(clean) if clean == path => return Some(path),
-            Ok(clean) => format!("is not in normal form: write \"{clean}\""),
+    /// One spelling is enough for all that mean the same.
+    fn normal(&mut self, path: String, line: usize) -> Option<(String, Vec<u8>)> {
+        let clean = http::clean_target(&path);
+        let what = match clean.and_then(|clean| Ok((http::path_meaning(&clean)?, clean))) {
+            Ok((meaning, clean)) if clean == path => return Some((path, meaning)),
+            Ok((_, clean)) => format!("is not in normal form: write \"{clean}\""),
+            Err(http::Reject::HiddenParent) => "is in no request: `..` is beside %2F".into(),
             Err(_) => "is in no request: write % itself as %25".into(),
         };
         self.problems.add(line, format!("path \"{path}\" {what}"));

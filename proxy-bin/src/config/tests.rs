@@ -265,6 +265,10 @@ fn what_is_missing() {
 fn routes_in_conflict() {
     assert_error("[[route]]\npath = \"/\"\nfiles = \"x\"", 8, "route \"/\" is already on line 4");
     let two = "[[route]]\npath = \"/a\"\nhost = \"h\"\nfiles = \"x\"\n";
+    for (first, second) in [("/@x/", "/%40x/"), ("/a/b", "/a%2Fb"), ("/a/", "/a//")] {
+        let route = |path| format!("[[route]]\npath = \"{path}\"\nfiles = \"x\"\n");
+        assert_error(&[route(first), route(second)].concat(), 11, "is already on line 8");
+    }
     assert_error(&two.repeat(2), 12, "\"/a\" of host \"h\" is already on line 8");
     let same = format!("{two}{}", two.replace("\"h\"", "\"H.\""));
     assert_error(&same, 12, "\"/a\" of host \"h\" is already on line 8");
@@ -330,6 +334,7 @@ fn values_that_mean_nothing() {
         ("/%7euser", "is not in normal form: write \"/~user\""),
         ("/%61/%2e%2e/", "is not in normal form: write \"/\""),
         ("/100%", "is in no request: write % itself as %25"),
+        ("/a/..%2Fb", "is in no request: `..` is beside %2F"),
     ] {
         let text = format!("[[route]]\npath = \"{path}\"\nfiles = \"x\"");
         assert_error(&text, 9, &format!("path \"{path}\" {what}"));

@@ -86,12 +86,13 @@ fn message(bytes: &[u8]) -> Read<Message> {
         Some(path) => clean_target(&path).map_err(|_| End::Refused)?.into_owned(),
         None => return Ok(Message { request: None, len, is_last: is_last || has_content }),
     };
-    if is_for_handler(&path) {
+    let meaning = meaning(&path)?;
+    if is_for_handler(&meaning) {
         // It is called with the whole content, and answers itself.
         let (_, content_len) = content(&bytes[len..], framing)?;
         return Ok(Message { request: None, len: len + content_len, is_last });
     }
-    if !path.starts_with("/app/") {
+    if !meaning.starts_with("/app/") {
         return Ok(Message { request: None, len, is_last: is_last || has_content });
     }
     let (content, content_len) = content(&bytes[len..], framing)?;
@@ -100,7 +101,27 @@ fn message(bytes: &[u8]) -> Read<Message> {
 }
 
 fn is_for_handler(path: &str) -> bool {
-    path.strip_prefix("/echo").is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
+    path.strip_prefix("/echo").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The path as an application may understand it. Bytes stand for characters of Latin-1.
+fn meaning(target: &str) -> Read<String> {
+    let path = target.split('?').next().unwrap_or_default();
+    let mut parts = path.split('%');
+    let mut decoded = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (digits, rest) = part.split_at(2);
+        decoded.push(u8::from_str_radix(digits, 16).expect("it is in normal form").into());
+        decoded.push_str(rest);
+    }
+    let segments: Vec<&str> = decoded.split('/').collect();
+    check(!segments.contains(&".."))?;
+    let named = segments.iter().filter(|segment| !matches!(**segment, "" | "."));
+    let mut meaning: String = named.flat_map(|segment| ["/", segment]).collect();
+    if segments.last().is_some_and(|last| matches!(*last, "" | ".")) {
+        meaning.push('/');
+    }
+    Ok(meaning)
 }
 
 /// The lines, and their bytes with the empty line. Bytes stand for characters of Latin-1.
