@@ -385,7 +385,7 @@ mod tests {
     #[test]
     fn chunks() {
         let corpus =
-            ["\x011;a=\"b\"\r\nx\r\n0\r\nA: b\r\n\r\n", "\x02a\r\n0123456789\r\n00\r\n\r\nx"];
+            ["\x011 \t;a=\"b\"\r\nx\r\n0\r\nA: b\r\n\r\n", "\x02a\r\n0123456789\r\n00\r\n\r\nx"];
         mutated(3, &corpus.map(|text| text.as_bytes().to_vec()), 20_000, chunked);
     }
 

@@ -109,6 +109,25 @@ fn extensions_are_dropped_and_bounded_rfc_9112_7_1_1() {
     edge.finish();
 }
 
+/// §7.1.1 has BWS there, and RFC 9110 §5.6.3: "A recipient MUST parse for such bad whitespace and
+/// remove it". Without an extension behind it, it is none.
+#[test]
+fn white_space_before_extensions_is_dropped_rfc_9112_7_1_1() {
+    let mut edge = Strict::edge();
+    for extension in [" ;a=b", "\t;a", " \t ;a", " ;", " ; a = b ; c "] {
+        let content = format!("1{extension}\r\na\r\n0{extension}\r\n\r\n");
+        edge.serves(format_args!("{extension:?}"), echo(&content), b"a");
+    }
+    for extension in [" ", "\t", "  a", " 1", " 1;a", "\x0b;a", "\r;a", "\n;a", " \r;a", " \n;a"] {
+        let content = format!("1{extension}\r\na\r\n0\r\n\r\n");
+        edge.refuses(format_args!("{extension:?}"), chunked(&content), 400);
+    }
+    let long = format!("1{};a\r\na\r\n0\r\n\r\n", " ".repeat(300));
+    edge.refuses("much of it", chunked(&long), 400);
+    edge.refuses("without end", chunked(&format!("1{}", " ".repeat(100_000))), 400);
+    edge.finish();
+}
+
 /// §7.1.1: "a limit on the total length of chunk extensions"; many small chunks are no attack.
 #[test]
 fn framing_does_not_outweigh_content_rfc_9112_7_1_1() {

@@ -8,16 +8,18 @@ use super::syntax::{TOKEN, VALUE, hex_value, is};
 
 /// Decodes content that arrives in pieces of any size.
 ///
-/// Strict: sizes of 1 to 13 hexadecimal digits; extensions of at most 256 bytes without control
-/// characters and with whole quoted strings; CRLF everywhere; trailer fields of at most 8 KiB in
-/// all. What is not content may be 16 KiB plus eight times the content at most: chunks of one byte
-/// are served, but nobody can make us work through megabytes of extensions.
+/// Strict: sizes of 1 to 13 hexadecimal digits; extensions of at most 256 bytes, with the white
+/// space before them, without control characters and with whole quoted strings; CRLF everywhere;
+/// trailer fields of at most 8 KiB in all. What is not content may be 16 KiB plus eight times the
+/// content at most: chunks of one byte are served, but nobody can make us work through megabytes of
+/// extensions.
 #[derive(Clone, Debug, Default)]
 pub struct ChunkedDecoder {
     state: State,
     /// Bytes of the current chunk that are still to come.
     chunk: u64,
-    /// Digits of the size, or bytes of the extension, or of the trailer section.
+    /// Digits of the size, or bytes of the extension with the space before it, or of the trailer
+    /// section.
     count: usize,
     content: u64,
     overhead: u64,
@@ -114,7 +116,14 @@ impl ChunkedDecoder {
                 self.count = 0;
                 Ok(State::Extension)
             }
+            (State::Size, b' ' | b'\t') if self.count > 0 => {
+                self.count = 1;
+                Ok(State::Space)
+            }
             (State::Size, _) => self.add_digit(byte),
+            (State::Space, b';') => Ok(State::Extension),
+            (State::Space, b' ' | b'\t') => self.add_extension(byte),
+            (State::Space, _) => Err(Reject::BadChunk),
             (State::Extension, b'\r') => Ok(State::SizeLf),
             (State::Extension | State::Quoted | State::QuotedPair, _) => self.add_extension(byte),
             (State::SizeLf, b'\n') => self.begin_chunk(),
@@ -144,6 +153,7 @@ impl ChunkedDecoder {
             return Err(Reject::BadChunk);
         }
         Ok(match (self.state, byte) {
+            (State::Space, _) => State::Space,
             (State::Quoted, b'"') => State::Extension,
             (State::Quoted, b'\\') => State::QuotedPair,
             (State::Quoted | State::QuotedPair, _) => State::Quoted,
@@ -206,6 +216,8 @@ pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 enum State {
     #[default]
     Size,
+    /// Between a size and the `;` of its extension: BWS of RFC 9110 §5.6.3.
+    Space,
     Extension,
     /// Within a quoted string, in which no line can end (RFC 9110 §5.6.4).
     Quoted,
@@ -299,7 +311,6 @@ mod tests {
             b"1_0\r\n",
             b" 1\r\na",
             b"1 \r\na",
-            b"1 ;a\r\na",
             b"\t1\r\n",
             b"g\r\n",
             b"00000000000000\r\n",
@@ -341,6 +352,18 @@ mod tests {
         ] {
             assert_eq!(whole(bad), Err(Reject::BadChunk), "{}", bad.escape_ascii());
         }
+        for good in
+            [&b"1 \t ;a\r\nx\r\n0\t; b = \"c\" \t; d \r\n\r\n"[..], b"1 ;\r\nx\r\n0\r\n\r\n"]
+        {
+            assert_eq!(whole(good), Ok((b"x".to_vec(), good.len(), true)));
+        }
+        for bad in [&b"1 \r\n"[..], b" 1", b"1 1", b"1 a;", b"1 \n", b"1\x0b;a", b";a", b" ;a"] {
+            assert_eq!(whole(bad), Err(Reject::BadChunk), "{}", bad.escape_ascii());
+        }
+        let spaced = |len| format!("1{};e\r\nx", " ".repeat(len)).into_bytes();
+        assert!(whole(&spaced(255)).is_ok());
+        assert_eq!(whole(&spaced(256)), Err(Reject::BadChunk));
+        assert_eq!(whole(" ".repeat(257).replacen(' ', "1 ", 1).as_bytes()), Err(Reject::BadChunk));
         let extended = |len| format!("1;{}\r\nx", "e".repeat(len)).into_bytes();
         assert!(whole(&extended(256)).is_ok());
         assert_eq!(whole(&extended(257)), Err(Reject::BadChunk));
@@ -411,7 +434,7 @@ mod tests {
 
         #[test]
         fn anything_is_decoded_alike_however_split(
-            input in "([0-9a-c]|\r\n|\r|\n|;|:| |0\r\n|1\r\n.\r\n){0,30}",
+            input in "([0-9a-c]|\r\n|\r|\n|;|:| |\t;|0\r\n|1\r\n.\r\n){0,30}",
             cut in 1_usize..10,
         ) {
             let input = input.as_bytes();

@@ -260,10 +260,17 @@ fn chunks(bytes: &[u8]) -> Read<(Vec<u8>, usize)> {
     let (mut content, mut at) = (Vec::new(), 0);
     loop {
         let line = line(bytes, &mut at)?;
-        let (digits, extension) = line.split_once(';').unwrap_or((&line, ""));
+        // BWS may be before an extension only (RFC 9112 §7.1.1).
+        let (digits, spaces, extension) = match line.split_once(';') {
+            None => (line.as_str(), 0, ""),
+            Some((size, extension)) => {
+                let digits = size.trim_end_matches([' ', '\t']);
+                (digits, size.len() - digits.len(), extension)
+            }
+        };
         check((1..=13).contains(&digits.len()) && digits.chars().all(|c| c.is_ascii_hexdigit()))?;
         let is_value = |c: char| c == '\t' || !(c < ' ' || c == '\x7f');
-        check(extension.chars().count() <= 256 && extension.chars().all(is_value))?;
+        check(spaces + extension.chars().count() <= 256 && extension.chars().all(is_value))?;
         check(has_whole_quotes(extension))?;
         let size = u64::from_str_radix(digits, 16).expect("at most 13 digits");
         if size == 0 {
