@@ -196,6 +196,7 @@ impl Client {
             accepted: self.delivery.bytes_accepted(),
             fd: self.fd,
             requests: u32::try_from(self.requests).unwrap_or(u32::MAX),
+            empty_line: self.input.len() as u8,
             peer: self.peer.into(),
             local: self.local_id?,
             receiving: self.receiving,
@@ -391,8 +392,7 @@ impl Client {
     }
 
     fn count_parked(&mut self, w: &World) {
-        let waits = matches!(self.state, State::Head) && self.requests > 0;
-        let parked = waits && self.input.is_empty() && self.output.is_flushed();
+        let parked = self.is_between_requests() && self.output.is_flushed();
         match (self.parked, parked) {
             (false, true) => w.counters.parked.count(),
             (true, false) => w.counters.parked.uncount(),

@@ -23,7 +23,7 @@ pub(crate) enum Connection {
     Awake(Box<Client>),
 }
 
-/// A connection between two requests: with nothing to send, and nothing received.
+/// A connection between two requests: with nothing to send, and nothing of a request received.
 #[derive(Clone, Copy)]
 pub(crate) struct Parked {
     pub(super) until: Time,
@@ -39,6 +39,8 @@ pub(crate) struct Parked {
     pub(super) local: LocalId,
     pub(super) receiving: Receiving,
     pub(super) watched: bool,
+    /// So many bytes of one have arrived: it may be the end of the last request (RFC 9112 §2.2).
+    pub(super) empty_line: u8,
 }
 
 impl Parked {
@@ -96,6 +98,10 @@ impl Connection {
         if let Connection::Parked(parked) = self {
             let mut client = w.machines.take();
             client.go_on(token, *parked, &w.locals);
+            if parked.empty_line > 0 {
+                client.input = w.buffers.small();
+                client.input.extend_from_slice(&b"\r\n"[..parked.empty_line.into()]);
+            }
             *self = Connection::Awake(client);
         }
         self.awake().expect("just woken")
@@ -149,6 +155,9 @@ impl Connection {
                 std::mem::replace(self, Connection::Parked(parked))
         {
             w.memory.recount(&mut client.counted, Connection::PARKED_BYTES);
+            if parked.empty_line > 0 {
+                w.buffers.give(std::mem::take(&mut client.input));
+            }
             w.machines.give(client);
         }
     }

@@ -109,7 +109,7 @@ impl Client {
 
     /// Goes on with input that waited.
     pub(super) fn consume_input(&mut self, w: &mut World) {
-        let was_stalled = self.stalled;
+        let was_new = self.search.is_new();
         let mut input = std::mem::take(&mut self.input);
         let used = self.consume(&input, w);
         if used == input.len() || self.linger {
@@ -117,7 +117,7 @@ impl Client {
         } else {
             input.drain(..used);
             self.input = input;
-            if used > 0 || was_stalled {
+            if used > 0 || was_new {
                 self.await_rest_of_head(w);
             }
         }
@@ -241,8 +241,9 @@ impl Client {
                 self.consume_input(w);
             }
         }
-        let is_half_a_head = matches!(self.state, State::Head) && !self.stalled;
-        if is_half_a_head && !self.input.is_empty() && w.memory.pressure() >= Pressure::Uploads {
+        let is_begun = !self.input.is_empty() && !self.is_between_requests();
+        let is_half_a_head = is_begun && matches!(self.state, State::Head) && !self.stalled;
+        if is_half_a_head && w.memory.pressure() >= Pressure::Uploads {
             self.refuse_head_without_memory(w);
         }
     }
@@ -337,6 +338,11 @@ impl Client {
     /// (RFC 9112 §2.2).
     pub(super) fn has_part_of_head(&self) -> bool {
         !matches!(&*self.input, b"" | b"\r" | b"\r\n")
+    }
+
+    /// There was a request, and nothing of another is here.
+    pub(super) fn is_between_requests(&self) -> bool {
+        matches!(self.state, State::Head) && self.requests > 0 && !self.has_part_of_head()
     }
 
     /// Ends a connection that owes nothing, so that a request on its way meets no reset.

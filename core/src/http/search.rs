@@ -38,7 +38,7 @@ impl HeadSearch {
         self.find(bytes, limits).map(|end| end.is_some())
     }
 
-    /// No byte of the head has been looked at.
+    /// No byte of the head has been looked at; an empty line before it is none.
     pub fn is_new(&self) -> bool {
         self.searched == 0
     }
@@ -51,6 +51,9 @@ impl HeadSearch {
     ) -> Result<Option<usize>, Reject> {
         if bytes.first().is_some_and(|&b| !is(b, TOKEN) && b != b'\r') {
             return Err(Reject::BadRequestLine);
+        }
+        if matches!(bytes, b"\r" | b"\r\n") {
+            return Ok(None);
         }
         while let Some(end) = line_end(bytes, self.searched) {
             self.check_size(end, limits)?;

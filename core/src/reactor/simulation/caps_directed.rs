@@ -56,6 +56,24 @@ fn who_has_idled_longest_makes_room() {
 }
 
 #[test]
+fn who_has_sent_an_empty_line_behind_a_request_idles_rfc_9112_2_2() {
+    for line in ["\r", "\r\n"] {
+        let mut edge = edge(Limits { connections: 2, ..Limits::default() });
+        let idle = [(); 2].map(|()| edge.client(0, get("/fixed") + line));
+        assert!(idle.iter().all(|client| text(client).starts_with(OK)));
+        assert_eq!((edge.stats().parked, edge.bytes_in_use()), (2, 0), "{line:?}");
+        let new = edge.client(0, get("/fixed"));
+        assert!(text(&new).starts_with(OK), "{line:?}");
+        assert!(idle[0].at_end() && !idle[1].at_end());
+        edge.say(&idle[1], "\r\n".strip_prefix(line).unwrap().to_owned() + &get("/fixed"));
+        assert!(text(&idle[1]).starts_with(OK), "the line goes on where it was: {line:?}");
+        edge.say(&idle[1], "\r\n\r\n");
+        assert!(text(&idle[1]).starts_with("HTTP/1.1 400 "), "only one is ignored");
+        edge.finish();
+    }
+}
+
+#[test]
 fn half_a_head_and_a_half_taken_answer_are_not_idle() {
     let mut edge = edge(Limits { connections: 3, ..Limits::default() });
     let silent = edge.client(0, "");

@@ -79,6 +79,30 @@ fn the_time_for_a_later_head_begins_with_its_first_byte() {
 }
 
 #[test]
+fn an_empty_line_behind_a_request_is_no_first_byte_rfc_9112_2_2() {
+    for line in ["\r", "\r\n"] {
+        let rest = "\r\n".strip_prefix(line).unwrap();
+        let mut edge = edge();
+        let clients = [(); 3].map(|()| edge.client(0, get("/fixed") + line));
+        assert!(clients.iter().all(|client| text(client).starts_with(OK)));
+        edge.pass(seconds(20));
+        edge.say(&clients[0], format!("{rest}GET /fi"));
+        edge.pass(seconds(9));
+        edge.say(&clients[0], "xed HT");
+        edge.pass(seconds(2));
+        assert!(text(&clients[0]).starts_with("HTTP/1.1 408 "), "{line:?}: before the 75 s");
+        edge.pass(seconds(43));
+        edge.say(&clients[1], rest);
+        edge.say(&clients[2], format!("{rest}GET /fi"));
+        edge.pass(seconds(2));
+        assert!(has_ended_well(&clients[1]) && text(&clients[1]).is_empty(), "{line:?}");
+        edge.say(&clients[2], "xed HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert!(text(&clients[2]).starts_with(OK), "{line:?}: behind the 75 s");
+        edge.finish();
+    }
+}
+
+#[test]
 fn a_head_behind_many_requests_has_its_time_as_well() {
     for requests in [15, 16, 17, 32] {
         let mut edge = edge();
