@@ -283,10 +283,11 @@ impl Client {
         at
     }
 
-    /// For one more answer.
+    /// For one more answer. A request that counts does so until its own has been sent.
     fn has_output_room(&self, w: &World) -> bool {
         self.output.is_flushed()
-            || self.output.has_room()
+            || self.permit.is_none()
+                && self.output.has_room()
                 && self.unsent_records.len() < w.limits.pipelined
                 && w.memory.pressure() < Pressure::Content
     }
