@@ -129,7 +129,7 @@ impl Client {
         }
         match self.state {
             // It is not silent, it is still taking earlier answers: that is up to `send_timeout`.
-            State::Head if !self.output.is_flushed() && !w.draining => {
+            State::Head if !self.output.is_flushed() => {
                 self.receive_deadline = Some(w.now.after(self.patience(w)));
             }
             State::Head if self.has_part_of_head() => {

@@ -422,6 +422,31 @@ fn draining_answers_what_comes_and_resets_nobody() {
 }
 
 #[test]
+fn draining_answers_whole_requests_behind_an_answer_that_takes_its_time() {
+    for requests in [1, 2, 3] {
+        let mut edge = edge();
+        edge.kernel.set_capacity(1000);
+        let client = edge.client(0, get("/files/large.bin").repeat(requests));
+        edge.drain();
+        let mut received = Vec::new();
+        while !client.at_end() {
+            edge.pass(seconds(1));
+            client.receive_into(2_000, &mut received);
+            edge.settle();
+        }
+        let received = String::from_utf8_lossy(&received);
+        assert_eq!(received.matches(OK).count(), requests.min(2), "{requests}");
+        assert_eq!(received.matches("HTTP/1.1 ").count(), requests.min(2));
+        let closes = received.matches("Connection: close").count();
+        assert_eq!(closes, usize::from(requests > 1), "{requests}");
+        assert!(has_ended_well(&client));
+        assert_eq!(edge.stats().client_header_timeout, 0);
+        edge.pass(seconds(6));
+        edge.assert_clean();
+    }
+}
+
+#[test]
 fn a_connection_that_ends_without_a_transit_buffer_is_forgotten_at_once() {
     let faults = Faults { no_buffers: 1_000, ..Faults::none() };
     let mut edge = Edge::new(&Settings { faults, ..Settings::default() });
