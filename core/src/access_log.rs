@@ -5,8 +5,9 @@
 //!
 //! A line is the combined format and times in seconds: `rt` from the head to the last byte sent,
 //! `qt` from the head until a worker gets the request, `ut` from then to the head of its response
-//! (`-` where there was no worker). A client that did not wait for its answer has 499 there; if
-//! the answer was under way, its status and the bytes that were sent. Here it is broken in two:
+//! (`-` where there was no worker, or no response). A client that did not wait for its answer has
+//! 499 there; if the kernel has taken any of the answer, its status and the bytes of content that
+//! it has taken. Here it is broken in two:
 //!
 //! ```text
 //! 127.0.0.1 - - [24/Nov/2026:09:36:24 +0000] "GET / HTTP/1.1" 200 13 "-" "curl/8"
@@ -252,7 +253,12 @@ pub(crate) struct Record {
     text: Vec<u8>,
     request_line: usize,
     status: u16,
+    /// Bytes of content that are queued or sent.
     content: u64,
+    /// Where the answer begins in all that the connection sends, and where what there is of it
+    /// ends.
+    begins_at: u64,
+    ends_at: u64,
     dispatched: Option<Time>,
     responded: Option<Time>,
 }
@@ -298,9 +304,23 @@ impl Record {
 
     fn with_request_line(text: Vec<u8>, peer: SocketAddr, started: Time) -> Record {
         let request_line = text.len();
-        let (status, content) = (0, 0);
-        let (dispatched, responded) = (None, None);
-        Record { peer, started, text, request_line, status, content, dispatched, responded }
+        Record {
+            peer,
+            started,
+            text,
+            request_line,
+            status: CLIENT_CLOSED_REQUEST,
+            content: 0,
+            begins_at: 0,
+            ends_at: 0,
+            dispatched: None,
+            responded: None,
+        }
+    }
+
+    /// So many bytes come before its answer on its connection.
+    pub(crate) fn begins_behind(&mut self, bytes: u64) {
+        self.begins_at = bytes;
     }
 
     pub(crate) fn set_exchange(&mut self, dispatched: Option<Time>, responded: Option<Time>) {
@@ -308,17 +328,29 @@ impl Record {
         self.responded = responded;
     }
 
-    pub(crate) fn answered(&mut self, status: u16, content: u64) {
-        self.status = status;
-        self.content = content;
+    /// It is known when its response began, so also when a worker got it.
+    pub(crate) fn has_response(&self) -> bool {
+        self.responded.is_some()
     }
 
-    /// So many bytes of this answer and of what came after it were not sent. How many of them are
-    /// content of this one.
-    pub(crate) fn lose(&mut self, most: u64) -> u64 {
-        let lost = self.content.min(most);
-        self.content -= lost;
-        lost
+    /// So much of its response is here: content, and what is around it.
+    pub(crate) fn passes(&mut self, status: u16, content: u64, around: u64) {
+        self.answered(status, content, self.begins_at + content + around);
+    }
+
+    /// All of its answer is queued, and ends behind so many bytes of its connection.
+    pub(crate) fn answered(&mut self, status: u16, content: u64, ends_at: u64) {
+        (self.status, self.content, self.ends_at) = (status, content, ends_at);
+    }
+
+    /// Nothing more is sent of it: the kernel has accepted so many bytes of its connection.
+    pub(crate) fn ends_with(&mut self, accepted: u64) {
+        if accepted <= self.begins_at {
+            (self.status, self.content) = (CLIENT_CLOSED_REQUEST, 0);
+        } else {
+            let lost = self.ends_at.saturating_sub(accepted);
+            self.content = self.content.saturating_sub(lost);
+        }
     }
 
     /// Writes its line as sent at `now`. `date`: the same moment as in the `Date` field.
@@ -387,6 +419,10 @@ fn escape(out: &mut Vec<u8>, bytes: &[u8]) {
         }
     }
 }
+
+/// What the log says about a request whose client did not wait for the answer, or not send all of
+/// the request, as nginx does.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// Bytes of a refused request's first line that are logged.
 const REFUSED_MOST: usize = 512;

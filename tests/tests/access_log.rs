@@ -1,6 +1,6 @@
 //! Each request is one line in combined format plus times, when its answer has been sent.
 
-use forebay_tests::{PATIENCE, Site, SiteBuilder, wait_until};
+use forebay_tests::{Client, PATIENCE, RawWorker, Site, SiteBuilder, wait_until};
 use std::process::Command;
 use std::{fs, io};
 
@@ -98,6 +98,101 @@ fn who_does_not_wait_for_the_answer_is_logged_too() {
     assert_eq!(lines[0].request, "GET /sleep/200 HTTP/1.1");
     assert_eq!(lines[1].status, 200);
     assert!((1..big).contains(&lines[1].bytes), "{} bytes were sent", lines[1].bytes);
+}
+
+#[test]
+fn who_leaves_before_the_answer_is_logged_with_how_far_the_request_came() {
+    let site = raw_site("");
+    let mut waits = later_client(&site);
+    waits.send(get("/waits"));
+    wait_until("it waits", PATIENCE, || site.status()["pools"][0]["queued"] == 1);
+    waits.reset();
+    assert_left(&line_of(&site, "/waits"), "qt=- ut=-");
+
+    let mut worker = RawWorker::dial(&site);
+    let mut watched = later_client(&site);
+    watched.send(get("/watched"));
+    worker.read_head();
+    watched.reset();
+    let line = line_of(&site, "/watched");
+    assert_left(&line, "ut=-");
+    assert!(!line.times.contains("qt=-"), "{}", line.times);
+    worker.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+
+    // Of a connection's first request it is seen only when the answer cannot be sent.
+    let mut first = site.client();
+    first.send(get("/first"));
+    worker.read_head();
+    first.reset();
+    worker.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    let line = line_of(&site, "/first");
+    assert_left(&line, "");
+    assert!(!line.times.contains('-'), "{}", line.times);
+}
+
+#[test]
+fn who_leaves_inside_a_workers_answer_is_logged_with_what_was_sent() {
+    let site = raw_site("send_timeout = \"1s\"");
+    let mut worker = RawWorker::dial(&site);
+    let mut streamed = later_client(&site);
+    streamed.send(get("/streamed"));
+    worker.read_head();
+    worker.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+    streamed.read_head().unwrap();
+    for _ in 0..6 {
+        worker.send("5\r\npiece\r\n");
+        assert_eq!(streamed.read_chunk().unwrap(), b"piece");
+    }
+    streamed.reset();
+    let line = line_of(&site, "/streamed");
+    assert_eq!((line.status, line.bytes), (200, 30));
+    assert!(!line.times.contains('-'), "{}", line.times);
+
+    let big = vec![b'x'; 16 << 20];
+    for (target, is_patient) in [("/left", false), ("/slow", true)] {
+        let mut worker = RawWorker::dial(&site);
+        let mut client = Client::connect_narrow(site.address());
+        client.send(get(target));
+        worker.read_head();
+        worker.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", big.len()));
+        worker.send(&big);
+        assert_eq!(client.read_head().unwrap().status, 200);
+        let client = is_patient.then_some(client);
+        let line = line_of(&site, target);
+        drop(client);
+        assert_eq!(line.status, 200, "{target}");
+        assert!((1..big.len() as u64).contains(&line.bytes), "{target}: {}", line.bytes);
+        assert!(!line.times.contains('-'), "{target}: {}", line.times);
+    }
+}
+
+/// Workers come from the test.
+fn raw_site(limit: &str) -> Site {
+    let site = Site::builder().server("access_log = \"-\"").control().limit(limit);
+    site.route("path = \"/fixed\"\nrespond = { status = 200 }").raw_app().start()
+}
+
+/// The end of a connection is seen at once from its second request on.
+fn later_client(site: &Site) -> Client {
+    let mut client = site.client();
+    assert_eq!(client.get("/fixed").status, 200);
+    client
+}
+
+fn get(target: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n")
+}
+
+fn line_of(site: &Site, target: &str) -> Line {
+    let request = format!("GET {target} HTTP/1.1");
+    let find = || logged(&site.stdout()).into_iter().find(|line| line.request == request);
+    wait_until("its line", PATIENCE, || find().is_some());
+    find().expect("it was there just now")
+}
+
+fn assert_left(line: &Line, times: &str) {
+    assert_eq!((line.status, line.bytes), (499, 0), "{}", line.request);
+    assert!(line.times.ends_with(times), "{}: {}", line.request, line.times);
 }
 
 fn site(access_log: &str) -> Site {

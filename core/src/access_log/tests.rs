@@ -32,7 +32,8 @@ fn a_line_is_combined_format_plus_times() {
     let log = AccessLog::start(Channel(sender)).unwrap();
     let mut record = record(b"GET /a?b HTTP/1.1\r\nHost: x\r\nUser-Agent: \"evil\\\x80\"\r\n\r\n");
     record.set_exchange(Some(Time(3_000_000)), Some(Time(9_000_000)));
-    record.answered(200, 13);
+    record.answered(200, 13, 100);
+    record.ends_with(100);
     let mut line = Vec::new();
     record.write(&mut line, Time(2_012_000_000), "Sun, 06 Nov 1994 08:49:37 GMT");
     log.push(&line);
@@ -43,6 +44,22 @@ fn a_line_is_combined_format_plus_times() {
         "127.0.0.1 - - [06/Nov/1994:08:49:37 +0000] \"GET /a?b HTTP/1.1\" 200 13 \"-\" \
          \"\\x22evil\\x5C\\x80\\x22\" rt=2.011 qt=0.002 ut=0.006\n"
     );
+}
+
+#[test]
+fn of_an_answer_that_breaks_off_only_what_was_sent_is_content() {
+    let logged = |accepted| {
+        let mut record = record(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        record.begins_behind(1_000);
+        record.passes(200, 50, 30);
+        record.ends_with(accepted);
+        (record.status, record.content)
+    };
+    let expected = [(999, 499, 0), (1_000, 499, 0), (1_001, 200, 0), (1_030, 200, 0)];
+    let with_content = [(1_031, 200, 1), (1_080, 200, 50), (2_000, 200, 50)];
+    for (accepted, status, content) in expected.into_iter().chain(with_content) {
+        assert_eq!(logged(accepted), (status, content), "{accepted} bytes accepted");
+    }
 }
 
 #[test]

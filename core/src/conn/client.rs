@@ -311,7 +311,8 @@ impl Client {
         let permit = self.permit.take();
         if let State::HandedOver(Some(exchange)) = self.state {
             // What a worker does for somebody who has gone is still done for that address.
-            w.notify(Notice::LetGo { exchange, permit });
+            let record = self.record.take_if(|record| !record.has_response());
+            w.notify(Notice::LetGo { exchange, permit, record: record.map(Box::new) });
         }
         if self.would_seem_whole {
             w.submit(self.token, Op::Shutdown { fd: self.fd, direction: Direction::Abort });
@@ -319,10 +320,7 @@ impl Client {
             w.submit(self.token, Op::Shutdown { fd: self.fd, direction: Direction::Both });
         }
         self.output.abandon(&mut w.buffers);
-        if let Some(mut record) = self.record.take() {
-            record.answered(super::request::CLIENT_CLOSED_REQUEST, 0);
-            self.unsent_records.push(record);
-        }
+        self.unsent_records.extend(self.record.take());
         self.state = State::Closing;
         self.linger = false;
         self.receive_deadline = None;
@@ -333,10 +331,7 @@ impl Client {
     /// The response to the current request, with so much content, is queued as a whole.
     pub(super) fn on_answered(&mut self, status: u16, content: u64, w: &mut World) {
         w.counters.responses(status).count();
-        if let Some(mut record) = self.record.take() {
-            record.answered(status, content);
-            self.unsent_records.push(record);
-        }
+        self.note_answer(status, content);
         self.receive_deadline = None;
         if self.meta.keep_alive {
             self.state = State::Head;

@@ -21,6 +21,7 @@ mod look;
 mod memory;
 mod output;
 mod pace;
+mod records;
 mod relay;
 mod request;
 mod request_id;

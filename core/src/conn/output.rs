@@ -15,12 +15,11 @@ pub(crate) struct Output {
     queue: VecDeque<Segment>,
     /// True exactly while a send or sendfile is in flight.
     sending: bool,
-    /// Bytes of memory that are in flight.
+    /// Bytes of memory that are in flight, and how many of them are to be sent.
     lent: usize,
+    in_flight: usize,
     /// Nothing is sent any more.
     abandoned: bool,
-    /// Bytes that were to be sent when it was abandoned.
-    lost: u64,
 }
 
 enum Segment {
@@ -90,6 +89,15 @@ impl Output {
         self.lent + self.queue.iter().map(capacity).sum::<usize>()
     }
 
+    /// Bytes that are still to be sent.
+    pub(crate) fn unsent(&self) -> u64 {
+        let unsent = |segment: &Segment| match segment {
+            Segment::Bytes(out) => out.remaining() as u64,
+            Segment::File { left, .. } => *left,
+        };
+        self.in_flight as u64 + self.queue.iter().map(unsent).sum::<u64>()
+    }
+
     /// Little enough waits that more may be added.
     pub(crate) fn has_room(&self) -> bool {
         match self.queue.back() {
@@ -111,7 +119,7 @@ impl Output {
         self.sending = true;
         Some(match segment {
             Segment::Bytes(out) => {
-                self.lent = out.footprint();
+                (self.lent, self.in_flight) = (out.footprint(), out.remaining());
                 let more = matches!(self.queue.front(), Some(Segment::File { .. }));
                 Op::Send { fd, out, more }
             }
@@ -127,11 +135,10 @@ impl Output {
     /// A send has ended; what it did not send goes on first.
     pub(crate) fn on_sent(&mut self, out: Outgoing, buffers: &mut Buffers) {
         debug_assert!(self.sending);
-        (self.sending, self.lent) = (false, 0);
+        (self.sending, self.lent, self.in_flight) = (false, 0, 0);
         if out.remaining() > 0 && !self.abandoned {
             self.queue.push_front(Segment::Bytes(out));
         } else {
-            self.lost += out.remaining() as u64;
             buffers.give_outgoing(out);
         }
     }
@@ -141,7 +148,6 @@ impl Output {
         debug_assert!(self.sending);
         self.sending = false;
         if self.abandoned {
-            self.lost = self.lost.saturating_sub(count);
             return true;
         }
         let Some(Segment::File { offset, left, .. }) = self.queue.front_mut() else {
@@ -165,19 +171,10 @@ impl Output {
     pub(crate) fn abandon(&mut self, buffers: &mut Buffers) {
         self.abandoned = true;
         for segment in self.queue.drain(..) {
-            match segment {
-                Segment::Bytes(out) => {
-                    self.lost += out.remaining() as u64;
-                    buffers.give_outgoing(out);
-                }
-                Segment::File { left, .. } => self.lost += left,
+            if let Segment::Bytes(out) = segment {
+                buffers.give_outgoing(out);
             }
         }
-    }
-
-    /// How many bytes were forgotten, once nothing is in flight.
-    pub(crate) fn lost(&self) -> u64 {
-        self.lost
     }
 }
 
@@ -203,8 +200,10 @@ mod tests {
         output.shared(Bytes::from_static(b"content"));
         output.head(&mut buffers).extend_from_slice(b"next");
         let Some(Op::Send { mut out, .. }) = output.next(1) else { panic!() };
+        assert_eq!(output.unsent(), 15, "in flight or not");
         out.advance(6);
         output.on_sent(out, &mut buffers);
+        assert_eq!(output.unsent(), 9);
         let Some(Op::Send { mut out, .. }) = output.next(1) else { panic!() };
         assert_eq!(out.slices(), [&b""[..], &b"ntent"[..], &b""[..]]);
         out.advance(5);

@@ -33,8 +33,9 @@ pub(crate) struct Relay {
     end: Option<End>,
     /// The status sent to the client.
     pub(crate) status: u16,
-    /// Bytes of content put in.
+    /// Bytes of content put in, and of what is around it: the head, and the framing of chunks.
     pub(crate) content_bytes: u64,
+    pub(crate) around_bytes: u64,
     /// The client's connection outlives this response.
     pub(crate) keep_alive: bool,
     /// Nothing but the end of the connection tells the client where the content ends.
@@ -99,6 +100,7 @@ impl Relay {
             end: None,
             status: 0,
             content_bytes: 0,
+            around_bytes: 0,
             keep_alive: true,
             ends_by_close: false,
             dispatched_at: None,

@@ -60,18 +60,7 @@ impl Client {
         let to_head = bytes.strip_prefix(b"\r\n").unwrap_or(bytes).starts_with(b"HEAD ");
         self.meta = Meta { to_head, ..Client::NO_REQUEST };
         if w.log.is_some() {
-            self.record = Some(Record::refused(bytes, self.peer, w.now, w.buffers.small()));
-        }
-    }
-
-    /// Of an answer that was broken off only what was sent, as far as that can be known.
-    pub(super) fn log_answers(&mut self, w: &mut World) {
-        let mut lost = self.output.lost();
-        for record in self.unsent_records.iter_mut().rev() {
-            lost -= record.lose(lost);
-        }
-        for record in self.unsent_records.drain(..) {
-            w.log(record);
+            self.note(Record::refused(bytes, self.peer, w.now, w.buffers.small()));
         }
     }
 
@@ -90,7 +79,7 @@ impl Client {
             id: origin.request_id.map_or_else(|| w.next_request_id(), RequestId::given),
         };
         if w.log.is_some() {
-            self.record = Some(Record::new(head, origin.client, w.now, w.buffers.small()));
+            self.note(Record::new(head, origin.client, w.now, w.buffers.small()));
         }
         if w.memory.pressure() >= Pressure::Requests {
             self.unread_content_ends(head);
@@ -231,6 +220,7 @@ impl Client {
         if head.expects_continue && !has_more && matches!(self.state, State::Content(_)) {
             let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
             self.output.head(&mut w.buffers).extend_from_slice(interim);
+            self.note_interim();
         }
     }
 
@@ -309,12 +299,10 @@ impl Client {
             self.output.push(piece);
         }
         relay.is_flushed = self.output.is_flushed();
+        self.note_relay(relay);
         if let Some(end) = relay.end() {
-            w.notify(Notice::LetGo { exchange, permit: None });
+            w.notify(Notice::LetGo { exchange, permit: None, record: None });
             self.state = State::HandedOver(None);
-            if let Some(record) = &mut self.record {
-                record.set_exchange(relay.dispatched_at, relay.responded_at);
-            }
             match end {
                 End::Complete => {
                     self.meta.keep_alive &= relay.keep_alive;
@@ -486,7 +474,3 @@ fn find_decoded<'t>(
 }
 
 const _: () = assert!(COPY_MOST <= super::buffers::Buffers::SMALL);
-
-/// What the log says about a request whose client did not wait for the answer, or not send all of
-/// the request, as nginx does.
-pub(super) const CLIENT_CLOSED_REQUEST: u16 = 499;

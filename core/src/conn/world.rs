@@ -69,8 +69,9 @@ pub(crate) enum Notice {
     Relay { client: Token },
     /// The client's request waits for a slot.
     Queued { client: Token },
-    /// The client needs nothing more of this exchange. Its permit, if it has gone.
-    LetGo { exchange: Token, permit: Option<Permit> },
+    /// The client needs nothing more of this exchange. Its permit, if it has gone, and the
+    /// record of its request, if it has got nothing.
+    LetGo { exchange: Token, permit: Option<Permit>, record: Option<Box<Record>> },
     /// A request that may be another reactor's has got a slot.
     Assigned { pool: Arc<SharedPool>, assignment: Assignment },
     /// Nobody uses this slot any more; its warden is to close it.

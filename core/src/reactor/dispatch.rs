@@ -179,9 +179,9 @@ impl<B: Backend> Reactor<B> {
                         client.watch(&mut self.world);
                     }
                 }
-                Notice::LetGo { exchange: token, permit } => {
+                Notice::LetGo { exchange: token, permit, record } => {
                     if let Some(exchange) = self.exchanges.get_mut(token) {
-                        exchange.on_let_go(permit, &mut self.world);
+                        exchange.on_let_go(permit, record, &mut self.world);
                         self.settle_exchange(token);
                     }
                 }

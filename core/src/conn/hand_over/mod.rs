@@ -14,6 +14,7 @@ use super::memory::{Memory, Pressure};
 use super::relay::{End, Failure, Relay};
 use super::upstream::{Progress, Upstream};
 use super::world::{Notice, Whole, World};
+use crate::access_log::Record;
 use crate::io::{Death, Direction, Errno, Fd, Op, Outgoing, Passed, Time, Token};
 use crate::per_address::Permit;
 use crate::pool::{AfterRelease, Assignment, EndedBy, SlotId, TicketId};
@@ -211,9 +212,18 @@ impl HandOver {
     }
 
     /// The client needs nothing more: it has everything, or has gone.
-    pub(crate) fn on_let_go(&mut self, permit: Option<Permit>, w: &mut World) {
+    pub(crate) fn on_let_go(
+        &mut self,
+        permit: Option<Permit>,
+        record: Option<Box<Record>>,
+        w: &mut World,
+    ) {
         self.client = None;
         self.permit = permit;
+        if let Some(mut record) = record {
+            record.set_exchange(self.relay.dispatched_at, self.relay.responded_at);
+            w.log(*record);
+        }
         self.relay.clear(&mut w.buffers);
         match &self.phase {
             Phase::Waiting(Some(id)) => {

@@ -428,6 +428,7 @@ impl Upstream {
         }
         // A chunk leaves whole: who waits for its end need not wait for the next one.
         let end: &'static [u8] = if is_chunk { http::CHUNK_END } else { &[] };
+        relay.around_bytes += (head.len() + end.len()) as u64;
         if is_small {
             head.extend_from_slice(&buf[data]);
             head.extend_from_slice(end);
@@ -449,6 +450,7 @@ impl Upstream {
 
     fn put_end(&mut self, relay: &mut Relay, w: &mut World) {
         if self.client_framing == Framing::Chunked {
+            relay.around_bytes += http::LAST_CHUNK.len() as u64;
             relay.append(http::LAST_CHUNK, &mut w.buffers);
         }
     }
