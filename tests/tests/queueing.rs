@@ -1,6 +1,6 @@
 //! A request waits only when all workers are busy; then in order, and within bounds.
 
-use forebay_tests::{Client, Response, Site, SiteBuilder};
+use forebay_tests::{Client, PATIENCE, RawWorker, Response, Site, SiteBuilder, wait_until};
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -72,6 +72,43 @@ fn a_client_that_resets_its_connection_costs_no_execution() {
     assert_eq!(busy.read_response().status, 200);
     assert_eq!(waits.read_response().status, 200);
     assert_eq!(fs::read_to_string(site.path("log")).unwrap().trim(), "waits");
+}
+
+#[test]
+fn a_client_that_closes_its_connection_costs_no_execution_either() {
+    let site = Site::builder().server("access_log = \"-\"").control().raw_app().start();
+    let wait_for = |queued: u64| {
+        wait_until("the queue", PATIENCE, || site.status()["pools"][0]["queued"] == queued);
+    };
+    let mut worker = RawWorker::dial(&site);
+    let begin = |targets: &[&str]| {
+        let mut client = site.client();
+        let request = |target| format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n");
+        client.send(targets.iter().map(request).collect::<String>());
+        client
+    };
+    let mut busy = begin(&["/busy"]);
+    worker.read_head();
+    for targets in [&["/closes"][..], &["/closes", "/behind"]] {
+        let closes = begin(targets);
+        wait_for(1);
+        drop(closes);
+        wait_for(0);
+    }
+    let mut waits = begin(&["/waits"]);
+    wait_for(1);
+    // Once a worker has it, who sends no more is served.
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    busy.half_close();
+    worker.send(answer);
+    assert_eq!(busy.read_response().status, 200);
+    assert!(worker.read_head().starts_with("GET /waits "));
+    waits.half_close();
+    worker.send(answer);
+    assert_eq!(waits.read_response().status, 200);
+    let left = "\"GET /closes HTTP/1.1\" 499 0 ";
+    wait_until("their lines", PATIENCE, || site.stdout().matches(left).count() == 2);
+    assert!(!site.stdout().contains("/behind"));
 }
 
 fn site(workers: usize) -> SiteBuilder {

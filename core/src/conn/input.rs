@@ -6,7 +6,7 @@
 use super::Machine;
 use super::client::{Client, Receiving, State};
 use super::memory::Pressure;
-use super::world::World;
+use super::world::{Notice, World};
 use crate::http::Reject;
 use crate::io::{Errno, Op};
 use std::time::Duration;
@@ -80,6 +80,9 @@ impl Client {
     /// Its request has to wait: if the client does not, no worker is to see the request.
     pub(crate) fn watch(&mut self, w: &mut World) {
         self.watched = true;
+        if self.input_ended {
+            self.leave_queue(w);
+        }
         self.settle(w);
     }
 
@@ -323,7 +326,15 @@ impl Client {
             State::Lingering | State::Content(_) => self.abort(w),
             // Half a head is no request; whole ones that wait are served.
             State::Head if self.output.is_flushed() => self.abort(w),
+            State::HandedOver(_) => self.leave_queue(w),
             _ => {}
+        }
+    }
+
+    /// Nobody may be there any more: if its request still waits, it is not run.
+    fn leave_queue(&self, w: &mut World) {
+        if let Some(exchange) = self.exchange() {
+            w.notify(Notice::InputEnded { exchange });
         }
     }
 

@@ -60,6 +60,8 @@ pub(crate) enum End {
     Broken,
     /// Nothing was put in; the client gets an answer of ours.
     Failed(Failure),
+    /// Nothing was put in, and nothing is answered: the client has left the queue.
+    Left,
 }
 
 /// Why a request has no response.

@@ -319,6 +319,10 @@ impl Client {
                     }
                 }
                 End::Failed(failure) => self.answer_failure(failure, w),
+                End::Left => {
+                    self.unsent_records.extend(self.record.take());
+                    self.end(w);
+                }
             }
             self.after_answer(w);
         } else {

@@ -69,6 +69,8 @@ pub(crate) enum Notice {
     Relay { client: Token },
     /// The client's request waits for a slot.
     Queued { client: Token },
+    /// The client of this exchange sends no more.
+    InputEnded { exchange: Token },
     /// The client needs nothing more of this exchange. Its permit, if it has gone, and the
     /// record of its request, if it has got nothing.
     LetGo { exchange: Token, permit: Option<Permit>, record: Option<Box<Record>> },

@@ -120,6 +120,9 @@ pub(crate) struct PoolCore {
     refusals: Refusals,
     /// Nobody sends it requests any more.
     is_retired: bool,
+    /// Requests that have left the queue because they were cancelled.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) left: u64,
 }
 
 impl PoolCore {
@@ -135,6 +138,8 @@ impl PoolCore {
             limits,
             refusals: Refusals::default(),
             is_retired: false,
+            #[cfg(any(test, feature = "fuzz"))]
+            left: 0,
         }
     }
 
@@ -228,6 +233,10 @@ impl PoolCore {
     pub(crate) fn cancel(&mut self, id: TicketId) -> bool {
         let was_waiting = self.queue.cancel(id).is_some();
         self.delay.on_length(self.length());
+        #[cfg(any(test, feature = "fuzz"))]
+        {
+            self.left += u64::from(was_waiting);
+        }
         was_waiting
     }
 

@@ -179,6 +179,12 @@ impl<B: Backend> Reactor<B> {
                         client.watch(&mut self.world);
                     }
                 }
+                Notice::InputEnded { exchange: token } => {
+                    if let Some(exchange) = self.exchanges.get_mut(token) {
+                        exchange.on_input_end(&mut self.world);
+                        self.settle_exchange(token);
+                    }
+                }
                 Notice::LetGo { exchange: token, permit, record } => {
                     if let Some(exchange) = self.exchanges.get_mut(token) {
                         exchange.on_let_go(permit, record, &mut self.world);

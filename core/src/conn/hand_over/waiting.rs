@@ -41,6 +41,19 @@ impl HandOver {
         }
     }
 
+    /// The client sends no more: so do clients that leave, and those that only half-close
+    /// (RFC 9112 §9.6). What still waits is not run for either. Whoever has had a slot is served.
+    pub(crate) fn on_input_end(&mut self, w: &mut World) {
+        if let Phase::Waiting(Some(id)) = self.phase
+            && self.relay.dispatched_at.is_none()
+            && self.pool.core().cancel(id)
+        {
+            self.phase = Phase::Over;
+            self.deadline = None;
+            self.finish(End::Left, w);
+        }
+    }
+
     /// It has left the queue without a slot.
     fn refuse(&mut self, w: &mut World) {
         self.phase = Phase::Over;

@@ -185,10 +185,11 @@ impl Client {
     /// The edge has ended the connection: why?
     fn on_end(&mut self, was_reset: bool, oracle: &mut Oracle) {
         self.is_over = true;
-        let is_broken = match self.plan.get(self.answered).map(|planned| &planned.expected) {
-            Some(Expected::Pool(id)) => oracle.may_break(*id),
-            _ => false,
+        let for_pool = match self.plan.get(self.answered).map(|planned| &planned.expected) {
+            Some(Expected::Pool(id)) => Some(*id),
+            _ => None,
         };
+        let is_broken = for_pool.is_some_and(|id| oracle.may_break(id));
         let is_excused =
             oracle.kills_at_random || oracle.fails_at_random || oracle.is_stopped || is_broken;
         assert!(self.received.is_empty() || is_excused, "half an answer: {}", self.describe());
@@ -197,7 +198,10 @@ impl Client {
         let is_drained = oracle.is_draining && self.received.is_empty();
         // An idle connection may end while another request is on its way.
         let is_shed = oracle.lacks_memory && self.received.is_empty();
-        assert!(is_done || is_excused || is_drained || is_shed, "ended: {}", self.describe());
+        let is_explained = is_done || is_excused || is_drained || is_shed || {
+            self.finished && for_pool.is_some_and(|id| oracle.on_leave(id))
+        };
+        assert!(is_explained, "ended: {}", self.describe());
         self.peer = None;
     }
 

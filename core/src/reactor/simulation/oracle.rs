@@ -26,6 +26,8 @@ pub(super) struct Oracle {
     /// Files that workers have taken to write their answers to.
     pub(super) loans: u64,
     pub(super) answered: u64,
+    /// Requests without an answer that waited when their clients had half-closed.
+    pub(super) left: u64,
     pub(super) failures: [u64; 3],
 }
 
@@ -123,6 +125,14 @@ impl Oracle {
              hung: {hung}"
         );
         self.failures[usize::from(status - 502)] += 1;
+    }
+
+    /// A client that has half-closed gets no answer: its request must have been waiting, so that no
+    /// worker has ever seen it.
+    pub(super) fn on_leave(&mut self, id: usize) -> bool {
+        let Known { starts, crashes, .. } = self.requests[id];
+        self.left += 1;
+        starts == 0 && crashes == 0
     }
 
     /// Whether this may be the answer to a request for which nothing else fails.

@@ -1,4 +1,4 @@
-//! How long requests wait for a worker.
+//! How long requests wait for a worker, and whose.
 
 use super::*;
 
@@ -99,5 +99,79 @@ fn time_with_a_worker_that_did_not_start_it_is_no_waiting() {
     text(&busy);
     edge.say(&busy, ANSWER);
     assert!(text(&first).starts_with(OK));
+    edge.finish();
+}
+
+#[test]
+fn who_sends_no_more_leaves_the_queue_and_who_has_a_worker_is_served() {
+    for earlier in [0, 1] {
+        let mut edge = edge(10_000, 10_000);
+        let worker = edge.dial_in(0);
+        let clients: Vec<_> =
+            (0..4).map(|_| edge.client(0, get("/fixed").repeat(earlier))).collect();
+        for (n, client) in clients.iter().enumerate() {
+            edge.say(client, get(&format!("/app/{n}")));
+        }
+        assert_eq!(counts(&edge), (1, 0, 3));
+        clients[0].finish();
+        clients[1].reset();
+        clients[2].finish();
+        edge.settle();
+        assert_eq!(counts(&edge), (1, 0, 1), "after {earlier} requests");
+        assert_eq!(text(&clients[2]).matches(OK).count(), earlier);
+        assert!(clients[2].at_end() && !clients[0].at_end());
+        for n in [0, 3] {
+            assert!(text(&worker).starts_with(&format!("GET /app/{n} ")));
+            clients[n].finish();
+            edge.settle();
+            edge.say(&worker, ANSWER);
+            assert_eq!(text(&clients[n]).matches(OK).count(), 1 + earlier);
+        }
+        edge.finish();
+    }
+}
+
+#[test]
+fn of_a_client_that_sends_no_more_nothing_waits_for_a_worker() {
+    for is_busy in [false, true] {
+        let mut edge = edge(10_000, 10_000);
+        let worker = edge.dial_in(0);
+        let other = edge.client(0, if is_busy { get("/app/0") } else { String::new() });
+        let client = edge.connect(0);
+        client.send(["/fixed", "/app/1", "/app/2"].map(get).concat().as_bytes());
+        client.finish();
+        edge.settle();
+        if is_busy {
+            assert!(text(&worker).starts_with("GET /app/0 "));
+            edge.say(&worker, ANSWER);
+            assert!(text(&other).starts_with(OK));
+        }
+        for n in if is_busy { 1..1 } else { 1..3 } {
+            assert!(text(&worker).starts_with(&format!("GET /app/{n} ")));
+            edge.say(&worker, ANSWER);
+        }
+        assert_eq!(text(&client).matches(OK).count(), if is_busy { 1 } else { 3 });
+        assert!(client.at_end() && text(&worker).is_empty());
+        assert_eq!(counts(&edge), (1, 1, 0));
+        edge.finish();
+    }
+}
+
+#[test]
+fn who_sends_no_more_waits_again_if_its_worker_leaves() {
+    let mut edge = edge(10_000, 10_000);
+    let worker = edge.dial_in(0);
+    let client = edge.client(0, get("/app/1"));
+    assert!(text(&worker).starts_with("GET /app/1 "));
+    client.finish();
+    edge.settle();
+    edge.say(&worker, crate::pool::GOODBYE);
+    drop(worker);
+    edge.settle();
+    assert_eq!(counts(&edge), (0, 0, 1));
+    let worker = edge.dial_in(0);
+    assert!(text(&worker).starts_with("GET /app/1 "));
+    edge.say(&worker, ANSWER);
+    assert!(text(&client).starts_with(OK) && client.at_end());
     edge.finish();
 }

@@ -76,30 +76,6 @@ fn a_full_queue_refuses_at_once() {
 }
 
 #[test]
-fn who_is_gone_leaves_the_queue_and_who_only_sends_no_more_does_not() {
-    for earlier in [0, 1] {
-        let mut edge = edge(PoolLimits::default());
-        let worker = edge.dial_in(0);
-        let clients: Vec<_> =
-            (0..3).map(|_| edge.client(0, get("/fixed").repeat(earlier))).collect();
-        for (n, client) in clients.iter().enumerate() {
-            edge.say(client, get(&format!("/app/{n}")));
-        }
-        assert_eq!(counts(&edge), (1, 0, 2));
-        clients[1].reset();
-        clients[2].finish();
-        edge.settle();
-        assert_eq!(counts(&edge), (1, 0, 1), "after {earlier} requests");
-        for target in ["/app/0", "/app/2"] {
-            assert!(text(&worker).starts_with(&format!("GET {target} ")));
-            edge.say(&worker, ANSWER);
-        }
-        assert_eq!(text(&clients[2]).matches(OK).count(), 1 + earlier);
-        edge.finish();
-    }
-}
-
-#[test]
 fn a_late_answer_is_thrown_away_and_the_slot_used_again() {
     let mut edge = edge(PoolLimits { deadline: seconds(3), ..PoolLimits::default() });
     let worker = edge.dial_in(0);
