@@ -185,6 +185,17 @@ fn sockets_that_somebody_has_removed_are_made_again() {
     let other = fs::metadata(&sockets[0]).unwrap().ino();
     site.reload().unwrap();
     assert_eq!(fs::metadata(&sockets[0]).unwrap().ino(), other, "nobody has removed it again");
+    for _ in 0..5 {
+        sockets.iter().for_each(|socket| fs::remove_file(socket).unwrap());
+        site.reload().unwrap();
+    }
+    let listening = || {
+        let all = fs::read_to_string("/proc/net/unix").unwrap();
+        let name = sockets[0].to_str().unwrap();
+        // Of those that accept, "0 0 SO_ACCEPTCON Type St Inode Path" (proc_net(5)).
+        all.lines().filter(|line| line.contains(" 00010000 ") && line.contains(name)).count()
+    };
+    wait_until("the old listeners' end", PATIENCE, || listening() == 1);
     assert_eq!(site.stop().code(), Some(0));
 }
 

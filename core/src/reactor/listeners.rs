@@ -2,7 +2,7 @@
 //!
 //! Owns the order in which a listener ends, so that no connection is reset: let no new one begin,
 //! accept those whose handshake is under way, cancel the accept, wait for its last completion,
-//! accept what waits in the queue, close.
+//! accept what waits in the queue, close. Workers are not waited for, unless their pool goes on.
 
 use super::Reactor;
 use crate::conn::{Connection, Slot, World};
@@ -62,6 +62,15 @@ const CLOSING: Duration = Duration::from_millis(1);
 /// Time for the last packet of a handshake whose first one we have answered: a slow round trip.
 const HANDSHAKE: Duration = Duration::from_millis(200);
 
+impl Source {
+    fn pool(&self) -> Option<&Arc<SharedPool>> {
+        match self {
+            Source::Clients(_) => None,
+            Source::Workers { pool, .. } => Some(pool),
+        }
+    }
+}
+
 impl Listener {
     pub(super) fn is_for_clients(&self) -> bool {
         matches!(self.source, Source::Clients(_))
@@ -73,7 +82,7 @@ impl Listener {
     }
 
     fn is_of(&self, pool: &Arc<SharedPool>) -> bool {
-        matches!(&self.source, Source::Workers { pool: other, .. } if Arc::ptr_eq(other, pool))
+        self.source.pool().is_some_and(|other| Arc::ptr_eq(other, pool))
     }
 
     fn fd(&self) -> Fd {
@@ -84,16 +93,22 @@ impl Listener {
 }
 
 impl<B: Backend> Reactor<B> {
+    /// A pool's workers dial in at one socket: it is done with an earlier one, but for those who
+    /// have dialled in there already.
     pub(super) fn listen(&mut self, source: Source) {
         let address = match source {
             Source::Clients(fd) => self.backend.local_address(fd).ok(),
             Source::Workers { .. } => None,
         };
         let address = address.filter(|address| !address.ip().is_unspecified());
+        let pool = source.pool().cloned();
         let (phase, rests_until) = (Phase::Serving, Time::default());
         let listener = |_| Listener { source, address, armed: false, phase, rests_until };
         let token = self.listeners.insert_with(listener);
         self.arm(token);
+        if let Some(pool) = pool {
+            self.stop_listeners(|other, listener| other != token && listener.is_of(&pool));
+        }
     }
 
     pub(super) fn on_accept(&mut self, token: Token, result: Result<Fd, Errno>, armed: bool) {
@@ -141,17 +156,22 @@ impl<B: Backend> Reactor<B> {
 
     /// Ends the listeners for clients, or those for workers.
     pub(super) fn stop_listening(&mut self, for_clients: bool) {
-        self.stop_listeners(|listener| listener.is_for_clients() == for_clients);
+        self.stop_listeners(|_, listener| listener.is_for_clients() == for_clients);
     }
 
     /// Workers of this pool cannot dial in any more.
     pub(super) fn stop_listening_for(&mut self, pool: &Arc<SharedPool>) {
-        self.stop_listeners(|listener| listener.is_of(pool));
+        self.stop_listeners(|_, listener| listener.is_of(pool));
     }
 
-    fn stop_listeners(&mut self, which: impl Fn(&Listener) -> bool) {
+    /// Its workers can dial in.
+    fn listens_for(&self, pool: &Arc<SharedPool>) -> bool {
+        self.listeners.iter().any(|other| other.phase == Phase::Serving && other.is_of(pool))
+    }
+
+    fn stop_listeners(&mut self, which: impl Fn(Token, &Listener) -> bool) {
         for token in self.listeners.tokens() {
-            let Some(listener) = self.listeners.get_mut(token).filter(|l| which(l)) else {
+            let Some(listener) = self.listeners.get_mut(token).filter(|l| which(token, l)) else {
                 continue;
             };
             let is_waited_for = listener.is_for_clients() && !self.stopped;
@@ -193,10 +213,11 @@ impl<B: Backend> Reactor<B> {
     fn empty(&mut self, token: Token) {
         let Some(entry) = self.listeners.get_mut(token) else { return };
         entry.phase = Phase::Emptying;
-        match entry.source {
-            Source::Clients(listener) => self.world.submit(token, Op::AcceptNow { listener }),
-            Source::Workers { .. } => self.close(token),
+        let (listener, pool) = (entry.fd(), entry.source.pool().cloned());
+        if pool.is_some_and(|pool| !self.listens_for(&pool)) {
+            return self.close(token);
         }
+        self.world.submit(token, Op::AcceptNow { listener });
     }
 
     fn close(&mut self, token: Token) {
@@ -210,20 +231,18 @@ impl<B: Backend> Reactor<B> {
             Some(&mut Listener { source: Source::Clients(_), address, .. }) if !self.stopped => {
                 self.on_client(fd, address);
             }
-            Some(Listener {
-                source: Source::Workers { pool, .. }, phase: Phase::Serving, ..
-            }) => {
+            Some(Listener { source: Source::Workers { pool, .. }, .. }) => {
                 let pool = Arc::clone(pool);
                 self.on_worker(fd, pool);
             }
-            // It came while the accept was being cancelled.
             _ => self.world.submit(Token::NOBODY, Op::Close { fd }),
         }
     }
 
     fn on_worker(&mut self, fd: Fd, pool: Arc<SharedPool>) {
         let peer = self.backend.peer(fd);
-        if !self.admit_worker(peer, &pool) {
+        // The accept may be one that is being cancelled.
+        if !self.listens_for(&pool) || !self.admit_worker(peer, &pool) {
             return self.world.submit(Token::NOBODY, Op::Close { fd });
         }
         let world = &mut self.world;

@@ -131,6 +131,35 @@ fn a_new_pool_takes_workers_at_once() {
     edge.finish();
 }
 
+/// Somebody has removed its file: the server makes another one for the same pool.
+#[test]
+fn a_pool_listens_at_its_last_socket_only() {
+    let mut edge = edge();
+    let early = edge.dial_in(0);
+    let listeners = |edge: &Edge| -> Vec<_> {
+        edge.reactors.iter().flatten().map(|reactor| reactor.listeners.iter().count()).collect()
+    };
+    let before = listeners(&edge);
+    let policy = Arc::new(edge.policy(0..POOLS.len()));
+    for _ in 0..3 {
+        let waiting: Vec<_> = (0..3).map(|_| edge.kernel.connect(edge.sockets[0])).collect();
+        let new = edge.kernel.listen_unix();
+        let old = std::mem::replace(&mut edge.sockets[0], new);
+        edge.sockets.push(old);
+        edge.change(Arc::clone(&policy), &[], &[0]);
+        assert_eq!(listeners(&edge), before);
+        waiting.into_iter().for_each(|worker| drop(edge.greet(worker)));
+        edge.settle();
+    }
+    edge.dial_in(0).reset();
+    edge.settle();
+    let client = edge.client(1, get("/app/"));
+    assert!(text(&early).starts_with("GET /app/ "), "its worker stays");
+    edge.say(&early, ANSWER);
+    assert!(text(&client).starts_with(OK));
+    edge.finish();
+}
+
 #[test]
 fn strangers_may_not_be_workers() {
     let mut edge = edge();

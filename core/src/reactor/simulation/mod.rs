@@ -323,8 +323,9 @@ impl Edge {
             assert_eq!(self.kernel.in_flight(backend), 0, "operations in flight");
             assert_eq!(self.kernel.transit_outstanding(backend), 0, "transit buffers lost");
         }
-        let expected: Vec<_> =
+        let mut expected: Vec<_> =
             self.sockets.iter().map(|&fd| (fd, DescriptorKind::Listener)).collect();
+        expected.sort_by_key(|(fd, _)| *fd);
         assert_eq!(self.kernel.open_descriptors(), expected, "descriptors left open");
         for pool in &self.pools {
             let PoolCounts { slots, idle, queued, .. } = pool.core().counts();
