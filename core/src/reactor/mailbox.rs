@@ -8,7 +8,7 @@ use crate::io::{Token, Wake};
 use crate::pool::Assignment;
 use crate::route::SharedPool;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What a reactor can be told.
 pub(crate) enum Message {
@@ -46,19 +46,19 @@ pub(crate) struct Mailbox {
     filled: AtomicBool,
     /// The reactor waits, or is about to, and must be woken.
     asleep: AtomicBool,
-    waker: OnceLock<Arc<dyn Wake>>,
+    /// As long as there is a reactor to wake: it is a descriptor.
+    waker: Mutex<Option<Arc<dyn Wake>>>,
 }
 
 impl Mailbox {
     /// From now on messages wake their reactor.
     pub(crate) fn connect(&self, waker: Arc<dyn Wake>) {
-        if self.waker.set(waker).is_err() {
-            unreachable!("a mailbox belongs to one reactor");
-        }
+        let earlier = locked(&self.waker).replace(waker);
+        assert!(earlier.is_none(), "a mailbox belongs to one reactor");
     }
 
     pub(crate) fn post(&self, message: Message) {
-        let mut queue = self.lock();
+        let mut queue = locked(&self.queue);
         if self.closed.load(Ordering::Relaxed) {
             // Unlocked first: what a message holds may post another one when it goes.
             return drop((queue, message));
@@ -67,7 +67,7 @@ impl Mailbox {
         drop(queue);
         self.filled.store(true, Ordering::SeqCst);
         if self.asleep.swap(false, Ordering::SeqCst)
-            && let Some(waker) = self.waker.get()
+            && let Some(waker) = &*locked(&self.waker)
         {
             waker.wake();
         }
@@ -75,11 +75,12 @@ impl Mailbox {
 
     /// Nobody will take messages any more: those that are here are dropped, and all to come.
     pub(crate) fn close(&self) {
-        let mut queue = self.lock();
+        let mut queue = locked(&self.queue);
         self.closed.store(true, Ordering::Relaxed);
         let left = std::mem::take(&mut *queue);
         drop(queue);
         drop(left);
+        *locked(&self.waker) = None;
     }
 
     /// There is nothing to take.
@@ -90,7 +91,7 @@ impl Mailbox {
     /// Moves all messages to the end of `into`, which should have room already.
     pub(crate) fn take(&self, into: &mut Vec<Message>) {
         if self.filled.swap(false, Ordering::SeqCst) {
-            into.append(&mut self.lock());
+            into.append(&mut locked(&self.queue));
         }
     }
 
@@ -107,10 +108,10 @@ impl Mailbox {
     pub(crate) fn awake(&self) {
         self.asleep.store(false, Ordering::SeqCst);
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Message>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Deliver for Mailbox {
@@ -168,5 +169,7 @@ mod tests {
         mailbox.post(Message::Drain);
         mailbox.post(Message::Stop);
         assert_eq!(bell.0.load(Ordering::SeqCst), 1);
+        mailbox.close();
+        assert_eq!(Arc::strong_count(&bell), 1, "a closed mailbox wakes nobody");
     }
 }
