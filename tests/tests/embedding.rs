@@ -160,6 +160,17 @@ fn a_reactor_that_panics_ends_the_server_and_leaves_nothing_open() {
     assert_eq!(again.unwrap().addresses(), [embedded.address]);
 }
 
+#[test]
+fn a_panic_of_who_is_told_that_it_has_begun_ends_the_server() {
+    let builder = Server::builder().listen("127.0.0.1:0").reactors(2);
+    let server = builder.route("/", Response::text("")).build().unwrap();
+    let address = server.addresses()[0];
+    let thread = thread::spawn(move || server.run_and(|| panic!("on purpose")));
+    wait_until("the server has ended", PATIENCE, || thread.is_finished());
+    assert_eq!(thread.join().unwrap_err().downcast_ref(), Some(&"on purpose"));
+    assert!(matches!(Client::try_connect(address), Err(Failure::Refused)));
+}
+
 /// The process may be one in which `SIGPIPE` kills.
 #[test]
 fn a_client_that_goes_during_a_file_raises_no_signal() {

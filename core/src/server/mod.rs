@@ -67,6 +67,9 @@ impl Server {
     ///
     /// # Errors
     /// As for [`Server::run`].
+    ///
+    /// # Panics
+    /// If `begun` does: the reactors are ended first.
     pub fn run_and(mut self, begun: impl FnOnce()) -> Result<(), RunError> {
         start::run(&mut self, begun)
     }

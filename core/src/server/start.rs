@@ -29,7 +29,7 @@ pub(super) fn run(server: &mut Server, begun: impl FnOnce()) -> Result<(), RunEr
     let control = &*server.control;
     let open = Leftovers::default();
     let left_open = &open;
-    let mut result = Ok(());
+    let (mut result, mut panic) = (Ok(()), None);
     let (sender, rings) = mpsc::channel();
     thread::scope(|scope| {
         let mut threads = Vec::new();
@@ -62,7 +62,8 @@ pub(super) fn run(server: &mut Server, begun: impl FnOnce()) -> Result<(), RunEr
         drop(sender);
         // Who fails before is one less.
         if result.is_ok() && rings.iter().count() == threads.len() {
-            begun();
+            let called = catch_unwind(AssertUnwindSafe(begun));
+            panic = called.inspect_err(|_| abandon_all(control)).err();
         }
         for (number, thread) in threads.into_iter().enumerate() {
             let ended = thread.join().unwrap_or(Err(RunError::Panic(number)));
@@ -71,7 +72,7 @@ pub(super) fn run(server: &mut Server, begun: impl FnOnce()) -> Result<(), RunEr
             }
         }
     });
-    result
+    panic.map_or(result, |payload| resume_unwind(payload))
 }
 
 fn run_one(
@@ -113,7 +114,8 @@ fn run_one(
     result.map_err(|errno: Errno| RunError::Kernel { reactor: number, error: errno.into() })
 }
 
-/// One reactor has failed: the others can neither serve its share nor wait for its end.
+/// A reactor has failed, or who began them: the others can neither serve its share nor wait for its
+/// end.
 fn abandon_all(control: &Control) {
     control.tell(|| Message::Stop);
     control.tell(|| Message::Abandon);
