@@ -16,7 +16,7 @@ use crate::users::UserError;
 use crate::{notify, sys};
 use control::Control;
 use leaving::Leaving;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
@@ -154,7 +154,10 @@ enum Event {
 }
 
 fn watch_signals(events: Sender<Event>) -> io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1])?;
+    // With a handler CHLD is not ignored, as whoever started us may have had it: ended processes
+    // would be gone before anybody has asked how they ended.
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGCHLD])?;
+    sys::unblock_signals()?;
     let forward = move || {
         for signal in signals.forever() {
             if events.send(Event::Signal(signal)).is_err() {
@@ -291,6 +294,9 @@ impl Running {
                 }
             }
             Event::Signal(SIGUSR1) => self.reopen_logs(),
+            // The kernel gives orphans to the first thread, this one, if we are process 1 of a
+            // container. What we have started ourselves has another thread for its parent.
+            Event::Signal(SIGCHLD) => sys::reap_children_of_this_thread(),
             Event::Signal(SIGTERM) if self.stop == Stop::No => self.drain(),
             Event::Signal(_) => self.end_quickly(),
             Event::Asked(stream) => self.answer(&stream),

@@ -33,6 +33,25 @@ pub(crate) fn survive_large_files() {
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
+/// Lets every signal through to this thread and to those that it starts: a mask that whoever
+/// started us had stays in force (execve(2)).
+pub(crate) fn unblock_signals() -> io::Result<()> {
+    let mut none = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigemptyset(3) fills `none` and cannot fail; the old mask is not asked for.
+    let error = unsafe {
+        libc::sigemptyset(none.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut())
+    };
+    if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
+}
+
+/// Lets go of ended processes whose parent is this *thread* (`__WNOTHREAD` in wait(2)).
+pub(crate) fn reap_children_of_this_thread() {
+    let flags = libc::WNOHANG | libc::__WNOTHREAD;
+    // SAFETY: no status is asked for.
+    while unsafe { libc::waitpid(-1, ptr::null_mut(), flags) } > 0 {}
+}
+
 /// Makes the process that `command` starts end with the calling *thread* (PR_SET_PDEATHSIG in
 /// prctl(2)), inherit `inherited`, and have the limit of descriptors that we were started with.
 pub(crate) fn bind_to_this_thread(command: &mut Command, inherited: BorrowedFd<'_>) {

@@ -3,6 +3,7 @@
 use crate::binaries::{proxy_bin, worker_bin};
 use crate::client::Client;
 use crate::process::{Process, children, workers_of};
+use crate::sys;
 use crate::wait::{PATIENCE, wait_until};
 use serde_json::Value;
 use std::ffi::OsString;
@@ -25,7 +26,9 @@ pub struct SiteBuilder {
     /// Instead of all these lines.
     whole: Option<String>,
     environment: Vec<(String, PathBuf)>,
-    descriptors: Option<usize>,
+    /// A program and its arguments that starts the edge.
+    starter: Vec<String>,
+    adopts_orphans: bool,
     stderr: Option<PathBuf>,
 }
 
@@ -55,7 +58,8 @@ impl Site {
             rest: String::new(),
             whole: None,
             environment: Vec::new(),
-            descriptors: None,
+            starter: Vec::new(),
+            adopts_orphans: false,
             stderr: None,
         }
     }
@@ -321,8 +325,19 @@ impl SiteBuilder {
     }
 
     /// So many descriptors, and no more, for the edge (`RLIMIT_NOFILE`); for its workers, too.
-    pub fn descriptors(mut self, most: usize) -> SiteBuilder {
-        self.descriptors = Some(most);
+    pub fn descriptors(self, most: usize) -> SiteBuilder {
+        self.started_by(&["prlimit", &format!("--nofile={most}:{most}")])
+    }
+
+    /// The edge is started by this program, with these words before its own.
+    pub fn started_by(mut self, words: &[&str]) -> SiteBuilder {
+        self.starter.extend(words.iter().map(ToString::to_string));
+        self
+    }
+
+    /// The edge is what orphans below it get for a parent, as process 1 of a container is.
+    pub fn adopts_orphans(mut self) -> SiteBuilder {
+        self.adopts_orphans = true;
         self
     }
 
@@ -364,9 +379,7 @@ impl SiteBuilder {
             words.extend(["sh", "-c", "exec \"$@\" 2>\"$0\""].map(OsString::from));
             words.push(path.into());
         }
-        if let Some(most) = self.descriptors {
-            words.extend(["prlimit".into(), format!("--nofile={most}:{most}").into()]);
-        }
+        words.extend(self.starter.iter().map(OsString::from));
         words.push(proxy_bin().into());
         let mut command = Command::new(&words[0]);
         command
@@ -375,6 +388,9 @@ impl SiteBuilder {
             .arg(config)
             .current_dir(self.dir.path());
         command.envs(self.environment.iter().map(|(name, path)| (name, path)));
+        if self.adopts_orphans {
+            sys::adopt_orphans(&mut command);
+        }
         command
     }
 

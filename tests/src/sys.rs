@@ -3,6 +3,8 @@
 #![allow(unsafe_code)]
 
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::time::Duration;
 
 /// Asks a server to drain and end.
@@ -46,6 +48,17 @@ pub(crate) fn readable(files: &[BorrowedFd<'_>], timeout: Duration) -> Vec<bool>
     // SAFETY: `polls` has `count` elements and outlives the call; no signal mask is given.
     unsafe { libc::ppoll(polls.as_mut_ptr(), count, &timeout, std::ptr::null()) };
     polls.iter().map(|poll| poll.revents != 0).collect()
+}
+
+/// Makes the process that `command` starts a subreaper (PR_SET_CHILD_SUBREAPER in prctl(2)).
+pub(crate) fn adopt_orphans(command: &mut Command) {
+    let adopt = || {
+        // SAFETY: a system call without pointers.
+        let result = unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
+        if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    };
+    // SAFETY: between fork and exec one system call is made and nothing allocated.
+    unsafe { command.pre_exec(adopt) };
 }
 
 /// Whether this test may become other users.
