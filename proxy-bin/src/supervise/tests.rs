@@ -137,11 +137,16 @@ fn a_first_start_may_be_repeated() {
 
 #[test]
 fn a_stop_interrupts_the_back_off() {
-    let run =
-        run("test -e second && exit 1; touch second; echo READY >/proc/self/fd/$FOREBAY_READY_FD");
-    run.expect(ready());
-    run.supervisor.stop(libc::SIGTERM);
-    run.expect(ended());
+    let run = run("exit 3");
+    while run.reports.recv_timeout(LIVENESS).unwrap() != ended() {}
+    let running = &run.supervisor.commands[0];
+    let began = std::time::Instant::now();
+    // As between two starts.
+    let shared = Arc::clone(&running.shared);
+    let waiting = thread::spawn(move || shared.waits(2 * LIVENESS));
+    running.stop(libc::SIGTERM);
+    assert!(!waiting.join().unwrap(), "it is time to stop");
+    assert!(began.elapsed() < LIVENESS);
 }
 
 #[test]
