@@ -152,11 +152,17 @@ fn who_has_served_comes_back_at_once() {
 #[test]
 fn stopping_does_not_wait_for_an_edge() {
     assert_eq!(with_worker(|_, _| {}), 0, "no socket");
+    // An edge that accepts and never answers: the slot is open until the worker has stopped.
+    let mut slot = None;
+    let mut began = None;
     with_worker(|path, _| {
-        // An edge that accepts and never answers.
-        let listener = UnixListener::bind(path).unwrap();
-        drop(Slot::accept(&listener));
+        let mut accepted = Slot::accept(&UnixListener::bind(path).unwrap());
+        assert_eq!(accepted.read(UPGRADE.len()), UPGRADE);
+        slot = Some(accepted);
+        began = Some(Instant::now());
     });
+    assert!(began.unwrap().elapsed() < ANSWER_TIMEOUT);
+    assert_eq!(slot.unwrap().read_to_end(), GOODBYE);
 }
 
 #[test]
