@@ -1,6 +1,6 @@
 //! Settings that concern the process.
 
-use crate::support::{Deployed, Edge, Program, Slot, wait_for_end_of};
+use crate::support::{Deployed, Edge, Program, Slot, is_root, skip, wait_for_end_of};
 use std::fs;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
@@ -95,10 +95,8 @@ fn processes_have_names() {
 
 #[test]
 fn privileges_are_given_up_after_binding() {
-    let is_root = fs::read_to_string("/proc/self/status").unwrap().contains("Uid:\t0\t0\t0\t0");
-    if !is_root {
-        println!("skipped: only root can become another user");
-        return;
+    if !is_root() {
+        return skip("only root can become another user");
     }
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("log");

@@ -1,7 +1,7 @@
 //! Every signal, alone, doubled, and at the wrong moment.
 
 use crate::load::Load;
-use crate::support::{Edge, PATIENCE, Program, signal};
+use crate::support::{Edge, PATIENCE, Program, signal, skip};
 use std::fs;
 use std::io::Read;
 use std::process::Command;
@@ -153,8 +153,7 @@ fn as_process_1_it_reaps_strangers_and_stops() {
     let edge = Edge::new();
     let unshare = ["--pid", "--fork", "--mount-proc", "--kill-child"];
     if !Command::new("unshare").args(unshare).arg("true").status().is_ok_and(|s| s.success()) {
-        println!("skipped: unshare cannot make a pid namespace here (it needs root)");
-        return;
+        return skip("unshare cannot make a pid namespace here (it needs root)");
     }
     let arguments = ["--edge", &edge.address(), "probe"];
     let mut program = Program::spawn(

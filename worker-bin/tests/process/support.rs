@@ -1,7 +1,10 @@
 //! The real binary, and the edge's end of its socket.
 
+use rustix::event::{PollFd, PollFlags, poll};
+use socket2::SockRef;
 use std::fs::{self, DirEntry};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -44,17 +47,21 @@ impl Program {
 
     /// The next line of standard output.
     pub(crate) fn line(&mut self) -> String {
-        let mut line = String::new();
         let stdout = self.0.stdout.as_mut().unwrap();
-        BufReader::with_capacity(1, stdout).read_line(&mut line).unwrap();
-        line.trim_end().to_owned()
+        read_line(stdout, Instant::now() + PATIENCE).trim_end().to_owned()
     }
 
     /// Waits for a line on standard error that contains `text`.
     pub(crate) fn wait_for_log(&mut self, text: &str) {
         let stderr = self.0.stderr.as_mut().unwrap();
-        let mut lines = BufReader::with_capacity(1, stderr).lines();
-        assert!(lines.any(|line| line.unwrap().contains(text)), "no log line with {text:?}");
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let line = read_line(stderr, until);
+            assert!(!line.is_empty(), "no log line with {text:?}");
+            if line.contains(text) {
+                return;
+            }
+        }
     }
 
     pub(crate) fn wait(&mut self) -> ExitStatus {
@@ -82,6 +89,34 @@ impl Drop for Program {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// The next line, with its end; nothing at the end of the stream.
+fn read_line(pipe: &mut (impl Read + AsFd), until: Instant) -> String {
+    let mut line = Vec::new();
+    while !line.ends_with(b"\n") {
+        let left = until.saturating_duration_since(Instant::now()).try_into().unwrap();
+        let is_there = poll(&mut [PollFd::new(pipe, PollFlags::IN)], Some(&left)).unwrap() > 0;
+        assert!(is_there, "no line but {:?}", String::from_utf8_lossy(&line));
+        let mut byte = [0];
+        if pipe.read(&mut byte).unwrap() == 0 {
+            break;
+        }
+        line.extend(byte);
+    }
+    String::from_utf8(line).unwrap()
+}
+
+/// Says that a test of what only root can do is skipped; with `FOREBAY_REQUIRE=all` it fails
+/// instead, if this is root.
+pub(crate) fn skip(why: &str) {
+    let is_required = std::env::var("FOREBAY_REQUIRE").is_ok_and(|value| value == "all");
+    assert!(!(is_required && is_root()), "{why}, and FOREBAY_REQUIRE=all forbids to skip");
+    println!("skipped: {why}");
+}
+
+pub(crate) fn is_root() -> bool {
+    fs::read_to_string("/proc/self/status").unwrap().contains("Uid:\t0\t0\t0\t0")
 }
 
 pub(crate) fn signal(pid: u32, name: &str) {
@@ -113,6 +148,8 @@ impl Edge {
     pub(crate) fn new() -> Edge {
         let directory = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(directory.path().join("socket")).unwrap();
+        // What accept(2) waits for as well.
+        SockRef::from(&listener).set_read_timeout(Some(PATIENCE)).unwrap();
         Edge { listener, directory }
     }
 
@@ -141,7 +178,7 @@ impl Edge {
 
     /// None: whoever dialled in was no worker, or left at once.
     pub(crate) fn try_slot(&self) -> Option<Slot> {
-        let (stream, _) = self.listener.accept().unwrap();
+        let (stream, _) = self.listener.accept().expect("a worker that dials in");
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut slot = Slot(stream);
         if !slot.try_head().is_ok_and(|head| head.contains("Upgrade: forebay-slot/1")) {
