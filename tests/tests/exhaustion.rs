@@ -75,6 +75,8 @@ fn without_descriptors_files_that_are_only_kept_open_make_room() {
 #[test]
 fn without_descriptors_files_that_other_reactors_keep_open_make_room_too() {
     let site = Site::builder().control().server("reactors = 2").descriptors(MOST + 16);
+    // On a loaded machine the last client's first head is long in coming.
+    let site = site.limit("client_header_timeout = \"120s\"");
     let site = large_files(site).start();
     // They are distributed by chance.
     let mut clients: Vec<Busy> = (0..8).map(|_| Busy::new(&site, "GET")).collect();
