@@ -163,47 +163,74 @@ fn a_cold_file_is_read_by_the_ring_before_it_is_sent() {
     let mut reader = SlowReader::new(client);
     let content = pattern(1 << 20);
     let now = bench.uring.now();
-    // To look at a file is to have it read, so that is another one.
-    if residency::resident(&forgotten(&content), 0, 1 << 20, now) > 0 {
+    // To look at a file is to have it read, so those are other ones.
+    let is_cold = |_| residency::resident(&forgotten(&content), 0, 1 << 20, now) == 0;
+    if !(0..ATTEMPTS).any(is_cold) {
+        let is_required = std::env::var("FOREBAY_REQUIRE").is_ok_and(|value| value == "all");
+        assert!(!is_required, "no file can be made cold, and FOREBAY_REQUIRE=all forbids to skip");
         eprintln!("files cannot be made cold here");
         return;
     }
     // What has just been forgotten can be in memory again when its turn comes.
-    let mut attempts = (1..=10).map(|n| (n, forgotten(&content)));
+    let mut attempts = (1..=ATTEMPTS).map(|n| (n, forgotten(&content)));
     let (count, file) = loop {
         let (count, file) = attempts.next().expect("a part that was not in memory");
-        let (mut offset, mut waited) = (0, 0);
+        let (mut offset, mut was_read) = (0, false);
         while offset < 1 << 20 {
             let fd = server.as_raw_fd();
             bench.submit(1, Op::SendFile { fd, file: file.clone(), offset, len: 256 << 10 });
-            waited += usize::from(bench.uring.local.is_empty());
+            was_read |= is_being_read(&mut bench);
             let done = bench.answer_while(1, || reader.read_some());
             let Done::SendFile { result: Ok(sent), .. } = done else { panic!("{done:?}") };
             assert!(sent > 0);
             offset += sent as u64;
         }
-        if waited > 0 {
+        if was_read {
             break (count, file);
         }
     };
     reader.read_to(content.len() * count);
     assert!(reader.seen == content.repeat(count));
-    let resident = |after| residency::resident(&file, 0, 1 << 20, now.after(after));
-    assert_eq!(resident(LIVENESS), 1 << 20);
-    forget(&file);
-    assert_eq!(resident(LIVENESS + Duration::from_millis(50)), 1 << 20, "just seen");
-    // To look is to have it read again, from its beginning.
-    assert!(resident(LIVENESS + Duration::from_millis(150)) < 1 << 20);
+    let resident = |file: &SharedFile, after| {
+        residency::resident(file, 0, 1 << 20, now.after(Duration::from_millis(after)))
+    };
+    assert_eq!(resident(&file, 20_000), 1 << 20);
+    // What has just been sent may be the network's for a while, which keeps it in memory.
+    let is_looked_at_again = |_| {
+        let file = written(&content);
+        assert_eq!(resident(&file, 0), 1 << 20);
+        forget(&file);
+        assert_eq!(resident(&file, 50), 1 << 20, "just seen");
+        resident(&file, 150) < 1 << 20
+    };
+    assert!((0..ATTEMPTS).any(is_looked_at_again));
+}
+
+/// How often a file is taken out of memory, which the kernel may decline, until it has left.
+const ATTEMPTS: usize = 50;
+
+/// Whether what is in flight, which is the sending of a file, is a read of that file.
+fn is_being_read(bench: &mut Bench) -> bool {
+    let sending = bench.uring.in_flight.get_mut(0);
+    sending.is_some_and(|sending| {
+        assert!(matches!(*sending.op, Op::SendFile { .. }));
+        *sending.is_cold
+    })
 }
 
 /// A file of which nothing is in memory, if its file system is not memory itself.
 fn forgotten(content: &[u8]) -> Rc<SharedFile> {
+    let file = written(content);
+    forget(&file);
+    file
+}
+
+/// A file that is in memory and on the disk.
+fn written(content: &[u8]) -> Rc<SharedFile> {
     let mut temporary = tempfile::NamedTempFile::new_in(env!("CARGO_MANIFEST_DIR")).unwrap();
     temporary.write_all(content).unwrap();
     temporary.as_file().sync_all().unwrap();
-    let file = shared(File::open(temporary.path()).unwrap());
-    forget(&file);
-    file
+    shared(File::open(temporary.path()).unwrap())
 }
 
 /// The clock is that of the end of the wait.
