@@ -1,7 +1,8 @@
 //! What is too large for memory goes through files without a name, and workers wait for nobody.
 
 use forebay_tests::{
-    Client, Failure, PATIENCE, Site, limit_file_size, pattern, sha256, tool, wait_until,
+    Client, Failure, PATIENCE, Site, is_required, is_root, limit_file_size, pattern, sha256, tool,
+    wait_until,
 };
 use std::fs;
 use std::path::Path;
@@ -207,6 +208,8 @@ impl SmallDisk {
         let output = mount.command().args(arguments).arg(directory.path()).output().ok()?;
         if !output.status.success() {
             let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            let must = is_required() && is_root();
+            assert!(!must, "root cannot mount, and FOREBAY_REQUIRE=all forbids to skip: {why}");
             forebay_tests::skip(&format!("no file system can be mounted: {why}"));
             return None;
         }
