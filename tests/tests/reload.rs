@@ -169,6 +169,29 @@ fn a_command_that_is_replaced_before_it_is_ready_may_fail() {
 }
 
 #[test]
+fn changed_limits_of_a_pool_hold_for_who_comes_then() {
+    let pool = "queue = 9\nqueue_timeout = \"60s\"\nboot_grace = \"60s\"";
+    let site = Site::builder().control().raw_app().pool(pool).start();
+    let mut waiting = site.client();
+    waiting.send(GET);
+    wait_until("it waits", PATIENCE, || site.status()["pools"][0]["queued"] == 1);
+    let change = |from, to| {
+        site.set_config(&site.config().replace(from, to));
+        site.reload().unwrap();
+    };
+    change("queue = 9", "queue = 1");
+    assert_eq!(site.client().get("/hello").status, 503, "the queue is full");
+    assert_eq!((site.counter("queue_full"), site.counter("queue_timeout")), (1, 0));
+    change("queue = 1", "queue = 9");
+    change("\"60s\"", "\"100ms\"");
+    assert_eq!(site.client().get("/hello").status, 503, "its time is over");
+    assert_eq!((site.counter("queue_full"), site.counter("queue_timeout")), (1, 1));
+    let edge = format!("unix:{}", site.path("run/app.sock").display());
+    let _worker = Process::start(Command::new(worker_bin()).args(["--edge", &edge, "hello"]));
+    assert_eq!(waiting.read_response().status, 200, "who came before has the time of then");
+}
+
+#[test]
 fn sockets_that_somebody_has_removed_are_made_again() {
     let site = Site::builder().control().app("hello", 1).start();
     let sockets = ["run/app.sock", "run/forebay.sock"].map(|name| site.path(name));

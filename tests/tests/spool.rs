@@ -141,6 +141,20 @@ fn a_directory_that_is_gone_costs_requests_until_it_is_back() {
     assert_eq!(fs::read_dir(site.path("spool")).unwrap().count(), 0, "files have no names");
 }
 
+#[test]
+fn a_changed_directory_is_the_one_that_is_used() {
+    let builder = Site::builder().server("spool_dir = \"spool\"").app("probe", 1);
+    let site = builder.file("spool/old", "").file("other/new", "").start();
+    let content = pattern(1_000_000);
+    assert_eq!(upload(&mut site.client(), &content).unwrap().status, 200);
+    site.set_config(&site.config().replace("\"spool\"", "\"other\""));
+    site.reload().unwrap();
+    fs::remove_dir_all(site.path("spool")).unwrap();
+    assert_eq!(upload(&mut site.client(), &content).unwrap().status, 200);
+    fs::remove_dir_all(site.path("other")).unwrap();
+    refused(&site, &content);
+}
+
 /// Exactly this request, in a way that the client can read.
 fn refused(site: &Site, content: &[u8]) {
     let mut client = site.client();
