@@ -32,6 +32,8 @@ pub(crate) mod random;
 mod request;
 mod response;
 #[cfg(test)]
+mod slots_directed;
+#[cfg(test)]
 mod slow_directed;
 #[cfg(test)]
 mod spool_directed;
