@@ -14,6 +14,8 @@ mod client;
 mod clients_directed;
 pub(crate) mod corpus;
 #[cfg(test)]
+mod counters_directed;
+#[cfg(test)]
 mod drain_directed;
 #[cfg(test)]
 mod files_directed;
