@@ -116,3 +116,19 @@ fn for_each_descriptor(header: &libc::msghdr, mut each: impl FnMut(Fd)) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As when this process may not have one descriptor more, recvmsg(2).
+    #[test]
+    fn a_descriptor_that_the_kernel_had_to_drop_is_missed() {
+        let mut control = Control([0; 256]);
+        let mut header = header(&mut [], &mut control);
+        header.msg_controllen = 0;
+        assert_eq!(passed(&header), Passed::Nothing);
+        header.msg_flags = libc::MSG_CTRUNC;
+        assert_eq!(passed(&header), Passed::Broken);
+    }
+}
