@@ -96,6 +96,30 @@ fn more_requests_at_the_same_time_are_429() {
 }
 
 #[test]
+fn what_is_refused_otherwise_does_not_count_for_the_rate() {
+    let rate = Rate::new(1, Duration::from_secs(100), 2);
+    let concurrent = Some((Concurrency::new(1), 1));
+    let mut edge = edge(Bounds { rate: Some(Arc::new(rate)), concurrent });
+    let first = edge.client(0, of("198.51.100.7"));
+    let second = edge.client(1, of("198.51.100.7"));
+    for _ in 0..5 {
+        is_429(&second, 1);
+        edge.say(&second, of("198.51.100.7"));
+    }
+    is_429(&second, 1);
+    let worker = edge.dial_in(0);
+    assert!(text(&worker).starts_with("GET /bound "));
+    edge.say(&worker, ANSWER);
+    assert!(text(&first).starts_with(OK));
+    edge.say(&second, of("198.51.100.7"));
+    assert!(text(&worker).starts_with("GET /bound "));
+    edge.say(&worker, ANSWER);
+    assert!(text(&second).starts_with(OK));
+    assert_eq!((edge.stats().rate, edge.stats().concurrent), (0, 6));
+    edge.finish();
+}
+
+#[test]
 fn what_a_worker_does_for_somebody_who_has_gone_counts() {
     let mut edge = concurrent(1);
     let gone = edge.client(0, of("198.51.100.7"));
