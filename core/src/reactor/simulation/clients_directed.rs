@@ -294,6 +294,21 @@ fn pipelined_answers_leave_in_one_send() {
 }
 
 #[test]
+fn one_connection_has_so_many_answers_in_a_turn() {
+    let limits = Limits { pipelined: 5, ..Limits::default() };
+    let mut edge = Edge::new(&Settings { limits, ..Settings::default() });
+    let client = edge.connect(0);
+    client.send(get("/fixed").repeat(12).as_bytes());
+    while client.peek().is_empty() {
+        edge.turn(0);
+    }
+    assert_eq!(text(&client).matches(OK).count(), 5);
+    edge.settle();
+    assert_eq!(text(&client).matches(OK).count(), 7);
+    edge.finish();
+}
+
+#[test]
 fn who_takes_no_answers_is_not_received_from() {
     let mut edge = edge();
     edge.kernel.set_capacity(1000);
