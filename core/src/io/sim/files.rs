@@ -39,6 +39,18 @@ impl SimKernel {
         });
     }
 
+    /// The same with a file that was modified when the old one was, as cp(1) with `-p` makes it.
+    #[cfg(test)]
+    pub(crate) fn replace_file_by_as_old(&self, path: &str, bytes: impl Into<Vec<u8>>) {
+        self.change_files(|files, now| {
+            let (directory, name) = files.parent(path, now);
+            let inode = files.inode(Node::Regular(bytes.into()), now);
+            let former = directory.link(name, Rc::clone(&inode), now);
+            let former = former.unwrap_or_else(|| panic!("simulator: {path} is not there"));
+            inode.content.borrow_mut().mtime = former.content.borrow().mtime;
+        });
+    }
+
     /// Sets the file's size in place; new bytes are 0.
     pub(crate) fn truncate_file(&self, path: &str, size: usize) {
         self.change_files(|files, now| {

@@ -74,6 +74,20 @@ fn files_that_nobody_asks_for_are_closed_though_nothing_happens() {
     edge.finish();
 }
 
+#[test]
+fn a_file_in_the_place_of_one_as_large_and_as_old_is_seen() {
+    let mut edge = Edge::new(&Settings::default());
+    let client = edge.client(0, get("/files/small.txt"));
+    assert!(text(&client).starts_with("HTTP/1.1 200 "));
+    let content = "x".repeat(SMALL_FILE.1);
+    edge.kernel.replace_file_by_as_old(SMALL_FILE.0, content.as_bytes());
+    edge.pass(Duration::from_secs(1));
+    edge.say(&client, get("/files/small.txt"));
+    let answer = text(&client);
+    assert!(answer.ends_with(&content), "{answer}");
+    edge.finish();
+}
+
 /// Time passes while operations on files are in flight.
 fn crawl(edge: &mut Edge, step: Duration, turns: usize) {
     for _ in 0..turns {
