@@ -4,7 +4,7 @@ use forebay_tests::{
     Client, HUP, PATIENCE, Process, Site, TERM, USR1, proxy_bin, wait_until, worker_bin, workers_of,
 };
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -84,13 +84,42 @@ fn an_arbiter_goes_on_where_nobody_reads() {
     assert_eq!(arbiter.wait_exit(PATIENCE).code(), Some(0));
 }
 
+#[test]
+fn an_access_log_that_nobody_reads_holds_no_request_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let (fifo, pipe) = make_pipe(&dir.path().join("stdout"));
+    let mut pipe = BufReader::new(pipe);
+    let mut command = Command::new("sh");
+    let flags = "--bind 127.0.0.1:0 -w 1 --access-logfile -";
+    command.args(["-c", &format!("exec \"$0\" {flags} hello >\"$1\"")]);
+    let mut arbiter = Process::start(command.arg(worker_bin()).arg(&fifo));
+    let mut line = String::new();
+    pipe.read_line(&mut line).unwrap();
+    let address = line.trim().strip_prefix("listening on http://").expect("the first line");
+    let mut client = Client::connect(address.parse().unwrap());
+    let before = workers_of(arbiter.pid());
+    let request = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
+    for _ in 0..2000 {
+        assert_eq!(client.exchange(request).status, 200);
+    }
+    let mut lines = 0;
+    wait_until("how many lines are lost", PATIENCE, || {
+        assert_eq!(client.exchange(request).status, 200);
+        line.clear();
+        pipe.read_line(&mut line).unwrap();
+        assert!(line.starts_with("127.0.0.1 - - [") && line.ends_with("\n"), "{line}");
+        lines += 1;
+        arbiter.stderr().contains("lines of the access log found no room\n")
+    });
+    assert!(lines < 2000);
+    assert_eq!(workers_of(arbiter.pid()), before);
+    arbiter.signal(TERM);
+    assert_eq!(arbiter.wait_exit(PATIENCE).code(), Some(0));
+}
+
 /// A pipe without room, and its end to read from.
 fn full_pipe(folder: &Path) -> (PathBuf, File) {
-    let fifo = folder.join("stderr");
-    let made = Command::new("mkfifo").arg(&fifo).status();
-    assert!(made.is_ok_and(|status| status.success()), "mkfifo(1) is part of every system");
-    // Readable and writable, so it has both ends.
-    let pipe = OpenOptions::new().read(true).write(true).open(&fifo).expect("it was made");
+    let (fifo, pipe) = make_pipe(&folder.join("stderr"));
     let mut filling = OpenOptions::new()
         .write(true)
         .custom_flags(libc::O_NONBLOCK)
@@ -98,6 +127,14 @@ fn full_pipe(folder: &Path) -> (PathBuf, File) {
         .expect("it was made");
     while filling.write(&[b'x'; 4096]).is_ok() {}
     (fifo, pipe)
+}
+
+fn make_pipe(fifo: &Path) -> (PathBuf, File) {
+    let made = Command::new("mkfifo").arg(fifo).status();
+    assert!(made.is_ok_and(|status| status.success()), "mkfifo(1) is part of every system");
+    // Readable and writable, so it has both ends.
+    let pipe = OpenOptions::new().read(true).write(true).open(fifo).expect("it was made");
+    (fifo.to_owned(), pipe)
 }
 
 fn goes_on(site: Site) {

@@ -44,6 +44,7 @@ mod manual;
 mod mold;
 mod notify;
 mod options;
+mod outlet;
 mod pid_file;
 mod plan;
 mod private;
@@ -68,7 +69,6 @@ pub use response::{Body, Response};
 use arbiter::Handover;
 use plan::{Plan, PlanError};
 use server::Application;
-use std::io::Write;
 use std::process::ExitCode;
 
 const ABOUT: &str = "Serves an application with worker processes";
@@ -240,8 +240,7 @@ fn one_line(error: &clap::Error) -> String {
 
 /// Says why the program ends, as `NAME: reason` on standard error, and gives its exit code.
 pub fn fail(code: u8, reason: impl std::fmt::Display) -> ExitCode {
-    // Nobody is left to tell when standard error is gone.
-    let _ = writeln!(std::io::stderr(), "{}: {reason}", program_name());
+    log::plain(format_args!("{}: {reason}", program_name()));
     ExitCode::from(code)
 }
 

@@ -1,15 +1,22 @@
 //! Lines for the operator on standard error: `[pid] level text`.
 //!
 //! Owns their form. Must not know what is worth one.
-//!
-//! Nobody waits for a pipe that nobody reads, the arbiter least of all: what finds no room is lost,
-//! and counted.
 
-use crate::socket::has_room;
+use crate::log_file::{ACCESS, ERRORS};
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write};
-use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::io::IsTerminal;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+macro_rules! info {
+    ($($arg:tt)*) => { $crate::log::line($crate::log::Level::Info, format_args!($($arg)*)) };
+}
+macro_rules! warning {
+    ($($arg:tt)*) => { $crate::log::line($crate::log::Level::Warn, format_args!($($arg)*)) };
+}
+macro_rules! error {
+    ($($arg:tt)*) => { $crate::log::line($crate::log::Level::Error, format_args!($($arg)*)) };
+}
+pub(crate) use {error, info, warning};
 
 /// How much a line matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,23 +73,30 @@ pub(crate) fn with_details(text: std::fmt::Arguments<'_>, details: &str) {
     write(lines);
 }
 
-fn write(mut lines: String) {
-    let mut stderr = std::io::stderr().lock();
-    if !has_room(stderr.as_fd()) {
-        LOST.fetch_add(1, Ordering::Relaxed);
+/// Writes why the program ends, as it is.
+pub(crate) fn plain(text: std::fmt::Arguments<'_>) {
+    write(format!("{text}\n"));
+}
+
+/// Writes a line of the access log.
+pub(crate) fn access(line: &[u8]) {
+    if !ACCESS.write(line, 1) {
         return;
     }
-    let lost = LOST.swap(0, Ordering::Relaxed);
+    let lost = ACCESS.take_lost();
+    if lost > 0 {
+        warning!("{lost} lines of the access log found no room");
+    }
+}
+
+fn write(mut lines: String) {
+    let lost = ERRORS.take_lost();
     if lost > 0 {
         let pid = std::process::id();
         let _ = writeln!(lines, "[{pid}] warn {lost} messages before this one found no room");
     }
-    // Nobody is left to tell when standard error is gone.
-    let _ = stderr.write_all(lines.as_bytes());
+    ERRORS.write(lines.as_bytes(), lost + 1);
 }
-
-/// Since the last one that was written.
-static LOST: AtomicU64 = AtomicU64::new(0);
 
 fn is_coloured() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
@@ -94,17 +108,6 @@ pub(crate) fn reopen() {
         line(Level::Error, format_args!("cannot open the log file anew: {error}"));
     }
 }
-
-macro_rules! info {
-    ($($arg:tt)*) => { $crate::log::line($crate::log::Level::Info, format_args!($($arg)*)) };
-}
-macro_rules! warning {
-    ($($arg:tt)*) => { $crate::log::line($crate::log::Level::Warn, format_args!($($arg)*)) };
-}
-macro_rules! error {
-    ($($arg:tt)*) => { $crate::log::line($crate::log::Level::Error, format_args!($($arg)*)) };
-}
-pub(crate) use {error, info, warning};
 
 fn format(pid: u32, level: Level, colour: bool, text: std::fmt::Arguments<'_>) -> String {
     let (name, paint) = match level {

@@ -3,12 +3,13 @@
 //! Owns their descriptors. Must not know what is written to them.
 #![allow(unsafe_code)]
 
+use crate::outlet::Outlet;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use std::ffi::{CString, c_char};
 use std::fs::File;
 use std::io;
-use std::os::fd::{IntoRawFd, RawFd};
+use std::os::fd::{BorrowedFd, IntoRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -39,7 +40,7 @@ pub(crate) fn make(path: &Path) -> io::Result<Option<File>> {
     Ok((found.is_file() && found.nlink() == 1).then_some(file))
 }
 
-/// From now on [`write_access`] appends to this file; `-` is standard output.
+/// From now on the access log is this file, appended to; `-` is standard output.
 pub(crate) fn use_access_file(path: &Path) -> io::Result<()> {
     if path == Path::new("-") {
         ACCESS.descriptor.store(libc::STDOUT_FILENO, Ordering::Release);
@@ -48,29 +49,41 @@ pub(crate) fn use_access_file(path: &Path) -> io::Result<()> {
     ACCESS.use_file(path, None)
 }
 
-/// Appends to the access log in one system call, so that lines of several processes do not mix.
-pub(crate) fn write_access(line: &[u8]) {
-    let descriptor = ACCESS.descriptor.load(Ordering::Acquire);
-    // SAFETY: the bytes live through the call. Nobody can be told of a log that is not taken.
-    unsafe { libc::write(descriptor, line.as_ptr().cast(), line.len()) };
-}
-
 /// Opens the files anew that there are. Signal handlers may call this.
 pub(crate) fn reopen() -> io::Result<()> {
     ERRORS.reopen().and(ACCESS.reopen())
 }
 
-struct LogFile {
+/// What standard error or the access log is.
+pub(crate) struct LogFile {
     /// Null: none.
     path: AtomicPtr<c_char>,
     /// Negative: not yet one.
     descriptor: AtomicI32,
+    outlet: Outlet,
 }
 
 impl LogFile {
     const fn new(descriptor: i32) -> LogFile {
         let path = AtomicPtr::new(std::ptr::null_mut());
-        LogFile { path, descriptor: AtomicI32::new(descriptor) }
+        LogFile { path, descriptor: AtomicI32::new(descriptor), outlet: Outlet::new() }
+    }
+
+    /// Writes lines, and waits for nobody. False: so many messages are lost.
+    pub(crate) fn write(&self, lines: &[u8], messages: u64) -> bool {
+        let descriptor = self.descriptor.load(Ordering::Acquire);
+        if descriptor < 0 {
+            self.outlet.lose(messages);
+            return false;
+        }
+        // SAFETY: it is replaced by others, but not closed while there are messages.
+        let descriptor = unsafe { BorrowedFd::borrow_raw(descriptor) };
+        self.outlet.write(descriptor, lines, messages)
+    }
+
+    /// How many messages are lost since this was asked last.
+    pub(crate) fn take_lost(&self) -> u64 {
+        self.outlet.take_lost()
     }
 
     fn use_file(&self, path: &Path, open: Option<File>) -> io::Result<()> {
@@ -119,5 +132,7 @@ impl LogFile {
 
 const MODE: u32 = 0o644;
 
-static ERRORS: LogFile = LogFile::new(libc::STDERR_FILENO);
-static ACCESS: LogFile = LogFile::new(-1);
+/// Standard error.
+pub(crate) static ERRORS: LogFile = LogFile::new(libc::STDERR_FILENO);
+/// The access log.
+pub(crate) static ACCESS: LogFile = LogFile::new(-1);

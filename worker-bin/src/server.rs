@@ -8,16 +8,16 @@ use crate::arbiter::{self, Handover, Host, Program, Recipe, Settings, Signals, S
 use crate::control::Control;
 use crate::identity::Identity;
 use crate::options::Options;
+use crate::outlet::Outlet;
 use crate::pid_file::PidFile;
 use crate::plan::{Place, Plan, ProcessSettings};
-use crate::socket::has_room;
 use crate::watched::Watched;
 use crate::worker::{self, Source};
 use crate::{fail, gunicorn, identity, log, log_file, python, settings};
 use std::cell::RefCell;
 use std::fmt::Display;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -167,11 +167,9 @@ impl Host for Server<'_> {
 
     fn announce(&self) {
         for listener in Server::listeners(self) {
-            let mut stdout = std::io::stdout();
+            let line = format!("listening on {}\n", listener.url());
             // Whoever closed standard output, or does not read it, does not want to know.
-            if has_room(stdout.as_fd()) {
-                let _ = writeln!(stdout, "listening on {}", listener.url());
-            }
+            Outlet::new().write(io::stdout().as_fd(), line.as_bytes(), 1);
         }
     }
 

@@ -6,8 +6,8 @@ use super::loan::{self, Loan};
 use super::{BODY_FD, Outcome, SPOOL, Terms, is_reserved};
 use crate::access::Record;
 use crate::content::check_range;
+use crate::log;
 use crate::socket::Socket;
-use crate::{log, log_file};
 use forebay::http::{self, CHUNK_END, DateCache, Framing, LAST_CHUNK, Version};
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -423,7 +423,7 @@ impl Sender {
     /// Writes the line of a request that was answered.
     pub(super) fn log(&mut self, record: Record) {
         let (status, content) = (self.status, self.content);
-        log_file::write_access(&record.finish(status, content, &mut self.date, unix_seconds()));
+        log::access(&record.finish(status, content, &mut self.date, unix_seconds()));
     }
 
     fn number_field(&mut self, name: &str, number: u64) {
