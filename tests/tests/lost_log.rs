@@ -1,7 +1,8 @@
 //! Messages that nobody can read are lost, and nothing else is.
 
 use forebay_tests::{
-    Client, HUP, PATIENCE, Process, Site, TERM, USR1, proxy_bin, wait_until, worker_bin, workers_of,
+    Client, HUP, PATIENCE, Process, Site, TERM, USR1, USR2, proxy_bin, wait_until, worker_bin,
+    workers_of,
 };
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -115,6 +116,56 @@ fn an_access_log_that_nobody_reads_holds_no_request_up() {
     assert_eq!(workers_of(arbiter.pid()), before);
     arbiter.signal(TERM);
     assert_eq!(arbiter.wait_exit(PATIENCE).code(), Some(0));
+}
+
+#[test]
+fn a_named_pipe_needs_a_reader_only_at_the_start() {
+    for flag in ["--log-file", "--access-logfile"] {
+        let dir = tempfile::tempdir().unwrap();
+        let (fifo, pipe) = make_pipe(&dir.path().join("pipe"));
+        drop(pipe);
+        let start = || {
+            let mut command = Command::new(worker_bin());
+            command.args(["--bind", "127.0.0.1:0", "-w", "1", flag]);
+            Process::start(command.arg(&fifo).arg("probe"))
+        };
+        let mut refused = start();
+        assert_eq!(refused.wait_exit(PATIENCE).code(), Some(3), "{flag}");
+        let said = refused.whole_stderr();
+        assert!(said.contains("nobody reads this pipe: start its reader first\n"), "{said}");
+
+        let mut nonblocking = OpenOptions::new();
+        nonblocking.read(true).custom_flags(libc::O_NONBLOCK);
+        let reader = nonblocking.open(&fifo).unwrap();
+        let mut arbiter = start();
+        let address = arbiter.listening(1, PATIENCE)[0];
+        let before = workers_of(arbiter.pid());
+        drop(reader);
+        arbiter.signal(USR1);
+        Client::connect(address).send("GET /exit HTTP/1.1\r\nHost: test\r\n\r\n");
+        wait_until("another worker", PATIENCE, || {
+            let workers = workers_of(arbiter.pid());
+            workers.len() == 1 && workers != before
+        });
+        assert_eq!(Client::connect(address).get("/hello").status, 200);
+        let reason = "cannot open the access log anew, it goes on as before: nobody reads";
+        if flag == "--access-logfile" {
+            wait_until("that it is said", PATIENCE, || arbiter.stderr().contains(reason));
+        }
+
+        let mut reader = nonblocking.open(&fifo).unwrap();
+        let mut read = String::new();
+        wait_until("lines for another reader", PATIENCE, || {
+            arbiter.signal(USR2);
+            Client::connect(address).get("/hello");
+            let mut more = [0; 4096];
+            let count = reader.read(&mut more).unwrap_or(0);
+            read.push_str(&String::from_utf8_lossy(&more[..count]));
+            read.contains("GET /hello HTTP/1.1") || read.contains("USR2 has no meaning")
+        });
+        arbiter.signal(TERM);
+        assert_eq!(arbiter.wait_exit(PATIENCE).code(), Some(0), "{flag}");
+    }
 }
 
 /// A pipe without room, and its end to read from.

@@ -2,7 +2,7 @@
 //!
 //! Owns their form. Must not know what is worth one.
 
-use crate::log_file::{ACCESS, ERRORS};
+use crate::log_file::{ACCESS, ERRORS, reason};
 use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -102,10 +102,13 @@ fn is_coloured() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
 
-/// Goes on in a file that was moved away: opens it anew.
+/// Goes on in files that were moved away: opens them anew.
 pub(crate) fn reopen() {
-    if let Err(error) = crate::log_file::reopen() {
-        line(Level::Error, format_args!("cannot open the log file anew: {error}"));
+    for (name, file) in [("log", &ERRORS), ("access log", &ACCESS)] {
+        if let Err(error) = file.reopen() {
+            let reason = reason(&error);
+            error!("cannot open the {name} anew, it goes on as before: {reason}");
+        }
     }
 }
 

@@ -28,6 +28,10 @@ pub(crate) fn use_open_file(path: &Path, open: Option<File>) -> io::Result<()> {
 /// The file, made if it is not there. None: the path leads over symbolic links, the file has other
 /// names, or it is a device or a pipe; whoever gives it away would not know what it gives.
 pub(crate) fn make(path: &Path) -> io::Result<Option<File>> {
+    // A pipe that is opened and closed would lose its reader.
+    if path.symlink_metadata().is_ok_and(|found| !found.is_file()) {
+        return Ok(None);
+    }
     let append = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE;
     let flags = append | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
     let (mode, resolve) = (Mode::from_raw_mode(MODE), ResolveFlags::NO_SYMLINKS);
@@ -49,9 +53,17 @@ pub(crate) fn use_access_file(path: &Path) -> io::Result<()> {
     ACCESS.use_file(path, None)
 }
 
-/// Opens the files anew that there are. Signal handlers may call this.
-pub(crate) fn reopen() -> io::Result<()> {
-    ERRORS.reopen().and(ACCESS.reopen())
+/// Why one cannot be opened.
+pub(crate) fn reason(error: &io::Error) -> String {
+    match is_unread(error) {
+        true => "nobody reads this pipe: start its reader first".into(),
+        false => error.to_string(),
+    }
+}
+
+/// It is a pipe without a reader (`ENXIO` in fifo(7)).
+pub(crate) fn is_unread(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ENXIO)
 }
 
 /// What standard error or the access log is.
@@ -97,18 +109,25 @@ impl LogFile {
         }
     }
 
-    fn reopen(&self) -> io::Result<()> {
+    /// Opens the file anew, if there is one. It goes on as before if that fails. Signal handlers
+    /// may call this.
+    pub(crate) fn reopen(&self) -> io::Result<()> {
         let path = self.path.load(Ordering::Acquire);
         if path.is_null() {
             return Ok(());
         }
-        let flags =
-            libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | libc::O_CLOEXEC | libc::O_NOCTTY;
+        let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | libc::O_CLOEXEC;
+        // Nobody waits for the reader of a pipe.
+        let flags = flags | libc::O_NOCTTY | libc::O_NONBLOCK;
         // SAFETY: async-signal-safe, and `path` is a C string that is never freed.
-        match unsafe { libc::open(path, flags, MODE) } {
-            fd if fd < 0 => Err(io::Error::last_os_error()),
-            fd => self.put(fd),
+        let fd = unsafe { libc::open(path, flags, MODE) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
         }
+        // Programs that inherit it do not expect the flag. SAFETY: async-signal-safe, and no
+        // memory is passed.
+        unsafe { libc::fcntl(fd, libc::F_SETFL, libc::O_APPEND) };
+        self.put(fd)
     }
 
     /// `fd` is the file from now on.
@@ -136,3 +155,23 @@ const MODE: u32 = 0o644;
 pub(crate) static ERRORS: LogFile = LogFile::new(libc::STDERR_FILENO);
 /// The access log.
 pub(crate) static ACCESS: LogFile = LogFile::new(-1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::socket::wait_readable;
+    use rustix::fs::{FileType, mknodat, open};
+    use std::os::fd::AsFd;
+    use std::time::Duration;
+
+    #[test]
+    fn a_pipe_is_not_opened_by_who_gives_files_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let reader = open(&path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).unwrap();
+        assert!(make(&path).unwrap().is_none());
+        let [has_ended] = wait_readable([reader.as_fd()], Some(Duration::ZERO)).unwrap();
+        assert!(!has_ended);
+    }
+}

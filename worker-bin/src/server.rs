@@ -270,7 +270,7 @@ fn cannot_log(path: &Path, error: io::Error) -> String {
         io::ErrorKind::PermissionDenied => " (over symbolic links this takes --user's own rights)",
         _ => "",
     };
-    format!("cannot open the log {}: {error}{hint}", path.display())
+    format!("cannot open the log {}: {}{hint}", path.display(), log_file::reason(&error))
 }
 
 fn enter_directory(settings: &ProcessSettings) -> Result<(), String> {

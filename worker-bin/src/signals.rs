@@ -4,7 +4,7 @@
 //! know what stopping means for a connection.
 #![allow(unsafe_code)]
 
-use crate::log_file;
+use crate::log_file::{ACCESS, ERRORS};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
@@ -252,7 +252,8 @@ extern "C" fn on_reopen(signal: libc::c_int) {
     unsafe {
         let errno = *libc::__errno_location();
         // Nobody can be told: not from here, and not in a log that cannot be opened.
-        let _ = log_file::reopen();
+        let _ = ERRORS.reopen();
+        let _ = ACCESS.reopen();
         *libc::__errno_location() = errno;
     }
 }

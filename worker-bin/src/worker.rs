@@ -54,7 +54,11 @@ pub(crate) fn run<S: Service>(
         Source::Clients(_) => settings.access_log.as_deref(),
         Source::Edge(_) => None,
     };
-    let logged = access_log.map_or(Ok(()), log_file::use_access_file);
+    let logged = match access_log.map_or(Ok(()), log_file::use_access_file) {
+        // That costs lines and no worker. It is said below.
+        Err(error) if log_file::is_unread(&error) => Ok(()),
+        logged => logged,
+    };
     let stop = logged.and_then(|()| Stop::new()?.on_signals(arbiter, grace));
     let stop = match stop {
         Ok(stop) => stop,
@@ -63,7 +67,7 @@ pub(crate) fn run<S: Service>(
             return CANNOT_BOOT;
         }
     };
-    // In case that USR1 came before there was a handler for it.
+    // In case that USR1 came before there was a handler for it, or a pipe had no reader.
     log::reopen();
     words.say(Word::Booted);
     let threads = settings.threads;
