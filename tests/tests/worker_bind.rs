@@ -1,8 +1,8 @@
 //! A worker listens plainly, without an edge, so that curl or a stock nginx can talk to it.
 
 use forebay_tests::{
-    Client, PATIENCE, Process, Site, TERM, children, is_alive, pattern, sha256, tool, wait_until,
-    worker_bin,
+    Client, HUP, PATIENCE, Process, Site, TERM, USR1, USR2, children, is_alive, pattern, sha256,
+    tool, wait_until, worker_bin, workers_of,
 };
 use std::io::Write;
 use std::net::SocketAddr;
@@ -108,6 +108,51 @@ fn content_is_bounded_by_a_setting_and_what_is_refused_is_logged() {
     assert!(lines.contains("\"PUT /a HTTP/1.1\" 200 "), "{lines}");
     assert!(lines.contains("\"PUT /b HTTP/1.1\" 413 "), "{lines}");
     assert!(lines.contains("\"-\" 400 ") && lines.ends_with(" \"-\" \"-\"\n"), "{lines}");
+}
+
+#[test]
+fn an_access_log_of_before_a_reload_is_not_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let write = |text: &str| std::fs::write(path("worker.toml"), text).unwrap();
+    write("access_logfile = \"old.log\"\n");
+    let mut command = Command::new(worker_bin());
+    command.args(["-c", "worker.toml", "-w", "1", "--bind", "127.0.0.1:0", "hello"]);
+    let mut worker = Process::start(command.current_dir(dir.path()));
+    let address = worker.listening(1, PATIENCE)[0];
+    let reload = |text: &str| {
+        write(text);
+        let before = workers_of(worker.pid());
+        worker.signal(HUP);
+        wait_until("another worker", PATIENCE, || {
+            let workers = workers_of(worker.pid());
+            workers.len() == 1 && workers != before
+        });
+    };
+    let is_logged = |name: &str| {
+        assert_eq!(Client::connect(address).get("/").status, 200);
+        std::fs::read_to_string(path(name)).is_ok_and(|lines| lines.contains("GET / "))
+    };
+    // The second signal is heeded after the first, and that is logged.
+    let reopen = |count| {
+        worker.signal(USR1);
+        worker.signal(USR2);
+        let heeded = || worker.stderr().matches("USR2 has no meaning").count();
+        wait_until("the signals", PATIENCE, || heeded() == count);
+    };
+    assert!(is_logged("old.log"));
+    reload("access_logfile = \"new.log\"\n");
+    wait_until("a line in the new log", PATIENCE, || is_logged("new.log"));
+    for name in ["old.log", "new.log"] {
+        std::fs::remove_file(path(name)).unwrap();
+    }
+    reopen(1);
+    assert!(!path("old.log").exists());
+    wait_until("a line in the new file", PATIENCE, || is_logged("new.log"));
+    reload("");
+    std::fs::remove_file(path("new.log")).unwrap();
+    reopen(2);
+    assert!(!path("new.log").exists());
 }
 
 #[test]

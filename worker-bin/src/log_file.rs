@@ -44,13 +44,15 @@ pub(crate) fn make(path: &Path) -> io::Result<Option<File>> {
     Ok((found.is_file() && found.nlink() == 1).then_some(file))
 }
 
-/// From now on the access log is this file, appended to; `-` is standard output.
-pub(crate) fn use_access_file(path: &Path) -> io::Result<()> {
-    if path == Path::new("-") {
-        ACCESS.descriptor.store(libc::STDOUT_FILENO, Ordering::Release);
-        return Ok(());
+/// From now on the access log is this file, appended to; `-` is standard output. None: there is no
+/// access log.
+pub(crate) fn use_access_file(path: Option<&Path>) -> io::Result<()> {
+    match path {
+        None => ACCESS.use_inherited(NONE),
+        Some(path) if path.as_os_str() == "-" => ACCESS.use_inherited(libc::STDOUT_FILENO),
+        Some(path) => return ACCESS.use_file(path, None),
     }
-    ACCESS.use_file(path, None)
+    Ok(())
 }
 
 /// Why one cannot be opened.
@@ -70,7 +72,7 @@ pub(crate) fn is_unread(error: &io::Error) -> bool {
 pub(crate) struct LogFile {
     /// Null: none.
     path: AtomicPtr<c_char>,
-    /// Negative: not yet one.
+    /// [`NONE`]: not yet one.
     descriptor: AtomicI32,
     outlet: Outlet,
 }
@@ -84,7 +86,7 @@ impl LogFile {
     /// Writes lines, and waits for nobody. False: so many messages are lost.
     pub(crate) fn write(&self, lines: &[u8], messages: u64) -> bool {
         let descriptor = self.descriptor.load(Ordering::Acquire);
-        if descriptor < 0 {
+        if descriptor == NONE {
             self.outlet.lose(messages);
             return false;
         }
@@ -106,6 +108,16 @@ impl LogFile {
         match open {
             Some(file) => self.put(file.into_raw_fd()),
             None => self.reopen(),
+        }
+    }
+
+    /// From now on it is this descriptor, which is not opened anew. Nobody writes meanwhile.
+    fn use_inherited(&self, descriptor: RawFd) {
+        self.path.store(std::ptr::null_mut(), Ordering::Release);
+        let old = self.descriptor.swap(descriptor, Ordering::AcqRel);
+        if old > libc::STDERR_FILENO {
+            // SAFETY: it was opened here, and nobody else has it.
+            unsafe { libc::close(old) };
         }
     }
 
@@ -133,7 +145,8 @@ impl LogFile {
     /// `fd` is the file from now on.
     fn put(&self, fd: RawFd) -> io::Result<()> {
         let old = self.descriptor.load(Ordering::Acquire);
-        if old < 0 {
+        // Standard output is not the log's alone.
+        if old == NONE || old == libc::STDOUT_FILENO {
             self.descriptor.store(fd, Ordering::Release);
             return Ok(());
         }
@@ -150,11 +163,12 @@ impl LogFile {
 }
 
 const MODE: u32 = 0o644;
+const NONE: RawFd = -1;
 
 /// Standard error.
 pub(crate) static ERRORS: LogFile = LogFile::new(libc::STDERR_FILENO);
 /// The access log.
-pub(crate) static ACCESS: LogFile = LogFile::new(-1);
+pub(crate) static ACCESS: LogFile = LogFile::new(NONE);
 
 #[cfg(test)]
 mod tests {

@@ -120,10 +120,7 @@ impl<'a> Server<'a> {
         };
         let control = control.as_deref().map(|path| Control::bind(path, identity));
         let control = control.transpose().map_err(text)?;
-        let access_log = match plan.place {
-            Place::Bind(_) => plan.worker.access_log.as_deref(),
-            Place::Edge(_) => None,
-        };
+        let access_log = access_log(&plan.place, &plan.options);
         let give = |path: &Path| give_log(path, identity).map_err(|error| cannot_log(path, error));
         let given = log_file.as_deref().map(give).transpose()?.flatten();
         access_log.map(give).transpose()?;
@@ -131,9 +128,7 @@ impl<'a> Server<'a> {
         if let Some(path) = log_file {
             log_file::use_open_file(path, given).map_err(|error| cannot_log(path, error))?;
         }
-        if let Some(path) = access_log {
-            log_file::use_access_file(path).map_err(|error| cannot_log(path, error))?;
-        }
+        use_access_log(access_log)?;
         let options = RefCell::new(plan.options.clone());
         let environment = RefCell::new(plan.process.environment.clone());
         let _pid_file = pid_file;
@@ -190,6 +185,12 @@ impl Host for Server<'_> {
         self.options.replace(plan.options);
         self.environment.replace(plan.process.environment);
         Ok(plan.arbiter)
+    }
+
+    fn adopt(&self, options: &Options) {
+        if let Err(error) = use_access_log(access_log(&self.plan.place, options)) {
+            log::warning!("{error}");
+        }
     }
 
     fn options(&self) -> Options {
@@ -263,6 +264,18 @@ fn give_log(path: &Path, identity: &Identity) -> io::Result<Option<File>> {
     }
     let made = log_file::make(path)?;
     made.map(|file| identity.own(file.as_fd()).map(|()| file)).transpose()
+}
+
+/// Workers write it. That the arbiter has it, too, keeps the reader of a pipe while there are none.
+fn use_access_log(path: Option<&Path>) -> Result<(), String> {
+    let cannot = |error| cannot_log(path.unwrap_or("-".as_ref()), error);
+    log_file::use_access_file(path).map_err(cannot)
+}
+
+/// An edge writes its own.
+fn access_log<'a>(place: &Place, options: &'a Options) -> Option<&'a Path> {
+    let path = options.access_logfile.as_deref();
+    path.filter(|_| matches!(place, Place::Bind(_)))
 }
 
 fn cannot_log(path: &Path, error: io::Error) -> String {

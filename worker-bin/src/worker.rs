@@ -54,7 +54,7 @@ pub(crate) fn run<S: Service>(
         Source::Clients(_) => settings.access_log.as_deref(),
         Source::Edge(_) => None,
     };
-    let logged = match access_log.map_or(Ok(()), log_file::use_access_file) {
+    let logged = match log_file::use_access_file(access_log) {
         // That costs lines and no worker. It is said below.
         Err(error) if log_file::is_unread(&error) => Ok(()),
         logged => logged,

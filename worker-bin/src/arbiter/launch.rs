@@ -43,6 +43,17 @@ pub(super) enum Release {
     Mold(Recipe),
 }
 
+impl Release {
+    /// All settings, if they are others than those of this process.
+    pub(super) fn options(&self) -> Option<&Options> {
+        match self {
+            Release::Own => None,
+            Release::Successor(successor) => Some(&successor.options),
+            Release::Mold(recipe) => Some(&recipe.options),
+        }
+    }
+}
+
 /// A program that was on disk later than this one.
 #[derive(Debug)]
 pub(super) struct Successor {

@@ -58,6 +58,8 @@ pub(crate) trait Host {
     fn announce(&self);
     /// The settings as they are now, for a reload; or why there is none.
     fn settings(&self) -> Result<Settings, String>;
+    /// All workers are made with these settings from now on.
+    fn adopt(&self, options: &Options);
     /// All that was set when `settings` were read last.
     fn options(&self) -> Options;
     /// What all workers accept from.
@@ -138,6 +140,10 @@ impl Shell<'_> {
                         }
                         Action::Adopted(current) => {
                             self.watch.set_max_memory(core.max_memory());
+                            let release = self.generations.get(&current);
+                            if let Some(options) = release.and_then(Release::options) {
+                                self.host.adopt(options);
+                            }
                             // Older ones that still live are not started any more.
                             self.keep(|generation| generation >= current);
                         }
