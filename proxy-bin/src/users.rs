@@ -23,12 +23,16 @@ pub(crate) enum UserError {
     System(#[from] io::Error),
 }
 
+/// Nobody's number: system calls take it for whoever it is already (setresuid(2), chown(2)).
+const UNCHANGED: u32 = u32::MAX;
+
 /// The number of a user, and of the group that is its own if it has an entry.
 ///
 /// # Errors
 /// No such name.
 pub(crate) fn user(name: &str) -> Result<(u32, Option<u32>), UserError> {
     match name.parse() {
+        Ok(UNCHANGED) => Err(UserError::NoUser(name.into())),
         Ok(number) => Ok((number, sys::user_by_number(number)?.map(|entry| entry.group))),
         Err(_) => {
             let entry = sys::user_by_name(name)?;
@@ -44,6 +48,7 @@ pub(crate) fn user(name: &str) -> Result<(u32, Option<u32>), UserError> {
 /// No such name.
 pub(crate) fn group(name: &str) -> Result<u32, UserError> {
     match name.parse() {
+        Ok(UNCHANGED) => Err(UserError::NoGroup(name.into())),
         Ok(number) => Ok(number),
         Err(_) => sys::group_by_name(name)?.ok_or_else(|| UserError::NoGroup(name.into())),
     }
@@ -103,6 +108,8 @@ mod tests {
         let unknown = user("no-such-user").unwrap_err().to_string();
         assert!(unknown.starts_with("there is no user `no-such-user`: create it"), "{unknown}");
         assert!(matches!(group("no-such-group"), Err(UserError::NoGroup(_))));
+        assert!(matches!(user("4294967295"), Err(UserError::NoUser(_))));
+        assert!(matches!(group("4294967295"), Err(UserError::NoGroup(_))));
         assert!(matches!(user("a\0b"), Err(UserError::NoUser(_))));
     }
 

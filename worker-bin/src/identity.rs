@@ -90,6 +90,9 @@ impl Identity {
     }
 }
 
+/// Nobody's number: system calls take it for whoever it is already (setresuid(2), chown(2)).
+const UNCHANGED: u32 = u32::MAX;
+
 /// Permissions that new files do not get.
 pub(crate) fn set_umask(mask: u32) {
     // SAFETY: a system call without pointers that cannot fail.
@@ -115,7 +118,8 @@ fn find_user(text: &str) -> Result<User, IdentityError> {
     };
     // A number needs no entry, but then it must be told its group, or that is the same number.
     let by_number = || text.parse().ok().map(|id| User { id, group: id, name });
-    found.or_else(by_number).ok_or_else(unknown)
+    let found = found.or_else(by_number);
+    found.filter(|user| user.id != UNCHANGED && user.group != UNCHANGED).ok_or_else(unknown)
 }
 
 fn find_group(text: &str) -> Result<u32, IdentityError> {
@@ -123,7 +127,8 @@ fn find_group(text: &str) -> Result<u32, IdentityError> {
     let name = CString::new(text).map_err(|_| unknown())?;
     // SAFETY: as above.
     let found = unsafe { libc::getgrnam(name.as_ptr()).as_ref().map(|entry| entry.gr_gid) };
-    found.or_else(|| text.parse().ok()).ok_or_else(unknown)
+    let found = found.or_else(|| text.parse().ok());
+    found.filter(|&group| group != UNCHANGED).ok_or_else(unknown)
 }
 
 fn check(result: libc::c_int) -> Result<(), IdentityError> {
@@ -143,5 +148,10 @@ mod tests {
         let error = Identity::find(Some("nobody-at-all"), None).unwrap_err().to_string();
         assert!(error.contains("no user `nobody-at-all`"), "{error}");
         assert!(Identity::find(None, Some("no-such-group")).is_err());
+        let unchanged = Some("4294967295");
+        let error = Identity::find(unchanged, None).unwrap_err().to_string();
+        assert!(error.contains("no user `4294967295`"), "{error}");
+        let error = Identity::find(None, unchanged).unwrap_err().to_string();
+        assert!(error.contains("no group `4294967295`"), "{error}");
     }
 }
