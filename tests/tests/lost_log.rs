@@ -1,8 +1,8 @@
 //! Messages that nobody can read are lost, and nothing else is.
 
 use forebay_tests::{
-    Client, HUP, PATIENCE, Process, Site, TERM, USR1, USR2, proxy_bin, wait_until, worker_bin,
-    workers_of,
+    Client, HUP, PATIENCE, Process, Site, TERM, USR1, USR2, proxy_bin, python, wait_until,
+    worker_bin, workers_of,
 };
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -114,6 +114,27 @@ fn an_access_log_that_nobody_reads_holds_no_request_up() {
     });
     assert!(lines < 2000);
     assert_eq!(workers_of(arbiter.pid()), before);
+    arbiter.signal(TERM);
+    assert_eq!(arbiter.wait_exit(PATIENCE).code(), Some(0));
+}
+
+#[test]
+fn tracebacks_that_nobody_reads_hold_no_request_up() {
+    let Some(python) = python() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let source = "def application(environ, start_response):\n    raise ValueError('x' * 20000)\n";
+    std::fs::write(dir.path().join("failing.py"), source).unwrap();
+    let (fifo, mut pipe) = make_pipe(&dir.path().join("pipe"));
+    let mut command =
+        python.command(&["--bind", "127.0.0.1:0", "-w", "1", "failing", "--log-file"]);
+    let mut arbiter = Process::start(command.arg(&fifo).current_dir(dir.path()));
+    let address = arbiter.listening(1, PATIENCE)[0];
+    for _ in 0..10 {
+        assert_eq!(Client::connect(address).get("/").status, 500);
+    }
+    let mut read = vec![0; 1 << 20];
+    let count = pipe.read(&mut read).unwrap();
+    assert!(String::from_utf8_lossy(&read[..count]).contains("Traceback"));
     arbiter.signal(TERM);
     assert_eq!(arbiter.wait_exit(PATIENCE).code(), Some(0));
 }
