@@ -1,10 +1,11 @@
 //! What an import has made, such as processes and temporary directories, ends with the mold that
-//! has imported it, after the last worker that uses it.
+//! has imported it, after the last worker that uses it. A worker ends as programs of Python do.
 
 use forebay_tests::{
     Client, HUP, INT, PATIENCE, Process, TERM, USR2, is_alive, python, send_signal, wait_until,
     workers_of,
 };
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -61,6 +62,12 @@ impl Site {
 
 fn lines(file: &Path) -> Vec<String> {
     fs::read_to_string(file).unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+/// Files and folders whose names begin so.
+fn made(folder: &Path) -> usize {
+    let entries = fs::read_dir(folder).expect("it is there").flatten();
+    entries.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"made-")).count()
 }
 
 #[test]
@@ -139,10 +146,6 @@ fn an_import_that_is_not_shared_leaves_nothing() {
     site.ask();
     site.reload();
     wait_until("the old ones' end", PATIENCE, || workers_of(site.arbiter.pid()).len() == 2);
-    let made = |folder: &Path| {
-        let entries = fs::read_dir(folder).unwrap().flatten();
-        entries.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"made-")).count()
-    };
     assert_eq!(made(site.folder.path()), 2, "one of each worker");
     let folder = site.end();
     assert_eq!(made(folder.path()), 0);
@@ -196,4 +199,56 @@ fn signals_to_all_are_for_the_arbiter() {
         assert!(!log.contains("mold") && !log.contains("Traceback"), "{log}");
         assert!(lines(&site.folder.path().join("ends")).contains(&mold.to_string()));
     }
+}
+
+/// A class is not freed before the garbage collector sees it.
+#[test]
+fn what_was_written_is_in_the_file_once() {
+    let import = "class Kept: file = open('requests', 'a')\n\
+                  imports = open('imports', 'a')\n\
+                  imports.write(f'{LOADED}\\n')\n\
+                  print('imported by', LOADED)";
+    let retiring = ["--max-requests", "3", "--no-preload"];
+    for flags in [&retiring[..2], &retiring, &["-w", "2"], &["--threads", "2"]] {
+        let Some(mut site) = Site::start(import, "Kept.file.write(chr(10))", flags) else { return };
+        (0..10).for_each(|_| drop(site.ask()));
+        site.arbiter.signal(TERM);
+        assert_eq!(site.arbiter.wait_exit(PATIENCE).code(), Some(0));
+        let at = |name: &str| lines(&site.folder.path().join(name));
+        assert_eq!(at("requests").len(), 10, "{flags:?}");
+        let output = site.arbiter.stdout();
+        let said = output.lines().filter_map(|line| line.strip_prefix("imported by "));
+        let mut said: Vec<_> = said.collect();
+        let mut noted = at("imports");
+        said.sort_unstable();
+        noted.sort_unstable();
+        assert_eq!(said, noted, "{flags:?}");
+        assert_eq!(noted.iter().collect::<BTreeSet<_>>().len(), noted.len(), "{flags:?}");
+    }
+}
+
+/// They are open for reading, too, so each worker has its own, and so has the import that was not
+/// shared.
+#[test]
+fn temporary_files_end_with_their_process() {
+    let import = "import tempfile\nfile = tempfile.NamedTemporaryFile(dir='.', prefix='made-')";
+    let Some(mut site) = Site::start(import, "0", &["--max-requests", "1"]) else { return };
+    (0..4).for_each(|_| drop(site.ask()));
+    assert!(site.arbiter.stderr().contains("cannot share"), "{}", site.arbiter.stderr());
+    assert_eq!(made(site.end().path()), 0);
+}
+
+#[test]
+fn a_worker_whose_end_takes_too_long_is_killed() {
+    let import = "import time\n\
+                  class Endless:\n    \
+                  def __del__(self, getpid=os.getpid, sleep=time.sleep, mold=LOADED):\n        \
+                  if getpid() != mold: sleep(600)\n\
+                  endless = Endless()";
+    let Some(mut site) = Site::start(import, "0", &["--graceful-timeout", "1"]) else { return };
+    site.ask();
+    site.arbiter.signal(TERM);
+    assert_eq!(site.arbiter.wait_exit(PATIENCE).code(), Some(0));
+    let log = site.arbiter.stderr();
+    assert!(log.contains("did not stop in time and was killed by us"), "{log}");
 }

@@ -1,6 +1,7 @@
 """What an import leaves in its process, and what of that processes cannot share after a fork."""
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -11,6 +12,8 @@ import weakref
 from glob import glob
 
 from forebay.descriptors import descriptors, identity, not_for_forks, opened
+from forebay.ending import finish
+from forebay.sources import is_own, source
 
 # Seconds for threads and processes that have been told to end.
 END_WITHIN = 0.2
@@ -26,6 +29,7 @@ class Before:
     def __init__(self):
         self.descriptors = {identity(*entry) for entry in descriptors()}
         self.finalizers = finalizers()
+        self.modules = set(sys.modules)
 
     def reasons(self):
         """What is new and not for forks, in words."""
@@ -37,6 +41,14 @@ class Before:
         found = list(dict.fromkeys(found))
         more = len(found) - NAMED
         return found[:NAMED] + [f"{more} more"] * (more > 0)
+
+    def end(self):
+        """As programs end: exit handlers first, then what nobody has any more, such as the modules."""
+        finish()
+        for name in set(sys.modules) - self.modules:
+            if (path := source(sys.modules[name])) and is_own(path):
+                del sys.modules[name]
+        gc.collect()
 
     def undo(self):
         """For another program in this process: nothing of that stays."""

@@ -10,18 +10,18 @@ import gc
 import os
 import sys
 import threading
-import traceback
 
 from forebay import _forebay, deadlines
+from forebay.ending import finish, flush
 from forebay.leftovers import Before
 from forebay.loading import CannotLoad, load
 from forebay.sources import Sources
-from forebay.start import Start, finish
+from forebay.start import Start
 
 FAILED = 1
 CANNOT_LOAD = 4
 STANDARD_ERROR = 2
-# Seconds for the exit handlers of an import that is given up.
+# Seconds for the end of an import that is given up.
 EXIT_WITHIN = 1.0
 # Seconds between two looks whether sources have changed.
 LOOK_EVERY = 1.0
@@ -45,10 +45,14 @@ def main():
     except CannotLoad as error:
         _forebay.log_error(*error.args)
         return CANNOT_LOAD
+    flush()
+    gc.freeze()
     mold.loaded()
     sources = Sources(mold.pythonpath, application is not None) if mold.reloads else None
-    while (order := wait(mold, sources)) is not None:
-        make(mold, order, application)
+    while (order := wait(mold, sources)) is not None and not make(mold, order, application):
+        pass
+    # A mold or one of its workers: the interpreter ends, and whatever is there with it.
+    gc.unfreeze()
     return 0
 
 
@@ -70,14 +74,14 @@ def preload(mold):
     gc.collect()
     if reasons := before.reasons():
         mold.cannot_share(", ".join(reasons))
-        # It ends here as programs end, but not in threads and not for long.
-        handlers = threading.Thread(target=finish, daemon=True)
-        handlers.start()
-        handlers.join(EXIT_WITHIN)
+        del application
+        # In a thread, which may take too long.
+        end = threading.Thread(target=before.end, daemon=True)
+        end.start()
+        end.join(EXIT_WITHIN)
         before.undo()
         start.again("forebay.mold", {"FOREBAY_MOLD": mold.pass_on()})
     start.close()
-    gc.freeze()
     return application
 
 
@@ -90,7 +94,8 @@ def wait(mold, sources):
 
 
 def make(mold, order, application):
-    """Forks twice, so that the worker becomes a child of the arbiter.
+    """Forks twice, so that the worker becomes a child of the arbiter. True in that worker, when it
+    has done its work and is to end as programs do.
 
     The first time is nobody's business: what modules have registered for forks (os.register_at_fork,
     pthread_atfork) runs for the second one, once before it and once on each side.
@@ -99,23 +104,23 @@ def make(mold, order, application):
         child = mold.fork_bare()
     except OSError as error:
         mold.failed(order, str(error))
-        return
+        return False
     if child:
         # An application that sees to SIGCHLD may have been first.
         with contextlib.suppress(ChildProcessError):
             os.waitpid(child, 0)
-        return
-    code = FAILED
+        return False
+    is_worker, code = False, FAILED
     try:
-        if os.fork():
-            code = 0
-        else:
-            code = work(mold, order, application)
+        is_worker = os.fork() == 0
+        code = work(mold, order, application) if is_worker else 0
     except OSError as error:
         mold.failed(order, str(error))
     finally:
-        # The mold's own end is not this process's business.
-        os._exit(code)
+        # The mold's own end is not this process's business, unless it has become a worker.
+        if code or not is_worker:
+            os._exit(code)
+    return True
 
 
 def work(mold, order, application):
@@ -131,24 +136,14 @@ def work(mold, order, application):
             _forebay.log_error(*error.args)
             return CANNOT_LOAD
     code = deadlines.work(mold, order, application)
-    end(mold, code)
-    return code
-
-
-def end(mold, code):
-    """What the interpreter does at its end: threads that are no daemons go on to their own end, then
-    what was registered for the exit runs.
-    """
-    if code == 0:
-        # The arbiter sees to that, too, unless somebody else has told this process to stop.
+    if code:
+        finish()
+    else:
+        # For threads that are no daemons, exit handlers and what else comes at the end. The arbiter
+        # sees to that, too, unless somebody else has told this process to stop.
         within = mold.graceful_timeout + ARBITER_FIRST
         faulthandler.dump_traceback_later(within, exit=True, file=STANDARD_ERROR)
-        try:
-            threading._shutdown()
-        except BaseException as error:
-            text = f"waiting for the application's threads has failed: {error!r}"
-            _forebay.log_error(text, traceback.format_exc())
-    finish()
+    return code
 
 
 if __name__ == "__main__":

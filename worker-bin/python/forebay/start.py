@@ -1,6 +1,5 @@
 """How this process was started, so that it can be started again, whatever an import has changed."""
 
-import atexit
 import contextlib
 import os
 import signal
@@ -46,20 +45,6 @@ class Start:
         if self.directory is not None:
             os.close(self.directory)
             self.directory = None
-
-
-def finish():
-    """What the interpreter does at its end: what was registered for that runs."""
-    try:
-        atexit._run_exitfuncs()
-    except BaseException:
-        # It has shown the traceback itself. Python 3.9 raises it once more.
-        pass
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (AttributeError, OSError, ValueError):
-            pass
 
 
 def ignored():
