@@ -28,6 +28,8 @@ use std::time::Duration;
 /// This process, if an arbiter has started it as a mold.
 #[derive(Debug)]
 pub struct Mold {
+    /// Of the process that loads the application.
+    pid: u32,
     task: Task,
     plan: Plan,
     orders: Private<Socket>,
@@ -67,7 +69,8 @@ impl Mold {
         process::set_name(&format!("mold [{}]", plan.worker.name));
         signals::leave_others().map_err(text)?;
         let deaf = OnceLock::new();
-        Ok(Mold { task, plan, orders, words, table, listeners, deaf })
+        let pid = std::process::id();
+        Ok(Mold { pid, task, plan, orders, words, table, listeners, deaf })
     }
 
     /// The application's name.
@@ -175,17 +178,31 @@ impl Mold {
         self.say(Word::Unborn(order.number));
     }
 
+    /// Processes that are forked from now on have what workers accept from.
+    pub fn expose(&self) {
+        self.listeners.iter().for_each(Private::expose);
+    }
+
+    /// They do not, as at first.
+    pub fn hide(&self) {
+        self.listeners.iter().for_each(Private::hide);
+    }
+
     /// Forks, and runs nothing that was registered for that (pthread_atfork(3)): the child's id,
-    /// and none in the child, which is to fork anew or to end.
+    /// and none in the child, which is to fork anew or to end. For a process of one thread.
     ///
     /// # Errors
     /// There is no room for another process.
     pub fn fork_bare(&self) -> io::Result<Option<u32>> {
-        let child = process::fork_raw()?;
-        if child.is_none() {
-            self.listeners.iter().for_each(Private::expose);
-        }
-        Ok(child.map(i32::cast_unsigned))
+        Ok(process::fork_raw()?.map(i32::cast_unsigned))
+    }
+
+    /// In a child that is to fork a worker: if that hangs, it ends with the mold.
+    ///
+    /// # Errors
+    /// The mold has ended.
+    pub fn follow(&self) -> io::Result<()> {
+        process::die_with(self.pid)
     }
 
     /// Makes this process, which was forked and whose parent was forked for it alone, a worker of
@@ -194,7 +211,7 @@ impl Mold {
     /// # Errors
     /// Nobody wants it any more.
     pub fn join(&self, order: &Order) -> io::Result<()> {
-        self.listeners.iter().for_each(Private::hide);
+        self.hide();
         self.deaf.get().into_iter().for_each(Deaf::hear);
         process::join(self.task.arbiter)?;
         self.say(Word::Born(order.number));

@@ -10,6 +10,7 @@ import gc
 import os
 import sys
 import threading
+import warnings
 
 from forebay import _forebay, deadlines
 from forebay.ending import finish, flush
@@ -96,15 +97,17 @@ def wait(mold, sources):
 def make(mold, order, application):
     """Forks twice, so that the worker becomes a child of the arbiter. True in that worker, when it
     has done its work and is to end as programs do.
-
-    The first time is nobody's business: what modules have registered for forks (os.register_at_fork,
-    pthread_atfork) runs for the second one, once before it and once on each side.
     """
+    child = None
+    mold.expose()
     try:
-        child = mold.fork_bare()
+        child = fork_first(mold)
     except OSError as error:
         mold.failed(order, str(error))
         return False
+    finally:
+        if child != 0:
+            mold.hide()
     if child:
         # An application that sees to SIGCHLD may have been first.
         with contextlib.suppress(ChildProcessError):
@@ -112,6 +115,7 @@ def make(mold, order, application):
         return False
     is_worker, code = False, FAILED
     try:
+        mold.follow()
         is_worker = os.fork() == 0
         code = work(mold, order, application) if is_worker else 0
     except OSError as error:
@@ -121,6 +125,19 @@ def make(mold, order, application):
         if code or not is_worker:
             os._exit(code)
     return True
+
+
+def fork_first(mold):
+    """The first time is nobody's business: what modules have registered for forks
+    (os.register_at_fork, pthread_atfork) runs for the second one, once before it and once on each
+    side. Only where there are other threads it is needed twice: to take the locks that these have.
+    """
+    if len(os.listdir("/proc/self/task")) == 1:
+        return mold.fork_bare()
+    with warnings.catch_warnings():
+        # Python 3.12 warns of the threads.
+        warnings.simplefilter("ignore")
+        return os.fork()
 
 
 def work(mold, order, application):

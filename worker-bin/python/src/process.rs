@@ -120,10 +120,25 @@ impl Mold {
         py.detach(|| self.mold.next()).map(|order| Order(Some(order)))
     }
 
+    /// Processes that are forked from now on have what workers accept from.
+    fn expose(&self) {
+        self.mold.expose();
+    }
+
+    /// They do not.
+    fn hide(&self) {
+        self.mold.hide();
+    }
+
     /// As os.fork(), but whatever was registered for forks does not hear of it. The child is to
-    /// fork in earnest, or to end.
+    /// fork in earnest, or to end. There is no other thread.
     fn fork_bare(&self) -> PyResult<u32> {
         Ok(self.mold.fork_bare()?.unwrap_or(0))
+    }
+
+    /// In such a child: it ends with the mold.
+    fn follow(&self) -> PyResult<()> {
+        Ok(self.mold.follow()?)
     }
 
     /// A worker could not be made.

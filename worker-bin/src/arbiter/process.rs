@@ -201,7 +201,7 @@ pub(crate) fn join(arbiter: u32) -> io::Result<()> {
             _ => sleep(Duration::from_micros(100)),
         }
     };
-    set_parent_death_signal()?;
+    set_parent_death_signal(libc::SIGTERM)?;
     match parent == arbiter && std::os::unix::process::parent_id() == arbiter {
         true => Ok(()),
         false => Err(io::Error::other("the arbiter has ended")),
@@ -260,11 +260,20 @@ fn send(pid: Pid, signal: libc::c_int) {
 /// Has this process terminated when its parent ends.
 pub(super) fn end_with_parent() -> io::Result<()> {
     let parent = std::os::unix::process::parent_id();
-    set_parent_death_signal()?;
+    set_parent_death_signal(libc::SIGTERM)?;
     if std::os::unix::process::parent_id() != parent {
         return Err(io::Error::other("the supervisor has already ended"));
     }
     Ok(())
+}
+
+/// Has this process, which `parent` has forked, killed when that ends.
+pub(crate) fn die_with(parent: u32) -> io::Result<()> {
+    set_parent_death_signal(libc::SIGKILL)?;
+    match std::os::unix::process::parent_id() == parent {
+        true => Ok(()),
+        false => Err(io::Error::other("its parent has already ended")),
+    }
 }
 
 /// Gives this process, whichever thread asks, the short name that ps and top show; more than 15
@@ -343,7 +352,7 @@ fn become_worker<'fd>(arbiter: u32, not_for_workers: impl Iterator<Item = Borrow
         libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut());
     }
     wake_up_politely();
-    let armed = set_parent_death_signal().is_ok();
+    let armed = set_parent_death_signal(libc::SIGTERM).is_ok();
     if !armed || std::os::unix::process::parent_id() != arbiter {
         std::process::exit(1);
     }
@@ -358,9 +367,9 @@ fn wake_up_politely() {
     unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const priority) };
 }
 
-fn set_parent_death_signal() -> io::Result<()> {
+fn set_parent_death_signal(signal: libc::c_int) -> io::Result<()> {
     // SAFETY: a system call without pointers.
-    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) })
+    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal) })
 }
 
 fn wait(child: Pid) -> Option<(Pid, End)> {
