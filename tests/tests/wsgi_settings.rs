@@ -29,6 +29,24 @@ fn a_log_stays_where_it_was_named() {
 }
 
 #[test]
+fn folders_of_modules_stay_where_they_were_named() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().expect("there is room");
+    let source = "import importlib, os\nos.chdir('/')\nimportlib.invalidate_caches()\n\
+                  def application(environ, start_response):\n    \
+                  import late\n    \
+                  start_response('200 OK', [])\n    \
+                  return [late.TEXT]\n";
+    fs::write(folder.path().join("moving.py"), source).unwrap();
+    fs::create_dir(folder.path().join("lib")).unwrap();
+    fs::write(folder.path().join("lib/late.py"), "TEXT = b'found'\n").unwrap();
+    let mut command = python.command(&["--bind", "127.0.0.1:0", "--pythonpath", "lib", "moving"]);
+    let mut arbiter = Process::start(command.current_dir(folder.path()));
+    let address = arbiter.listening(1, PATIENCE)[0];
+    assert_eq!(Client::connect(address).get("/").text(), "found");
+}
+
+#[test]
 fn a_reload_starts_from_the_environment_of_the_start() {
     let Some(python) = python() else { return };
     let folder = tempfile::tempdir().expect("there is room");

@@ -21,7 +21,7 @@ use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -78,10 +78,12 @@ impl Mold {
         &self.task.application
     }
 
-    /// Directories with modules, which go before all others.
-    pub fn pythonpath(&self) -> Vec<&str> {
+    /// Directories with modules, which go before all others, seen from where this process works.
+    pub fn pythonpath(&self) -> Vec<PathBuf> {
         let path = self.plan.options.pythonpath.as_deref().unwrap_or_default();
-        path.split([':', ',']).filter(|entry| !entry.is_empty()).collect()
+        let entries = path.split([':', ',']).filter(|entry| !entry.is_empty());
+        let absolute = |entry: &str| std::path::absolute(entry).unwrap_or_else(|_| entry.into());
+        entries.map(absolute).collect()
     }
 
     /// Whether the application is loaded here, and not by each worker.

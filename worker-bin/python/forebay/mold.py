@@ -40,7 +40,9 @@ def main():
     except ValueError as error:
         print(f"forebay: {error}", file=sys.stderr)
         return CANNOT_LOAD
-    sys.path[:0] = [*mold.pythonpath, *here()]
+    # Absolute: the application may change the working directory.
+    folders = list(map(os.fspath, mold.pythonpath))
+    sys.path[:0] = [*folders, *here()]
     try:
         application = preload(mold) if mold.preloads else None
     except CannotLoad as error:
@@ -49,7 +51,7 @@ def main():
     flush()
     gc.freeze()
     mold.loaded()
-    sources = Sources(mold.pythonpath, application is not None) if mold.reloads else None
+    sources = Sources(folders, application is not None) if mold.reloads else None
     while (order := wait(mold, sources)) is not None and not make(mold, order, application):
         pass
     # A mold or one of its workers: the interpreter ends, and whatever is there with it.

@@ -39,9 +39,10 @@ impl Mold {
         self.mold.application()
     }
 
-    /// Directories that go before those of sys.path.
+    /// Directories that go before those of sys.path. To be asked for before the working directory
+    /// changes.
     #[getter]
-    fn pythonpath(&self) -> Vec<&str> {
+    fn pythonpath(&self) -> Vec<PathBuf> {
         self.mold.pythonpath()
     }
 
