@@ -141,6 +141,23 @@ fn what_forks_may_share_is_shared() {
     assert!(app.is_shared(), "{}", app.log());
 }
 
+/// Wherever they are installed: for a user, by a system, or in another environment.
+#[test]
+fn what_packages_have_for_the_exit_is_shared() {
+    for packages in ["lib/site-packages", "lib/dist-packages"] {
+        let source = format!(
+            "import sys, weakref\n\
+             os.makedirs('{packages}', exist_ok=True)\n\
+             with open('{packages}/signals.py', 'w') as file: file.write('def forget(): pass')\n\
+             sys.path.insert(0, os.path.abspath('{packages}'))\n\
+             import signals\n\
+             weakref.finalize(signals.forget, signals.forget)\n"
+        );
+        let Some(app) = App::start(&source, &[]) else { return };
+        assert!(app.is_shared(), "{}", app.log());
+    }
+}
+
 #[test]
 fn one_worker_of_all_gets_a_lock() {
     let source = "import fcntl\n\

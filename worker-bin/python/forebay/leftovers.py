@@ -5,7 +5,6 @@ import gc
 import os
 import signal
 import sys
-import sysconfig
 import threading
 import time
 import weakref
@@ -13,14 +12,12 @@ from glob import glob
 
 from forebay.descriptors import descriptors, identity, not_for_forks, opened
 from forebay.ending import finish
-from forebay.sources import is_own, source
+from forebay.sources import is_own, is_package, source
 
 # Seconds for threads and processes that have been told to end.
 END_WITHIN = 0.2
 # The most that is named.
 NAMED = 8
-# Where modules are that neither belong to the application nor come with Python.
-PACKAGES = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib")})
 
 
 class Before:
@@ -111,12 +108,13 @@ def finalizers():
     """
     registry = dict(getattr(weakref.finalize, "_registry", {}))
     at_exit = {key: info for key, info in registry.items() if info.atexit}
-    return {key: info for key, info in at_exit.items() if not is_package(info.func)}
+    return {key: info for key, info in at_exit.items() if not is_package(place(info.func))}
 
 
-def is_package(function):
+def place(function):
+    """The file of its module; empty: there is none."""
     module = sys.modules.get(getattr(function, "__module__", None))
-    return (getattr(module, "__file__", None) or "").startswith(PACKAGES)
+    return getattr(module, "__file__", None) or ""
 
 
 def words(info):

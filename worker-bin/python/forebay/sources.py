@@ -46,7 +46,12 @@ def source(module):
 
 
 def is_own(path):
-    return not path.startswith(INSTALLED)
+    return not is_package(path) and not path.startswith(STANDARD_LIBRARY)
+
+
+def is_package(path):
+    """Whether it neither belongs to the application nor comes with Python."""
+    return path.startswith(PACKAGES) or not PACKAGE_FOLDERS.isdisjoint(path.split(os.sep))
 
 
 def python_files(folder):
@@ -63,5 +68,8 @@ def modified(path):
         return None
 
 
-# Where modules are that do not belong to the application.
-INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
+STANDARD_LIBRARY = sysconfig.get_path("stdlib")
+# Where this interpreter has packages, and what their folders are called elsewhere: those of a user,
+# of a system, or of another environment on PYTHONPATH.
+PACKAGES = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib")})
+PACKAGE_FOLDERS = {"site-packages", "dist-packages"}
