@@ -10,6 +10,7 @@ import gc
 import os
 import sys
 import threading
+import time
 import warnings
 
 from forebay import _forebay, deadlines
@@ -24,8 +25,10 @@ CANNOT_LOAD = 4
 STANDARD_ERROR = 2
 # Seconds for the end of an import that is given up.
 EXIT_WITHIN = 1.0
-# Seconds between two looks whether sources have changed.
+# Seconds between two looks whether sources have changed: at least these, and so many times what the
+# last look has taken of a processor.
 LOOK_EVERY = 1.0
+LOOK_SELDOM = 20
 # Seconds that a worker gives the arbiter to kill it in time, before it ends by itself.
 ARBITER_FIRST = 1.0
 
@@ -90,9 +93,12 @@ def preload(mold):
 
 def wait(mold, sources):
     """Until a worker is to be made; None: no more."""
-    while sources and not mold.wait(LOOK_EVERY):
+    pause = LOOK_EVERY
+    while sources and not mold.wait(pause):
+        begun = time.thread_time()
         if changed := sources.changed():
             mold.changed(changed)
+        pause = max(LOOK_EVERY, LOOK_SELDOM * (time.thread_time() - begun))
     return mold.next()
 
 

@@ -30,13 +30,15 @@ class Sources:
 
 
 def below(tree):
-    """The folder and those in it, but hidden ones and virtual environments."""
+    """The folder and those in it, but hidden ones, virtual environments and packages of Node.js."""
     for folder, names, _ in os.walk(tree):
-        names[:] = [name for name in names if name[0] != "." and not is_venv(folder, name)]
+        names[:] = [name for name in names if not is_foreign(folder, name)]
         yield folder
 
 
-def is_venv(folder, name):
+def is_foreign(folder, name):
+    if name[0] == "." or name == "node_modules":
+        return True
     return os.path.exists(os.path.join(folder, name, "pyvenv.cfg"))
 
 
