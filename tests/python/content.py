@@ -1,6 +1,7 @@
 """Content in every form that PEP 3333 knows, by path. Counts its close() calls: /closed."""
 
 import bz2
+import functools
 import gzip
 import io
 import lzma
@@ -55,6 +56,23 @@ class Upper(io.BufferedReader):
         return super().read(size).upper()
 
 
+class UpperRaw(io.FileIO):
+    """Likewise, below a buffer that knows nothing of it."""
+
+    def readinto(self, buffer):
+        count = super().readinto(buffer)
+        buffer[:count] = bytes(buffer[:count]).upper()
+        return count
+
+
+class UpperWrapper:
+    """Likewise, and looks like what it wraps."""
+
+    def __init__(self, file):
+        self.fileno, self.tell = file.fileno, file.tell
+        self.read = functools.wraps(file.read)(lambda size: file.read(size).upper())
+
+
 def packed(module, wrap):
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "packed")
@@ -69,6 +87,8 @@ PACKED = {
     "lzma-file": (lzma, lambda file: file),
     "buffered-gzip-file": (gzip, io.BufferedReader),
     "upper-file": (io, lambda file: Upper(file.detach())),
+    "upper-raw-file": (io, lambda file: io.BufferedReader(UpperRaw(file.name))),
+    "upper-wrapper": (io, UpperWrapper),
 }
 
 

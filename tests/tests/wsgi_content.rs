@@ -39,6 +39,8 @@ fn content_comes_in_every_form() {
             ("/lzma-file", "unpacked"),
             ("/buffered-gzip-file", "unpacked"),
             ("/upper-file", "UNPACKED"),
+            ("/upper-raw-file", "UNPACKED"),
+            ("/upper-wrapper", "UNPACKED"),
         ] {
             let response = client.get(path);
             assert_eq!(response.status, 200, "{path}");

@@ -35,14 +35,18 @@ impl FileWrapper {
 /// what is in the file. A gzip.GzipFile has a descriptor, too, but of something else.
 fn plain_file<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = object.py();
-    let read = object.getattr(intern!(py, "read"))?;
-    // As tempfile.NamedTemporaryFile wraps it.
-    let read = read.getattr_opt(intern!(py, "__wrapped__"))?.unwrap_or(read);
+    let mut read = object.getattr(intern!(py, "read"))?;
+    if is_of_tempfile(&read)? {
+        read = read.getattr(intern!(py, "__wrapped__"))?;
+    }
     if !read.is_instance_of::<PyCFunction>() {
         return Ok(None);
     }
     let (file, io) = (read.getattr(intern!(py, "__self__"))?, py.import(intern!(py, "io"))?);
-    let is = |object: &Bound<'_, PyAny>, class| object.is_instance(&io.getattr(class)?);
+    // A subclass may give something else.
+    let is = |object: &Bound<'py, PyAny>, class| {
+        io.getattr(class).map(|class| object.get_type().is(&class))
+    };
     if is(&file, intern!(py, "FileIO"))? {
         return Ok(Some(file));
     }
@@ -50,6 +54,14 @@ fn plain_file<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyA
         is(&file, intern!(py, "BufferedReader"))? || is(&file, intern!(py, "BufferedRandom"))?;
     let is_plain = is_buffer && is(&file.getattr(intern!(py, "raw"))?, intern!(py, "FileIO"))?;
     Ok(is_plain.then_some(file))
+}
+
+/// Whether that is how tempfile.NamedTemporaryFile wraps the `read` of its file: it passes on what
+/// that gives. Any other wrapper may change it.
+fn is_of_tempfile(read: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = read.py();
+    let Some(globals) = read.getattr_opt(intern!(py, "__globals__"))? else { return Ok(false) };
+    Ok(globals.is(py.import(intern!(py, "tempfile"))?.dict()))
 }
 
 #[pymethods]
