@@ -7,12 +7,14 @@ use std::fs;
 use std::net::SocketAddr;
 use tempfile::TempDir;
 
-/// Answers at once; a thread and a job of a pool are done a moment later, at `/forever` never.
+/// Answers at once; a job of a pool is done a moment later, and a thread after that, at `/forever`
+/// never.
 const SOURCE: &str = "
 import atexit, threading, time
 from concurrent.futures import ThreadPoolExecutor
 
 pool = ThreadPoolExecutor(1)
+both = threading.Barrier(2)
 is_worker = False
 # The process that has imported this runs it as well, and last.
 atexit.register(lambda: is_worker and note('exit'))
@@ -21,16 +23,22 @@ def note(word):
     with open('notes', 'a') as file:
         file.write(word + '\\n')
 
-def work(word, seconds):
+def work(seconds):
     time.sleep(seconds)
-    note(word)
+    note('job')
+
+def outlast(job):
+    job.result()
+    time.sleep(0.3)
+    note('thread')
 
 def application(environ, start_response):
     global is_worker
     is_worker = True
+    if environ['PATH_INFO'] == '/together':
+        both.wait()
     seconds = 600 if environ['PATH_INFO'] == '/forever' else 1
-    threading.Thread(target=work, args=('thread', seconds)).start()
-    pool.submit(work, 'job', seconds)
+    threading.Thread(target=outlast, args=(pool.submit(work, seconds),)).start()
     start_response('200 OK', [('Content-Type', 'text/plain')])
     return [b'begun']
 ";
@@ -63,10 +71,7 @@ impl Served {
 
     /// Both are done, and only then the exit functions have run.
     fn is_done(&self) -> bool {
-        let mut notes = self.notes();
-        let last = notes.pop();
-        notes.sort();
-        notes == ["job", "thread"] && last.is_some_and(|note| note == "exit")
+        self.notes() == ["job", "thread", "exit"]
     }
 }
 
@@ -79,6 +84,23 @@ fn threads_and_jobs_of_a_worker_that_ends_are_done() {
         assert_eq!(served.arbiter.wait_exit(PATIENCE).code(), Some(0));
         assert!(served.is_done(), "{flags:?}: {:?}", served.notes());
     }
+}
+
+/// Whichever thread of the worker has answered.
+#[test]
+fn threads_that_each_of_its_threads_has_left_are_done() {
+    let Some(mut served) = Served::start(&["--threads", "2"]) else { return };
+    let mut clients = [Client::connect(served.address), Client::connect(served.address)];
+    for client in &mut clients {
+        client.send("GET /together HTTP/1.1\r\nHost: test\r\n\r\n");
+    }
+    for client in &mut clients {
+        assert_eq!(client.read_response().text(), "begun");
+    }
+    served.arbiter.signal(TERM);
+    assert_eq!(served.arbiter.wait_exit(PATIENCE).code(), Some(0));
+    let notes = served.notes();
+    assert_eq!(notes.iter().filter(|note| *note == "thread").count(), 2, "{notes:?}");
 }
 
 #[test]

@@ -29,7 +29,11 @@ pub(crate) struct Threads {
 impl Threads {
     /// The thread that calls this answers the requests of `seat` from now on. Gives its number.
     pub(crate) fn enter(&self, py: Python<'_>, seat: Seat) -> PyResult<c_ulong> {
-        let thread = py.import("threading")?.call_method0("get_ident")?.extract()?;
+        let current = py.import("threading")?.call_method0("current_thread")?;
+        // Threads that the application starts are daemons if the one is that starts them. Nobody
+        // waits for this one all the same: that is decided when a thread begins.
+        current.setattr("_daemonic", false)?;
+        let thread = current.getattr("ident")?.extract()?;
         let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
         seats.retain(|(other, _)| *other != thread);
         seats.push((thread, seat));
