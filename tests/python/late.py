@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import threading
 import time
 
@@ -67,6 +68,32 @@ def stream(environ):
     time.sleep(600)
 
 
+def fill():
+    """Leaves no room in the connection, a Unix socket, for what the server sends."""
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            connection = socket.socket(fileno=os.dup(int(name)))
+        except OSError:
+            continue
+        with connection:
+            try:
+                while os.environ["LATE_SOCKET"] == connection.getsockname():
+                    connection.send(b"a" * 4096, socket.MSG_DONTWAIT)
+            except OSError:
+                # It is full, or it is the one that listens.
+                pass
+
+
+def fills_and_ends(environ):
+    yield b"first"
+    fill()
+
+
+def fills_and_fails(environ):
+    fill()
+    raise RuntimeError
+
+
 def until_abort(environ):
     while not aborted.is_set():
         time.sleep(0.001)
@@ -87,9 +114,6 @@ def application(environ, start_response):
         write = start_response("200 OK", [("Content-Type", "text/plain")])
         write(b"a" * (32 << 20))
         return [b"end"]
-    if name != "stream":
-        answer = globals()[name](environ)
-        start_response("200 OK", [("Content-Type", "text/plain")])
-        return answer
+    answer = globals()[name](environ)
     start_response("200 OK", [("Content-Type", "text/plain")])
-    return stream(environ)
+    return answer

@@ -2,7 +2,9 @@
 //! not heed that is killed.
 
 use forebay_tests::{Client, PATIENCE, Process, Python, python, wait_until};
+use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 fn start(python: &Python, flags: &[&str]) -> (Process, SocketAddr) {
@@ -161,4 +163,27 @@ fn a_slow_client_makes_nobody_late() {
     assert!(!worker.stderr().contains("past its deadline"), "{}", worker.stderr());
     assert_eq!(slow.read_chunk().unwrap().len(), 32 << 20);
     assert_eq!(slow.read_chunk().unwrap(), b"end");
+}
+
+/// Nor is it when nothing but the end is left to be sent.
+#[test]
+fn a_slow_client_makes_nobody_late_at_the_end() {
+    let Some(python) = python() else { return };
+    for (path, end) in [("/fills-and-ends", "0\r\n\r\n"), ("/fills-and-fails", "Server Error\n")] {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("socket");
+        let bind = format!("unix:{}", socket.display());
+        let mut command = python.command(&["--bind", &bind, "--timeout", "1", "late"]);
+        let worker = Process::start(command.env("LATE_SOCKET", &socket));
+        wait_until("the socket", PATIENCE, || UnixStream::connect(&socket).is_ok());
+        let mut slow = UnixStream::connect(&socket).unwrap();
+        slow.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(slow, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
+        // More than the timeout, and what is added to it until something happens.
+        std::thread::sleep(Duration::from_secs(3));
+        assert!(!worker.stderr().contains("past its deadline"), "{path}: {}", worker.stderr());
+        let mut all = String::new();
+        slow.read_to_string(&mut all).unwrap();
+        assert!(all.ends_with(end), "{path}: {:?}", &all[all.len().saturating_sub(100)..]);
+    }
 }

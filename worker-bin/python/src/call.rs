@@ -35,11 +35,11 @@ pub(crate) fn call<'py>(
     let returned = lent.start_response().and_then(|start| application.call1((environ, start)));
     let iterable = match of_this_process(py, request, returned) {
         Ok(iterable) => iterable,
-        Err(error) => return failed(py, lent, request, error),
+        Err(error) => return failed(py, lent, request, running, error),
     };
     let answer = Answer { request, running };
     let answered = match of_this_process(py, request, answer.content(&iterable, &lent)) {
-        Ok(Rest::Pieces) => finish(py, lent),
+        Ok(Rest::Pieces) => finish(py, lent, running),
         Ok(Rest::Whole(content)) => {
             let (responder, _) = lent.take();
             running.sending();
@@ -57,40 +57,51 @@ pub(crate) fn call<'py>(
                 sent.unwrap_or_else(|responder| responder.send(server_error()))
             })
         }
-        Err(error) => failed(py, lent, request, error),
+        Err(error) => failed(py, lent, request, running, error),
     };
     answer.close(&iterable);
     answered
 }
 
 /// Answers that the application could not.
-pub(crate) fn fail(py: Python<'_>, responder: Responder<'_>) -> Answered {
-    fail_with(py, responder, server_error())
+pub(crate) fn fail(py: Python<'_>, responder: Responder<'_>, running: &Running) -> Answered {
+    fail_with(py, responder, running, server_error())
 }
 
-fn fail_with(py: Python<'_>, responder: Responder<'_>, answer: Response) -> Answered {
-    py.detach(|| match responder.has_left() {
+fn fail_with(
+    py: Python<'_>,
+    responder: Responder<'_>,
+    running: &Running,
+    answer: Response,
+) -> Answered {
+    sending(py, running, || match responder.has_left() {
         true => responder.cut(),
         false => responder.send(answer),
     })
 }
 
 /// The application has raised this. It may be about a client that has gone, which is no mistake.
-fn failed(py: Python<'_>, lent: Lent<'_, '_>, request: &Request, error: PyErr) -> Answered {
+fn failed(
+    py: Python<'_>,
+    lent: Lent<'_, '_>,
+    request: &Request,
+    running: &Running,
+    error: PyErr,
+) -> Answered {
     let (responder, _) = lent.take();
     if error.is_instance_of::<RequestTimeout>(py) {
         // It was said where.
-        return fail_with(py, responder, timed_out());
+        return fail_with(py, responder, running, timed_out());
     }
     if !responder.is_lost() {
         errors::log(py, request, "the application has failed", error);
     }
-    fail(py, responder)
+    fail(py, responder, running)
 }
 
-fn finish(py: Python<'_>, lent: Lent<'_, '_>) -> Answered {
+fn finish(py: Python<'_>, lent: Lent<'_, '_>, running: &Running) -> Answered {
     let (responder, _) = lent.take();
-    py.detach(|| match responder.has_left() {
+    sending(py, running, || match responder.has_left() {
         true => responder.finish(),
         false => responder.whole(&[]),
     })

@@ -67,7 +67,7 @@ impl Service for Slot<'_> {
                 }
                 Err(error) => {
                     errors::log(py, &request, "it cannot be described to the application", error);
-                    call::fail(py, responder)
+                    call::fail(py, responder, &running)
                 }
             };
             drop(running);
