@@ -180,7 +180,8 @@ static FLAGS: &[Flag] = &[
         refused_unless(
             "worker-class",
             CLASSES,
-            "a worker runs as many requests at the same time as it has --threads",
+            "a worker runs as many requests at the same time as it has --threads, and --timeout \
+             bounds each of them, as it does not with gthread of gunicorn",
         ),
         'k',
     ),

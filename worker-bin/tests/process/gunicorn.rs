@@ -98,6 +98,7 @@ fn what_has_no_meaning_is_named_once_and_what_is_unknown_is_refused() {
     {
         assert_eq!(log.matches(name).count(), 1, "{name}: {log}");
     }
+    assert!(log.contains("--timeout bounds each of them"), "unlike that of gunicorn: {log}");
     drop(slots);
     for (arguments, reason) in [
         (&["--wrokers", "2", "probe"][..], "did you mean --workers?"),
