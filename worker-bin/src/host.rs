@@ -4,6 +4,10 @@
 //! A [`Mold`] has loaded an application and forks workers; in each of them a [`Service`] answers
 //! the requests of one thread. Applications in Rust need nothing of this.
 
+use crate::signals::Deferred;
+use std::io;
+use std::os::fd::RawFd;
+
 pub use crate::mold::{Mold, Order};
 pub use crate::watched::{Begun, Running, Seat};
 pub use crate::wire::{Answered, Arrival, Gone, Responder, Service};
@@ -17,6 +21,20 @@ pub fn log_error(text: std::fmt::Arguments<'_>, details: &str) {
 /// no business with the server: what comes back from the application there ends, by [`exit`].
 pub fn is_forked() -> bool {
     crate::signals::is_forked()
+}
+
+/// Has `run` called in a worker whose wait for requests is interrupted by a signal, or by a byte
+/// that is written to this descriptor. Of several the first one stays.
+///
+/// # Errors
+/// There is no descriptor left.
+pub fn on_interruption(run: fn()) -> io::Result<RawFd> {
+    Deferred::set(run)
+}
+
+/// In a worker: nothing new is begun, and it ends, as if it had got TERM.
+pub fn stop() {
+    crate::signals::request_stop();
 }
 
 /// Ends the process at once: nothing is flushed, and nothing runs that was registered for its end.

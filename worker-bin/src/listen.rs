@@ -12,7 +12,7 @@ use crate::address::Listener;
 use crate::log;
 use crate::plan::WorkerSettings;
 use crate::private::Private;
-use crate::signals::{Stop, end_if_forked};
+use crate::signals::{Deferred, Stop, end_if_forked};
 use crate::socket::{Socket, timespec, wait_readable};
 use crate::wire::{Exchanger, Outcome, Service, Terms};
 use forebay::Limits;
@@ -75,6 +75,9 @@ impl<'a> Server<'a> {
     ) -> io::Result<Server<'a>> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, stop, EventData::new_u64(STOP), EventFlags::IN)?;
+        if let Some(deferred) = Deferred::get() {
+            epoll::add(&epoll, deferred, EventData::new_u64(SIGNAL), EventFlags::IN)?;
+        }
         let mut key = STOP;
         for listener in listeners {
             key += 1;
@@ -128,12 +131,16 @@ impl<'a> Server<'a> {
         let mut space = [MaybeUninit::uninit()];
         let key = match epoll::wait(&self.epoll, &mut space, timespec(until).as_ref()) {
             Ok((events, _)) => events.first().map(|event| event.data.u64()),
-            Err(Errno::INTR) => None,
+            Err(Errno::INTR) => Some(SIGNAL),
             Err(error) => return Err(error.into()),
         };
+        if key == Some(SIGNAL) {
+            Deferred::get().into_iter().for_each(Deferred::run);
+        }
         let [stopped] = wait_readable([self.stop.as_fd()], Some(Duration::ZERO))?;
         Ok(match key {
             _ if stopped => Event::Stop,
+            Some(SIGNAL) => Event::Time,
             Some(key) if (1..=self.listeners.len() as u64).contains(&key) => {
                 Event::Newcomer(key as usize - 1)
             }
@@ -285,6 +292,7 @@ impl Waiting {
 
 /// Then come the listeners, then the connections.
 const STOP: u64 = 0;
+const SIGNAL: u64 = u64::MAX;
 /// Connections for each thread, and as many that linger.
 const MOST_WAITING: usize = 32;
 const FIRST_PATIENCE: Duration = Duration::from_millis(5);

@@ -112,11 +112,6 @@ impl Mold {
         (signals::interruption(), signals::explanation())
     }
 
-    /// In a worker: nothing new is begun, and it ends.
-    pub fn stop(&self) {
-        signals::request_stop();
-    }
-
     /// The application's file, if it is named by a path.
     pub fn file(&self) -> Option<&Path> {
         let (path, _) = self.application().rsplit_once(':').unwrap_or((self.application(), ""));

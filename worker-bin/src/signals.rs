@@ -5,11 +5,12 @@
 #![allow(unsafe_code)]
 
 use crate::log_file::{ACCESS, ERRORS};
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::ptr;
-use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+use std::sync::{Once, OnceLock};
 use std::time::Duration;
 
 /// The wish to stop, as a descriptor that becomes readable and stays so: whoever waits for input
@@ -126,6 +127,43 @@ pub(crate) fn request_stop() {
     }
 }
 
+/// Handlers that a language does not run in the middle of other code, but when a wait has ended.
+#[derive(Debug)]
+pub(crate) struct Deferred {
+    run: fn(),
+    /// No signal is lost between a look and a wait.
+    near: UnixStream,
+    far: UnixStream,
+}
+
+impl Deferred {
+    /// From now on `run` is called when a wait is interrupted by a signal, or by a byte that is
+    /// written to the descriptor: for the first one of a process.
+    pub(crate) fn set(run: fn()) -> io::Result<RawFd> {
+        let (near, far) = UnixStream::pair()?;
+        near.set_nonblocking(true)?;
+        far.set_nonblocking(true)?;
+        Ok(DEFERRED.get_or_init(|| Deferred { run, near, far }).far.as_raw_fd())
+    }
+
+    /// Those of this process.
+    pub(crate) fn get() -> Option<&'static Deferred> {
+        DEFERRED.get()
+    }
+
+    pub(crate) fn run(&self) {
+        while matches!((&self.near).read(&mut [0; 64]), Ok(1..)) {}
+        (self.run)();
+    }
+}
+
+/// Is readable when they are to be run.
+impl AsFd for Deferred {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.near.as_fd()
+    }
+}
+
 /// Ends the process as a crash would: nothing is flushed, no destructor runs.
 pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY: never returns, touches no memory.
@@ -149,6 +187,7 @@ pub(crate) fn end_if_forked() {
 /// Seconds.
 const END_OF_MOLD: u32 = 2;
 
+static DEFERRED: OnceLock<Deferred> = OnceLock::new();
 static IS_FORKED: AtomicBool = AtomicBool::new(false);
 static STOP: AtomicPtr<Stop> = AtomicPtr::new(ptr::null_mut());
 /// The process that the handlers are for.

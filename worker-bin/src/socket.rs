@@ -4,6 +4,7 @@
 //! Owns those system calls. Must not know HTTP.
 
 use crate::content::truncated;
+use crate::signals::Deferred;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
@@ -179,16 +180,29 @@ impl AsFd for Socket {
 }
 
 /// Waits until one of these is readable or has hung up, and says which. All false: the time is up.
+/// Handlers that signals have are run meanwhile.
 pub(crate) fn wait_readable<const N: usize>(
     fds: [BorrowedFd<'_>; N],
     timeout: Option<Duration>,
 ) -> io::Result<[bool; N]> {
-    let mut polls = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    const { assert!(0 < N && N < MOST_WAITED_FOR) };
+    let deferred = Deferred::get();
+    let last = deferred.map_or(fds[0], Deferred::as_fd);
+    let mut polls: [_; MOST_WAITED_FOR] = std::array::from_fn(|place| {
+        PollFd::from_borrowed_fd(*fds.get(place).unwrap_or(&last), PollFlags::IN)
+    });
+    let polls = &mut polls[..N + usize::from(deferred.is_some())];
     let until = timeout.map(|timeout| Instant::now() + timeout);
     loop {
-        match rustix::event::poll(&mut polls, timespec(until).as_ref()) {
-            Ok(_) => return Ok(polls.map(|poll| !poll.revents().is_empty())),
-            Err(Errno::INTR) => {}
+        let polled = rustix::event::poll(polls, timespec(until).as_ref());
+        let is_signal = polls.get(N).is_some_and(|poll| !poll.revents().is_empty());
+        if is_signal || polled == Err(Errno::INTR) {
+            deferred.into_iter().for_each(Deferred::run);
+        }
+        let found = std::array::from_fn(|place| !polls[place].revents().is_empty());
+        match polled {
+            Ok(_) if !is_signal || found.contains(&true) => return Ok(found),
+            Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -221,6 +235,8 @@ fn too_many() -> io::Error {
 
 /// What one call of sendfile(2) transfers at most.
 const SENDFILE_MOST: usize = 0x7fff_f000;
+/// Descriptors, with that of signals.
+const MOST_WAITED_FOR: usize = 4;
 /// Bytes thrown away in one go.
 const DISCARDED: usize = 16 << 10;
 

@@ -26,6 +26,7 @@ def work(mold, order, application):
     if not callable(signal.getsignal(signal.SIGABRT)):
         signal.signal(overdue, lambda _, frame: interrupt(mold, frame))
     if mold.threads == 1:
+        signal.set_wakeup_fd(mold.handle_signals(), warn_on_full_buffer=False)
         return mold.work(order, application)
     # Signals are handled by the main thread, between two instructions: it has no other work.
     codes = []

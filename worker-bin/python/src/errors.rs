@@ -19,6 +19,12 @@ pub(crate) fn log(py: Python<'_>, request: &Request, what: &str, error: PyErr) {
     say(request, what, &trace);
 }
 
+/// Logs what has gone wrong with none.
+pub(crate) fn log_without_request(py: Python<'_>, what: &str, error: PyErr) {
+    let trace = traceback(py, &error).unwrap_or_else(|_| error.to_string());
+    host::log_error(format_args!("{what}"), &trace);
+}
+
 /// Logs a mistake of the application that has raised nothing.
 pub(crate) fn say(request: &Request, what: &str, details: &str) {
     let id = request.request_id().unwrap_or("(without id)");

@@ -10,6 +10,7 @@ mod deadlines;
 mod environ;
 mod errors;
 mod file_wrapper;
+mod handlers;
 mod input;
 mod latin1;
 mod names;

@@ -4,12 +4,14 @@
 
 use crate::deadlines::Threads;
 use crate::environ::Template;
+use crate::handlers;
 use crate::slot::{Shared, Slot};
 use forebay_worker::host;
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 use std::ffi::c_ulong;
+use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,9 +82,15 @@ impl Mold {
         self.threads.interrupt(py, thread);
     }
 
+    /// From now on handlers of signals are run while this worker waits. What a byte is to be
+    /// written to, if there is one to be run.
+    fn handle_signals(&self) -> PyResult<RawFd> {
+        Ok(host::on_interruption(handlers::run_while_waiting)?)
+    }
+
     /// Nothing new is begun, and the worker ends.
     fn stop(&self) {
-        self.mold.stop();
+        host::stop();
     }
 
     /// The FOREBAY_MOLD of the program that follows in this process, which is not to preload.

@@ -6,7 +6,7 @@
 use crate::call;
 use crate::deadlines::Threads;
 use crate::environ::{Environ, Template};
-use crate::errors;
+use crate::{errors, handlers};
 use forebay_worker::host::{Answered, Arrival, Gone, Seat, Service};
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -39,6 +39,8 @@ impl<'a> Slot<'a> {
         let thread = Thread::enter();
         let (environ, number) = Python::attach(|py| {
             let number = shared.threads.enter(py, seat.clone()).ok();
+            // What has come before anybody waited.
+            handlers::run(py);
             (Environ::new(py, &shared.template), number)
         });
         Slot {
@@ -72,6 +74,8 @@ impl Service for Slot<'_> {
             };
             drop(running);
             self.number.iter().for_each(|&number| self.threads.forget(py, number));
+            // What has come while its answer was sent must not hit another.
+            handlers::run(py);
             Ok(answered)
         })
     }

@@ -1,0 +1,114 @@
+//! Signals to a worker: what the application handles runs in time.
+
+use forebay_tests::{
+    Client, PATIENCE, Process, TERM, USR2, python, send_signal, wait_until, workers_of,
+};
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use tempfile::TempDir;
+
+const SOURCE: &str = "
+import os, signal, sys
+
+def note(word):
+    with open('notes', 'a') as file:
+        file.write(word + '\\n')
+
+signal.signal(signal.SIGUSR2, lambda *_: note('usr2'))
+
+def late(*_):
+    raise TimeoutError('of an earlier request')
+
+def leave(*_):
+    note('asked to leave')
+    sys.exit(0)
+
+def alarm():
+    signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+
+def replace():
+    signal.signal(signal.SIGTERM, leave)
+
+def application(environ, start_response):
+    globals().get(environ['PATH_INFO'][1:], int)()
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [str(os.getpid()).encode()]
+";
+
+struct Served {
+    folder: TempDir,
+    arbiter: Process,
+    address: SocketAddr,
+}
+
+impl Served {
+    fn start(flags: &[&str]) -> Option<Served> {
+        let folder = application();
+        let own = ["--bind", "127.0.0.1:0", "--chdir", text(folder.path())];
+        let mut arbiter = python()?.worker(&[&own, flags, &["signals"]].concat());
+        let address = arbiter.listening(1, PATIENCE)[0];
+        Some(Served { folder, arbiter, address })
+    }
+
+    fn get(&self, path: &str) {
+        assert_eq!(Client::connect(self.address).get(path).status, 200, "{path}");
+    }
+
+    fn wait_for_note(&self, note: &str) {
+        wait_for_note(self.folder.path(), note);
+    }
+}
+
+fn application() -> TempDir {
+    let folder = tempfile::tempdir().expect("there is room");
+    fs::write(folder.path().join("signals.py"), SOURCE).expect("its folder is writable");
+    folder
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("temporary paths are UTF-8")
+}
+
+fn wait_for_note(folder: &Path, note: &str) {
+    let notes = || fs::read_to_string(folder.join("notes")).unwrap_or_default();
+    wait_until(note, PATIENCE, || notes().lines().any(|line| line == note));
+}
+
+#[test]
+fn handlers_run_while_a_worker_waits() {
+    let Some(python) = python() else { return };
+    for flags in [&[][..], &["--threads", "2"]] {
+        let Some(served) = Served::start(flags) else { return };
+        served.get("/");
+        send_signal(workers_of(served.arbiter.pid())[0], USR2);
+        served.wait_for_note("usr2");
+        let folder = application();
+        let site = python.site("signals", &[&["--chdir", text(folder.path())], flags].concat());
+        assert_eq!(site.client().get("/").status, 200);
+        send_signal(site.worker_pids()[0], USR2);
+        wait_for_note(folder.path(), "usr2");
+    }
+}
+
+/// It is about a request that has ended.
+#[test]
+fn what_a_handler_raises_then_is_in_the_log_and_hits_nobody() {
+    let Some(served) = Served::start(&[]) else { return };
+    served.get("/alarm");
+    let is_logged = || served.arbiter.stderr().contains("TimeoutError: of an earlier request");
+    wait_until("the traceback", PATIENCE, is_logged);
+    served.get("/");
+    let log = served.arbiter.stderr();
+    assert!(log.contains("a signal handler of the application has failed"), "{log}");
+}
+
+#[test]
+fn a_handler_that_exits_then_ends_the_worker_as_if_it_had_been_told_to() {
+    let Some(mut served) = Served::start(&["--graceful-timeout", "3600"]) else { return };
+    served.get("/replace");
+    served.arbiter.signal(TERM);
+    assert_eq!(served.arbiter.wait_exit(PATIENCE).code(), Some(0));
+    served.wait_for_note("asked to leave");
+}
