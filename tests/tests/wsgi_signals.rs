@@ -1,4 +1,5 @@
-//! Signals to a worker: what the application handles runs in time.
+//! Signals to a worker: what the application handles runs in time, and what it puts back stops the
+//! worker as before.
 
 use forebay_tests::{
     Client, PATIENCE, Process, TERM, USR2, python, send_signal, wait_until, workers_of,
@@ -9,7 +10,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 const SOURCE: &str = "
-import os, signal, sys
+import os, signal, sys, time
 
 def note(word):
     with open('notes', 'a') as file:
@@ -28,8 +29,36 @@ def alarm():
     signal.signal(signal.SIGALRM, late)
     signal.setitimer(signal.ITIMER_REAL, 0.2)
 
+def put_back():
+    signal.signal(signal.SIGTERM, signal.signal(signal.SIGTERM, leave))
+
+def chain():
+    before = signal.getsignal(signal.SIGTERM)
+    def handler(*arguments):
+        note('asked to leave')
+        before(*arguments)
+    signal.signal(signal.SIGTERM, handler)
+
 def replace():
     signal.signal(signal.SIGTERM, leave)
+
+def child():
+    put_back()
+    note('begins')
+    child = os.fork()
+    if child == 0:
+        put_back()
+        note('child')
+        time.sleep(600)
+    while 'child' not in open('notes').read():
+        time.sleep(0.001)
+    os.kill(child, signal.SIGTERM)
+    note(f'child ended by {os.waitpid(child, 0)[1]}')
+
+def wait():
+    note('waits')
+    while not os.path.exists('go-on'):
+        time.sleep(0.001)
 
 def application(environ, start_response):
     globals().get(environ['PATH_INFO'][1:], int)()
@@ -111,4 +140,39 @@ fn a_handler_that_exits_then_ends_the_worker_as_if_it_had_been_told_to() {
     served.arbiter.signal(TERM);
     assert_eq!(served.arbiter.wait_exit(PATIENCE).code(), Some(0));
     served.wait_for_note("asked to leave");
+}
+
+#[test]
+fn a_handler_of_term_that_is_put_back_finishes_requests() {
+    for flags in [&[][..], &["--no-preload"]] {
+        let Some(served) = Served::start(flags) else { return };
+        served.get("/put_back");
+        let mut client = Client::connect(served.address);
+        client.send("POST /wait HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n");
+        served.wait_for_note("waits");
+        let worker = workers_of(served.arbiter.pid())[0];
+        send_signal(worker, TERM);
+        fs::write(served.folder.path().join("go-on"), "").expect("its folder is writable");
+        let response = client.read_response();
+        assert_eq!((response.status, response.text()), (200, worker.to_string().as_str()));
+    }
+}
+
+#[test]
+fn a_handler_of_term_that_is_called_by_another_stops_the_worker() {
+    let Some(mut served) = Served::start(&["--graceful-timeout", "3600"]) else { return };
+    served.get("/chain");
+    served.arbiter.signal(TERM);
+    assert_eq!(served.arbiter.wait_exit(PATIENCE).code(), Some(0));
+    served.wait_for_note("asked to leave");
+}
+
+#[test]
+fn in_a_child_it_ends_that_and_not_the_worker() {
+    let Some(served) = Served::start(&[]) else { return };
+    let before = workers_of(served.arbiter.pid());
+    served.get("/child");
+    served.wait_for_note("child ended by 15");
+    served.get("/");
+    assert_eq!(workers_of(served.arbiter.pid()), before);
 }

@@ -42,9 +42,9 @@ impl Stop {
     pub(crate) fn on_signals(self, arbiter: u32, grace: Duration) -> io::Result<&'static Stop> {
         let stop: &'static Stop = Box::leak(Box::new(self));
         ARBITER.store(arbiter, Ordering::Relaxed);
-        WORKER.store(std::process::id(), Ordering::Relaxed);
         GRACE.store(u32::try_from(grace.as_secs()).unwrap_or(u32::MAX).max(1), Ordering::Relaxed);
         STOP.store(ptr::from_ref(stop).cast_mut(), Ordering::Release);
+        WORKER.store(std::process::id(), Ordering::Release);
         protect_forks();
         leave_others()?;
         handle(libc::SIGUSR1, on_reopen as *const () as libc::sighandler_t)?;
@@ -119,11 +119,21 @@ pub(crate) fn explanation() -> libc::c_int {
     libc::SIGRTMAX() - 2
 }
 
-/// The wish to stop of this process, if it is a worker.
+/// The wish to stop of this process. One that is no worker, not yet or because the application of
+/// one has forked it, ends as by TERM. May be called in a handler.
 pub(crate) fn request_stop() {
-    // SAFETY: null, or what lives as long as the process.
-    if let Some(stop) = unsafe { STOP.load(Ordering::Acquire).as_ref() } {
-        stop.request();
+    if is_for_child(libc::SIGTERM) {
+        return;
+    }
+    // SAFETY: getppid and alarm are async-signal-safe, and so is a request; `STOP` is null or lives
+    // as long as the process.
+    unsafe {
+        if let Some(stop) = STOP.load(Ordering::Acquire).as_ref() {
+            stop.request();
+        }
+        if libc::getppid().cast_unsigned() != ARBITER.load(Ordering::Relaxed) {
+            libc::alarm(GRACE.load(Ordering::Relaxed));
+        }
     }
 }
 
@@ -255,20 +265,11 @@ fn is_for_child(signal: libc::c_int) -> bool {
     }
 }
 
-extern "C" fn on_term(signal: libc::c_int) {
-    if is_for_child(signal) {
-        return;
-    }
-    // SAFETY: reads and writes this thread's errno; getppid and alarm are async-signal-safe, and
-    // so is a request; `STOP` is null or lives as long as the process.
+extern "C" fn on_term(_signal: libc::c_int) {
+    // SAFETY: reads and writes this thread's errno.
     unsafe {
         let errno = *libc::__errno_location();
-        if let Some(stop) = STOP.load(Ordering::Acquire).as_ref() {
-            stop.request();
-        }
-        if libc::getppid().cast_unsigned() != ARBITER.load(Ordering::Relaxed) {
-            libc::alarm(GRACE.load(Ordering::Relaxed));
-        }
+        request_stop();
         *libc::__errno_location() = errno;
     }
 }

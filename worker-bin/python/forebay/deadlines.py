@@ -25,6 +25,9 @@ def work(mold, order, application):
     # An application that handles ABRT gets that instead.
     if not callable(signal.getsignal(signal.SIGABRT)):
         signal.signal(overdue, lambda _, frame: interrupt(mold, frame))
+    # worker-bin has a handler of its own over this one, which is what an application gets to call
+    # or to put back.
+    signal.signal(signal.SIGTERM, lambda *_: mold.stop())
     if mold.threads == 1:
         signal.set_wakeup_fd(mold.handle_signals(), warn_on_full_buffer=False)
         return mold.work(order, application)
