@@ -37,6 +37,15 @@ pub fn stop() {
     crate::signals::request_stop();
 }
 
+/// In a worker whose work is done: TERM has the worker's handler again, which does no more then,
+/// whatever its language has put in the place of that.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn keep_term() -> io::Result<()> {
+    crate::signals::keep_term()
+}
+
 /// Ends the process at once: nothing is flushed, and nothing runs that was registered for its end.
 pub fn exit(code: i32) -> ! {
     crate::signals::exit_now(code)

@@ -137,6 +137,11 @@ pub(crate) fn request_stop() {
     }
 }
 
+/// TERM, which may come again while the process ends, has the worker's handler once more.
+pub(crate) fn keep_term() -> io::Result<()> {
+    handle(libc::SIGTERM, on_term as *const () as libc::sighandler_t)
+}
+
 /// Handlers that a language does not run in the middle of other code, but when a wait has ended.
 #[derive(Debug)]
 pub(crate) struct Deferred {

@@ -8,6 +8,7 @@ import contextlib
 import faulthandler
 import gc
 import os
+import signal
 import sys
 import threading
 import time
@@ -161,6 +162,10 @@ def work(mold, order, application):
             _forebay.log_error(*error.args)
             return CANNOT_LOAD
     code = deadlines.work(mold, order, application)
+    # The end of the interpreter puts the default in the place of handlers that it knows, and TERM
+    # would kill this process then: it comes to those who have retired, too.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    mold.keep_term()
     if code:
         finish()
     else:

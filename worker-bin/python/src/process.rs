@@ -93,6 +93,11 @@ impl Mold {
         host::stop();
     }
 
+    /// TERM does nothing more, and not what it does by default: the interpreter knows of no handler.
+    fn keep_term(&self) -> PyResult<()> {
+        Ok(host::keep_term()?)
+    }
+
     /// The FOREBAY_MOLD of the program that follows in this process, which is not to preload.
     fn pass_on(&mut self) -> PyResult<String> {
         Ok(self.mold.pass_on()?)
