@@ -156,7 +156,9 @@ fn of_python(shape: &Shape) {
         times: (10, 100),
         ..DISTURBANCES[3]
     };
-    disturbed(&Disturbance { act: |_, _| {}, ..retired }, shape);
+    // Each of so many ends is that of an interpreter.
+    let slower = Shape { per_second: shape.per_second / 4, ..*shape };
+    disturbed(&Disturbance { act: |_, _| {}, ..retired }, &slower);
 }
 
 fn of_wsgi(application: &str, flags: &[&str]) -> SiteBuilder {

@@ -30,6 +30,8 @@ EXIT_WITHIN = 1.0
 # last look has taken of a processor.
 LOOK_EVERY = 1.0
 LOOK_SELDOM = 20
+# How much nicer a worker is when it ends.
+ENDING = 10
 # Seconds that a worker gives the arbiter to kill it in time, before it ends by itself.
 ARBITER_FIRST = 1.0
 
@@ -166,6 +168,8 @@ def work(mold, order, application):
     # would kill this process then: it comes to those who have retired, too.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     mold.keep_term()
+    # Those who still answer requests go first.
+    os.nice(ENDING)
     if code:
         finish()
     else:
