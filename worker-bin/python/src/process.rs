@@ -93,7 +93,8 @@ impl Mold {
         host::stop();
     }
 
-    /// TERM does nothing more, and not what it does by default: the interpreter knows of no handler.
+    /// TERM does nothing more, and not what it does by default: the interpreter knows of no
+    /// handler.
     fn keep_term(&self) -> PyResult<()> {
         Ok(host::keep_term()?)
     }
