@@ -8,6 +8,7 @@
 //! | `crowds` | slow clients, however many, are served whole, in little memory, and occupy no worker |
 //! | `curl` | a stock client gets and sends everything, through edge and worker, unharmed |
 //! | `demo` | the demonstration site of the README is whole, and its buttons do what they say |
+//! | `descriptors` | nothing stays open, whatever happens to requests, clients and workers |
 //! | `documents` | what READMEs and examples show is whole, right and the same everywhere |
 //! | `drain` | TERM finishes what is in flight, resets nobody and ends with 0 |
 //! | `embedding` | the `forebay` crate serves from inside another program |
@@ -21,7 +22,9 @@
 //! | `forwarding` | applications see canonical requests and only trustworthy facts |
 //! | `httplint` | a linter for HTTP finds nothing bad in what files are answered with |
 //! | `idle_memory` | connections that wait for their next request need little memory |
+//! | `inheritance` | signals blocked or ignored by whoever starts the edge, and orphans, do no harm |
 //! | `kill_storm` | nothing is lost and nothing runs twice, whatever happens to workers under load |
+//! | `large_directory` | a directory of 100,000 names on a disk delays nobody else |
 //! | `limits` | what is too large is refused, and the client can read why |
 //! | `lost_log` | messages that nobody can read are lost, and nothing else is |
 //! | `manual` | help, manual pages and completions are whole, and terminals get a banner |
@@ -32,6 +35,7 @@
 //! | `privileges` | whose process it is, and who may be a worker |
 //! | `queueing` | a request waits only when all workers are busy, in order, within bounds |
 //! | `ranges` | clients get the parts of files that they ask for, under their conditions |
+//! | `rate_limits` | one client address may ask so much of a route, and no more |
 //! | `releases` | what is served changes when its files do, while clients are being served |
 //! | `reload` | a changed configuration is taken over while clients are served, or not at all |
 //! | `responses` | what applications must not say never reaches a client as if they might |
@@ -50,13 +54,21 @@
 //! | `worker_death` | the death of a worker costs at most the request that it was running |
 //! | `wsgi_background` | what an application has left running when it answered is not lost |
 //! | `wsgi_content` | what a WSGI application gives arrives, and no more and no less than it said |
+//! | `wsgi_deadlines` | requests that take too long are named, interrupted, and killed at last |
+//! | `wsgi_ends` | what an import has made ends with its mold, and workers end as the interpreter does |
 //! | `wsgi_environ` | a WSGI application is told what PEP 3333 says, and what is true |
+//! | `wsgi_forks` | a mold makes workers whatever else runs in its process |
 //! | `wsgi_frameworks` | Flask, Django and web.py run unchanged |
+//! | `wsgi_gunicorn` | flags of gunicorn do for Python what they do there |
 //! | `wsgi_input` | the content of a request is read in every way that files are |
 //! | `wsgi_leftovers` | what an import leaves is shared by workers only if a fork may share it |
 //! | `wsgi_molds` | applications are loaded once, reloaded safely, and say why they cannot be |
 //! | `wsgi_pep3333` | every sentence of PEP 3333 that binds servers holds |
+//! | `wsgi_settings` | a reload takes over settings that have changed |
+//! | `wsgi_signals` | signals that the application handles reach it in time |
+//! | `wsgi_sources` | `--reload` looks where sources are, and not too often |
 //! | `wsgi_start_response` | heads are begun, begun anew and refused as PEP 3333 says |
+//! | `wsgi_undecodable` | names that are no text are logged, and nothing fails for them |
 //!
 //! The harness builds the executables itself, once per test process, with the profile and the
 //! target directory of the test that runs. A test that needs a tool which is not installed says so
@@ -90,6 +102,7 @@ mod strict;
 mod sys;
 mod tools;
 mod wait;
+mod written;
 
 pub use binaries::{example, proxy_bin, worker_bin};
 pub use browser::Browser;
@@ -114,3 +127,4 @@ pub use sys::{
 };
 pub use tools::{Tool, is_full, is_required, skip, tool};
 pub use wait::{PATIENCE, wait_until};
+pub use written::{Written, wait_for_note, write_module};

@@ -54,6 +54,18 @@ const MUST_NOT_NAME: &[(&str, &[&str])] = &[
 const SEES_BACKEND: &[&str] = &["io", "reactor", "server", "bench"];
 
 #[test]
+fn the_list_of_tests_is_whole() {
+    let all = sources();
+    let list = all.iter().find(|source| source.name == "tests/src/lib.rs").expect("it is there");
+    let tests = all.iter().filter_map(|source| {
+        let name = source.name.strip_prefix("tests/tests/")?.strip_suffix(".rs")?;
+        (!name.starts_with("rfc")).then_some((source, name))
+    });
+    let missing = tests.filter(|(_, name)| !list.text.contains(&format!("//! | `{name}` | ")));
+    report(missing.map(|(source, _)| source.offence(1, "is not in the list of tests/src/lib.rs")));
+}
+
+#[test]
 fn lines_fit() {
     let is_exempt = |line: &str| {
         let line = line.trim_start();

@@ -1,11 +1,9 @@
 //! What an application has left running when it answered goes on to its end, in time.
 
 use forebay_tests::{
-    Client, HUP, PATIENCE, Process, TERM, USR2, python, send_signal, wait_until, workers_of,
+    Client, HUP, PATIENCE, TERM, USR2, Written, python, send_signal, wait_until, workers_of,
 };
 use std::fs;
-use std::net::SocketAddr;
-use tempfile::TempDir;
 
 /// Answers at once; a job of a pool is done a moment later, and a thread after that, at `/forever`
 /// never.
@@ -43,53 +41,34 @@ def application(environ, start_response):
     return [b'begun']
 ";
 
-struct Served {
-    folder: TempDir,
-    arbiter: Process,
-    address: SocketAddr,
+fn serve(flags: &[&str]) -> Option<Written> {
+    Written::start(SOURCE, flags)
 }
 
-impl Served {
-    fn start(flags: &[&str]) -> Option<Served> {
-        let folder = tempfile::tempdir().expect("there is room");
-        fs::write(folder.path().join("background.py"), SOURCE).expect("its folder is writable");
-        let path = folder.path().to_str().expect("temporary paths are UTF-8");
-        let own = ["--bind", "127.0.0.1:0", "--chdir", path];
-        let mut arbiter = python()?.worker(&[&own, flags, &["background"]].concat());
-        let address = arbiter.listening(1, PATIENCE)[0];
-        Some(Served { folder, arbiter, address })
-    }
+fn begin(served: &Written, path: &str) {
+    assert_eq!(served.get(path).text(), "begun");
+}
 
-    fn begin(&self, path: &str) {
-        assert_eq!(Client::connect(self.address).get(path).text(), "begun");
-    }
-
-    fn notes(&self) -> Vec<String> {
-        let notes = fs::read_to_string(self.folder.path().join("notes")).unwrap_or_default();
-        notes.lines().map(str::to_owned).collect()
-    }
-
-    /// Both are done, and only then the exit functions have run.
-    fn is_done(&self) -> bool {
-        self.notes() == ["job", "thread", "exit"]
-    }
+/// Both are done, and only then the exit functions have run.
+fn is_done(served: &Written) -> bool {
+    served.notes() == ["job", "thread", "exit"]
 }
 
 #[test]
 fn threads_and_jobs_of_a_worker_that_ends_are_done() {
     for flags in [&[][..], &["--threads", "2"], &["--no-preload"]] {
-        let Some(mut served) = Served::start(flags) else { return };
-        served.begin("/");
+        let Some(mut served) = serve(flags) else { return };
+        begin(&served, "/");
         served.arbiter.signal(TERM);
         assert_eq!(served.arbiter.wait_exit(PATIENCE).code(), Some(0));
-        assert!(served.is_done(), "{flags:?}: {:?}", served.notes());
+        assert!(is_done(&served), "{flags:?}: {:?}", served.notes());
     }
 }
 
 /// Whichever thread of the worker has answered.
 #[test]
 fn threads_that_each_of_its_threads_has_left_are_done() {
-    let Some(mut served) = Served::start(&["--threads", "2"]) else { return };
+    let Some(mut served) = serve(&["--threads", "2"]) else { return };
     let mut clients = [Client::connect(served.address), Client::connect(served.address)];
     for client in &mut clients {
         client.send("GET /together HTTP/1.1\r\nHost: test\r\n\r\n");
@@ -105,19 +84,19 @@ fn threads_that_each_of_its_threads_has_left_are_done() {
 
 #[test]
 fn a_replaced_worker_does_them_too() {
-    let Some(served) = Served::start(&["--max-requests", "1"]) else { return };
-    served.begin("/");
-    wait_until("a retired worker's end", PATIENCE, || served.is_done());
-    let Some(served) = Served::start(&[]) else { return };
-    served.begin("/");
+    let Some(served) = serve(&["--max-requests", "1"]) else { return };
+    begin(&served, "/");
+    wait_until("a retired worker's end", PATIENCE, || is_done(&served));
+    let Some(served) = serve(&[]) else { return };
+    begin(&served, "/");
     served.arbiter.signal(HUP);
-    wait_until("the old worker's end", PATIENCE, || served.is_done());
+    wait_until("the old worker's end", PATIENCE, || is_done(&served));
 }
 
 #[test]
 fn what_never_ends_is_killed_in_time() {
-    let Some(mut served) = Served::start(&["--graceful-timeout", "1"]) else { return };
-    served.begin("/forever");
+    let Some(mut served) = serve(&["--graceful-timeout", "1"]) else { return };
+    begin(&served, "/forever");
     served.arbiter.signal(TERM);
     assert_eq!(served.arbiter.wait_exit(PATIENCE).code(), Some(0));
     let log = served.arbiter.stderr();
@@ -127,14 +106,14 @@ fn what_never_ends_is_killed_in_time() {
 
 #[test]
 fn a_worker_that_somebody_else_stops_shows_it_and_is_replaced() {
-    let Some(served) = Served::start(&["--graceful-timeout", "1"]) else { return };
-    served.begin("/forever");
+    let Some(served) = serve(&["--graceful-timeout", "1"]) else { return };
+    begin(&served, "/forever");
     let before = workers_of(served.arbiter.pid());
     send_signal(before[0], TERM);
     let is_replaced = || workers_of(served.arbiter.pid()).iter().any(|pid| *pid != before[0]);
     wait_until("another worker", PATIENCE, is_replaced);
     let log = served.arbiter.stderr();
-    assert!(log.contains("in work") && log.contains("background.py"), "{log}");
+    assert!(log.contains("in work") && log.contains("written.py"), "{log}");
 }
 
 #[test]
@@ -160,8 +139,8 @@ fn signals_that_the_application_handles_are_its_own() {
 
 #[test]
 fn a_second_signal_ends_it_at_once() {
-    let Some(mut served) = Served::start(&["--graceful-timeout", "3600"]) else { return };
-    served.begin("/forever");
+    let Some(mut served) = serve(&["--graceful-timeout", "3600"]) else { return };
+    begin(&served, "/forever");
     served.arbiter.signal(TERM);
     wait_until("the first", PATIENCE, || served.arbiter.stderr().contains("stopping: workers"));
     served.arbiter.signal(TERM);

@@ -2,12 +2,10 @@
 //! worker as before.
 
 use forebay_tests::{
-    Client, PATIENCE, Process, TERM, USR2, python, send_signal, wait_until, workers_of,
+    Client, PATIENCE, TERM, USR2, Written, python, send_signal, wait_for_note, wait_until,
+    workers_of, write_module,
 };
 use std::fs;
-use std::net::SocketAddr;
-use std::path::Path;
-use tempfile::TempDir;
 
 const SOURCE: &str = "
 import os, signal, sys, time
@@ -66,55 +64,21 @@ def application(environ, start_response):
     return [str(os.getpid()).encode()]
 ";
 
-struct Served {
-    folder: TempDir,
-    arbiter: Process,
-    address: SocketAddr,
-}
-
-impl Served {
-    fn start(flags: &[&str]) -> Option<Served> {
-        let folder = application();
-        let own = ["--bind", "127.0.0.1:0", "--chdir", text(folder.path())];
-        let mut arbiter = python()?.worker(&[&own, flags, &["signals"]].concat());
-        let address = arbiter.listening(1, PATIENCE)[0];
-        Some(Served { folder, arbiter, address })
-    }
-
-    fn get(&self, path: &str) {
-        assert_eq!(Client::connect(self.address).get(path).status, 200, "{path}");
-    }
-
-    fn wait_for_note(&self, note: &str) {
-        wait_for_note(self.folder.path(), note);
-    }
-}
-
-fn application() -> TempDir {
-    let folder = tempfile::tempdir().expect("there is room");
-    fs::write(folder.path().join("signals.py"), SOURCE).expect("its folder is writable");
-    folder
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().expect("temporary paths are UTF-8")
-}
-
-fn wait_for_note(folder: &Path, note: &str) {
-    let notes = || fs::read_to_string(folder.join("notes")).unwrap_or_default();
-    wait_until(note, PATIENCE, || notes().lines().any(|line| line == note));
+fn serve(flags: &[&str]) -> Option<Written> {
+    Written::start(SOURCE, flags)
 }
 
 #[test]
 fn handlers_run_while_a_worker_waits() {
     let Some(python) = python() else { return };
     for flags in [&[][..], &["--threads", "2"]] {
-        let Some(served) = Served::start(flags) else { return };
-        served.get("/");
+        let Some(served) = serve(flags) else { return };
+        assert_eq!(served.get("/").status, 200);
         send_signal(workers_of(served.arbiter.pid())[0], USR2);
         served.wait_for_note("usr2");
-        let folder = application();
-        let site = python.site("signals", &[&["--chdir", text(folder.path())], flags].concat());
+        let folder = write_module(SOURCE);
+        let path = folder.path().to_str().expect("temporary paths are UTF-8");
+        let site = python.site("written", &[&["--chdir", path], flags].concat());
         assert_eq!(site.client().get("/").status, 200);
         send_signal(site.worker_pids()[0], USR2);
         wait_for_note(folder.path(), "usr2");
@@ -124,19 +88,19 @@ fn handlers_run_while_a_worker_waits() {
 /// It is about a request that has ended.
 #[test]
 fn what_a_handler_raises_then_is_in_the_log_and_hits_nobody() {
-    let Some(served) = Served::start(&[]) else { return };
-    served.get("/alarm");
+    let Some(served) = serve(&[]) else { return };
+    assert_eq!(served.get("/alarm").status, 200);
     let is_logged = || served.arbiter.stderr().contains("TimeoutError: of an earlier request");
     wait_until("the traceback", PATIENCE, is_logged);
-    served.get("/");
+    assert_eq!(served.get("/").status, 200);
     let log = served.arbiter.stderr();
     assert!(log.contains("a signal handler of the application has failed"), "{log}");
 }
 
 #[test]
 fn a_handler_that_exits_then_ends_the_worker_as_if_it_had_been_told_to() {
-    let Some(mut served) = Served::start(&["--graceful-timeout", "3600"]) else { return };
-    served.get("/replace");
+    let Some(mut served) = serve(&["--graceful-timeout", "3600"]) else { return };
+    assert_eq!(served.get("/replace").status, 200);
     served.arbiter.signal(TERM);
     assert_eq!(served.arbiter.wait_exit(PATIENCE).code(), Some(0));
     served.wait_for_note("asked to leave");
@@ -145,8 +109,8 @@ fn a_handler_that_exits_then_ends_the_worker_as_if_it_had_been_told_to() {
 #[test]
 fn a_handler_of_term_that_is_put_back_finishes_requests() {
     for flags in [&[][..], &["--no-preload"]] {
-        let Some(served) = Served::start(flags) else { return };
-        served.get("/put_back");
+        let Some(served) = serve(flags) else { return };
+        assert_eq!(served.get("/put_back").status, 200);
         let mut client = Client::connect(served.address);
         client.send("POST /wait HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n");
         served.wait_for_note("waits");
@@ -160,8 +124,8 @@ fn a_handler_of_term_that_is_put_back_finishes_requests() {
 
 #[test]
 fn a_handler_of_term_that_is_called_by_another_stops_the_worker() {
-    let Some(mut served) = Served::start(&["--graceful-timeout", "3600"]) else { return };
-    served.get("/chain");
+    let Some(mut served) = serve(&["--graceful-timeout", "3600"]) else { return };
+    assert_eq!(served.get("/chain").status, 200);
     served.arbiter.signal(TERM);
     assert_eq!(served.arbiter.wait_exit(PATIENCE).code(), Some(0));
     served.wait_for_note("asked to leave");
@@ -169,10 +133,10 @@ fn a_handler_of_term_that_is_called_by_another_stops_the_worker() {
 
 #[test]
 fn in_a_child_it_ends_that_and_not_the_worker() {
-    let Some(served) = Served::start(&[]) else { return };
+    let Some(served) = serve(&[]) else { return };
     let before = workers_of(served.arbiter.pid());
-    served.get("/child");
+    assert_eq!(served.get("/child").status, 200);
     served.wait_for_note("child ended by 15");
-    served.get("/");
+    assert_eq!(served.get("/").status, 200);
     assert_eq!(workers_of(served.arbiter.pid()), before);
 }
