@@ -112,8 +112,10 @@ fn no_descriptor_remains_whoever_leaves() {
     wait_until("the first requests are over", PATIENCE, is_settled);
     let before = site.descriptors();
     (0..1000).for_each(round);
-    wait_until("all descriptors are closed", PATIENCE, || site.descriptors() <= before);
-    assert_eq!(spool_files(&site), 0);
+    // One of a connection may have been open before, and one of a file may be a moment longer.
+    wait_until("all descriptors are closed", PATIENCE, || {
+        site.descriptors() <= before && spool_files(&site) == 0
+    });
 }
 
 /// Open files without a name.
