@@ -53,6 +53,7 @@
 //! | `worker_bind` | a worker listens plainly, without an edge |
 //! | `worker_death` | the death of a worker costs at most the request that it was running |
 //! | `wsgi_background` | what an application has left running when it answered is not lost |
+//! | `wsgi_closing` | what an application does after its answer keeps few waiting |
 //! | `wsgi_content` | what a WSGI application gives arrives, and no more and no less than it said |
 //! | `wsgi_deadlines` | requests that take too long are named, interrupted, and killed at last |
 //! | `wsgi_ends` | what an import has made ends with its mold, and workers end as the interpreter does |

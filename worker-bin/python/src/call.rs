@@ -3,6 +3,7 @@
 //! Owns the order: call, iterate, close (PEP 3333, "The Application/Framework Side").
 #![allow(unsafe_code)]
 
+use crate::afterwork::Afterwork;
 use crate::children::of_this_process;
 use crate::deadlines::RequestTimeout;
 use crate::errors;
@@ -18,6 +19,7 @@ use std::fs::File;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::FromRawFd;
+use std::time::Instant;
 
 /// Calls the application for a request that was taken, and answers it.
 pub(crate) fn call<'py>(
@@ -27,6 +29,7 @@ pub(crate) fn call<'py>(
     request: &Request,
     responder: Responder<'_>,
     running: &Running,
+    afterwork: &Afterwork,
 ) -> Answered {
     let lent = match Lent::new(py, responder, running) {
         Ok(lent) => lent,
@@ -37,7 +40,7 @@ pub(crate) fn call<'py>(
         Ok(iterable) => iterable,
         Err(error) => return failed(py, lent, request, running, error),
     };
-    let answer = Answer { request, running };
+    let answer = Answer { request, running, afterwork };
     let answered = match of_this_process(py, request, answer.content(&iterable, &lent)) {
         Ok(Rest::Pieces) => finish(py, lent, running),
         Ok(Rest::Whole(content)) => {
@@ -110,6 +113,7 @@ fn finish(py: Python<'_>, lent: Lent<'_, '_>, running: &Running) -> Answered {
 struct Answer<'a> {
     request: &'a Request,
     running: &'a Running,
+    afterwork: &'a Afterwork,
 }
 
 /// What is still to be sent.
@@ -194,7 +198,10 @@ impl Answer<'_> {
         }
         let call = |close: Bound<'_, PyAny>| {
             self.running.resume();
-            close.call0().map(drop)
+            let begun = Instant::now();
+            let closed = close.call0().map(drop);
+            self.afterwork.took(begun.elapsed());
+            closed
         };
         let close = iterable.getattr_opt(intern!(py, "close"));
         let closed = close.and_then(|close| close.map_or(Ok(()), call));

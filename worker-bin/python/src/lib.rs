@@ -4,6 +4,7 @@
 //! `forebay_worker`'s.
 #![cfg(feature = "extension")]
 
+mod afterwork;
 mod call;
 mod children;
 mod deadlines;

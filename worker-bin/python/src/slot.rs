@@ -3,6 +3,7 @@
 //! Owns when the interpreter is held. Must not know what is in an environ.
 #![allow(unsafe_code)]
 
+use crate::afterwork::Afterwork;
 use crate::call;
 use crate::deadlines::Threads;
 use crate::environ::{Environ, Template};
@@ -27,6 +28,7 @@ pub(crate) struct Slot<'a> {
     environ: RefCell<Environ<'a>>,
     seat: Seat,
     threads: &'a Threads,
+    afterwork: Afterwork,
     /// This thread's number; none, if it cannot be interrupted.
     number: Option<c_ulong>,
     /// Last: what is above needs it.
@@ -48,6 +50,7 @@ impl<'a> Slot<'a> {
             environ: RefCell::new(environ),
             seat,
             threads: &shared.threads,
+            afterwork: Afterwork::default(),
             number,
             _thread: thread,
         }
@@ -61,11 +64,15 @@ impl Service for Slot<'_> {
         Python::attach(|py| {
             let environ = self.environ.borrow_mut().build(py, begun.request());
             // Between the last byte taken and the call there is nothing.
-            let (request, responder, running) = begun.take()?;
+            let (request, mut responder, running) = begun.take()?;
+            if self.afterwork.is_expected() {
+                responder.set_last();
+            }
             let answered = match environ {
                 Ok(environ) => {
                     let application = self.application.bind(py);
-                    call::call(py, application, environ, &request, responder, &running)
+                    let then = &self.afterwork;
+                    call::call(py, application, environ, &request, responder, &running, then)
                 }
                 Err(error) => {
                     errors::log(py, &request, "it cannot be described to the application", error);

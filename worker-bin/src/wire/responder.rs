@@ -132,6 +132,12 @@ impl<'a> Responder<'a> {
         Ok(())
     }
 
+    /// No other request is taken on the connection: what follows this response may take its time.
+    /// To be said before anything has left.
+    pub fn set_last(&mut self) {
+        self.reply.keep_alive = false;
+    }
+
     /// Adds a field to the head. What is between this server and the next is left out, and so is
     /// `Content-Length`, which is only kept in mind.
     ///
