@@ -129,9 +129,11 @@ impl Application {
             }
             Application::Bjoern => {
                 let (module, name) = app.split_once(':').unwrap_or((app, "application"));
-                let program = format!(
-                    "import bjoern, {module} as m; bjoern.run(m.{name}, '127.0.0.1', {port})"
-                );
+                // A host, or a socket of Unix by itself.
+                let place =
+                    if is_alone { format!("127.0.0.1', {port}") } else { format!("{bind}'") };
+                let program =
+                    format!("import bjoern, {module} as m; bjoern.run(m.{name}, '{place})");
                 command.args(["-c", &program]);
             }
             Application::Native | Application::Worker | Application::Epoll => {}

@@ -48,6 +48,8 @@ pub(crate) const NGINX_UWSGI: Server = of("nginx+uwsgi", Front::Nginx, Applicati
 pub(crate) const NGINX_GRANIAN: Server = of("nginx+granian", Front::Nginx, Application::Granian);
 pub(crate) const GRANIAN: Server = of("granian", Front::None, Application::Granian);
 pub(crate) const BJOERN: Server = of("bjoern", Front::None, Application::Bjoern);
+/// The floor of two processes that share a core.
+pub(crate) const BARE_BJOERN: Server = of("bare+bjoern", Front::Bare, Application::Bjoern);
 
 /// Several workers of an application in Python, with what users put in front of them.
 pub(crate) const WHOLE_SITES: &[Server] =

@@ -5,8 +5,8 @@
 use crate::case::{Case, Counted, Doing, Site};
 use crate::exchange::Exchange;
 use crate::server::{
-    BJOERN, FOREBAY_WSGI, GRANIAN, NGINX_GRANIAN, NGINX_GTHREAD, NGINX_GUNICORN, NGINX_UWSGI,
-    Server,
+    BARE_BJOERN, BJOERN, FOREBAY_WSGI, GRANIAN, NGINX_GRANIAN, NGINX_GTHREAD, NGINX_GUNICORN,
+    NGINX_UWSGI, Server,
 };
 
 pub(crate) const CASES: &[Case] = &[
@@ -16,8 +16,16 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 /// The first of nginx is what others are compared to.
-const SERVERS: &[Server] =
-    &[FOREBAY_WSGI, NGINX_GUNICORN, NGINX_GTHREAD, NGINX_UWSGI, NGINX_GRANIAN, GRANIAN, BJOERN];
+const SERVERS: &[Server] = &[
+    FOREBAY_WSGI,
+    NGINX_GUNICORN,
+    NGINX_GTHREAD,
+    NGINX_UWSGI,
+    NGINX_GRANIAN,
+    GRANIAN,
+    BARE_BJOERN,
+    BJOERN,
+];
 
 const fn case(name: &'static str, what: &'static str, module: &'static str) -> Case {
     Case {
