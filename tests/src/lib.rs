@@ -61,6 +61,7 @@
 //! | `wsgi_forks` | a mold makes workers whatever else runs in its process |
 //! | `wsgi_frameworks` | Flask, Django and web.py run unchanged |
 //! | `wsgi_gunicorn` | flags of gunicorn do for Python what they do there |
+//! | `wsgi_imports` | what is beside an application, or was begun by an import that fails, is in nobody's way |
 //! | `wsgi_input` | the content of a request is read in every way that files are |
 //! | `wsgi_leftovers` | what an import leaves is shared by workers only if a fork may share it |
 //! | `wsgi_molds` | applications are loaded once, reloaded safely, and say why they cannot be |

@@ -1,7 +1,7 @@
 """A mold: loads an application once and forks workers that share its memory.
 
-Started by worker-bin as `python -m forebay.mold`. What it is to do is in FOREBAY_MOLD; which
-worker is to be made, and when, worker-bin says on a socket.
+Started by worker-bin, before anything of the working directory can be imported. What it is to do is
+in FOREBAY_MOLD; which worker is to be made, and when, worker-bin says on a socket.
 """
 
 import contextlib
@@ -53,7 +53,9 @@ def main():
         application = preload(mold) if mold.preloads else None
     except CannotLoad as error:
         _forebay.log_error(*error.args)
-        return CANNOT_LOAD
+        # Threads that the import has begun would be waited for.
+        in_time(finish)
+        os._exit(CANNOT_LOAD)
     flush()
     gc.freeze()
     mold.loaded()
@@ -66,7 +68,7 @@ def main():
 
 
 def here():
-    """The working directory, if Python does not look there by itself (PYTHONSAFEPATH)."""
+    """The working directory, if Python does not look there by itself."""
     try:
         directory = os.getcwd()
     except OSError:
@@ -84,14 +86,18 @@ def preload(mold):
     if reasons := before.reasons():
         mold.cannot_share(", ".join(reasons))
         del application
-        # In a thread, which may take too long.
-        end = threading.Thread(target=before.end, daemon=True)
-        end.start()
-        end.join(EXIT_WITHIN)
+        in_time(before.end)
         before.undo()
-        start.again("forebay.mold", {"FOREBAY_MOLD": mold.pass_on()})
+        start.again({"FOREBAY_MOLD": mold.pass_on()})
     start.close()
     return application
+
+
+def in_time(function):
+    """What may take too long, for as long as it may."""
+    thread = threading.Thread(target=function, daemon=True)
+    thread.start()
+    thread.join(EXIT_WITHIN)
 
 
 def wait(mold, sources):
@@ -162,6 +168,7 @@ def work(mold, order, application):
             application = load(mold.application)
         except CannotLoad as error:
             _forebay.log_error(*error.args)
+            in_time(finish)
             return CANNOT_LOAD
     code = deadlines.work(mold, order, application)
     # The end of the interpreter puts the default in the place of handlers that it knows, and TERM

@@ -11,6 +11,8 @@ class Start:
 
     def __init__(self):
         self.program = sys.executable
+        with open("/proc/self/cmdline", "rb") as file:
+            self.arguments = file.read().split(b"\0")[1:-1]
         self.environment = dict(os.environ)
         self.umask = os.umask(0)
         os.umask(self.umask)
@@ -22,7 +24,7 @@ class Start:
             # This user may not look for anything there, then or now.
             self.directory = None
 
-    def again(self, module, variables):
+    def again(self, variables):
         """In the same process, with these variables besides."""
         # Nobody else will wait for those of the import.
         with contextlib.suppress(ChildProcessError):
@@ -37,7 +39,7 @@ class Start:
         for number in self.ignored - ignored():
             signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, self.blocked)
-        arguments = [self.program, "-m", module]
+        arguments = [self.program, *self.arguments]
         os.execve(self.program, arguments, {**self.environment, **variables})
 
     def close(self):

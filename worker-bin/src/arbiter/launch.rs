@@ -387,5 +387,13 @@ fn is_program(path: &Path) -> bool {
     path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 
-/// What the interpreter is told to run.
-const MOLD: [&str; 2] = ["-m", "forebay.mold"];
+/// What the interpreter is told to run. Not by `-m`, which has it look for modules of the server in
+/// the working directory first.
+const MOLD: [&str; 2] = [
+    "-c",
+    "import sys\n\
+     sys.path[:1] = filter(None, sys.path[:1])\n\
+     try: from forebay.mold import main\n\
+     except ModuleNotFoundError as error: sys.exit(f'{sys.executable}: {error}')\n\
+     sys.exit(main())",
+];
