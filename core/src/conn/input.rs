@@ -295,10 +295,11 @@ impl Client {
                 && w.memory.pressure() < Pressure::Content
     }
 
-    /// The input is the beginning of another request.
+    /// The input is the beginning of a request. Time for the first one runs since the connection
+    /// began, unless it was only the time for which silence is waited for.
     fn await_rest_of_head(&mut self, w: &World) {
         let may_be_idle = matches!(self.state, State::Head) && !self.stalled;
-        if may_be_idle && self.requests > 0 && self.has_part_of_head() {
+        if may_be_idle && (self.requests > 0 || w.draining) && self.has_part_of_head() {
             self.receive_deadline = Some(w.now.after(w.limits.client_header_timeout));
         }
     }

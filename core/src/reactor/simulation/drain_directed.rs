@@ -28,6 +28,26 @@ fn who_has_not_asked_yet_may_still_do_so() {
 }
 
 #[test]
+fn who_has_begun_to_ask_may_take_the_usual_time() {
+    let mut edge = Edge::new(&Settings::default());
+    let early = edge.client(0, "");
+    edge.drain();
+    let late = edge.client(0, "");
+    let request = get("/fixed");
+    let (half, rest) = request.split_at(9);
+    for client in [&early, &late] {
+        edge.say(client, half);
+    }
+    edge.pass(Duration::from_secs(5));
+    for client in [&early, &late] {
+        edge.say(client, rest);
+        is_the_last(&text(client), OK);
+    }
+    edge.pass(Duration::from_secs(20));
+    edge.assert_clean();
+}
+
+#[test]
 fn a_file_that_is_being_opened_is_sent_whole() {
     let faults = Faults { cold: 1000, ..Faults::none() };
     let mut last = 0;
