@@ -4,11 +4,12 @@
 //! the tests below from the corpus and a seed. Not part of the public interface.
 
 use crate::conn::loan::Receipt;
+use crate::files::name;
 use crate::http::{
     ChunkedDecoder, Forwarded, Framing, HeadLimits, HeadSearch, LAST_CHUNK, Piece, RequestHead,
-    ResponseHead, SLOTS, Version, clean_and_look, clean_target, decode_path_for_files,
-    finish_request, parse_request, parse_response, parse_whole_request, parse_whole_response,
-    path_meaning, split_query, write_chunk_head, write_request, write_response,
+    ResponseHead, SLOTS, Version, clean_and_look, clean_target, finish_request, parse_request,
+    parse_response, parse_whole_request, parse_whole_response, path_meaning, split_query,
+    write_chunk_head, write_request, write_response,
 };
 use std::mem::MaybeUninit;
 
@@ -74,11 +75,19 @@ pub fn target(data: &[u8]) {
         assert!(path.split('/').all(|segment| segment != "." && segment != ".."), "{clean}");
         meaning(path, clean_and_look(text).is_ok_and(|clean| clean.is_literal));
     }
-    if let Ok(name) = decode_path_for_files(text) {
-        assert!(name.iter().all(|byte| !byte.is_ascii_control() && *byte != b'\\'));
-        assert!(name.split(|b| *b == b'/').all(|part| part != b"." && part != b".."));
-        assert_eq!(slashes(&name), slashes(text.as_bytes()), "an encoded slash is no slash");
-    }
+    file_name(text.strip_prefix('/').unwrap_or(text));
+}
+
+/// What is behind the path of a files route, as the name of a file.
+fn file_name(path: &str) {
+    let Some(name) = name::resolve(path, "index") else { return };
+    let name = name.to_bytes();
+    assert!(name.iter().all(|byte| !byte.is_ascii_control() && *byte != b'\\'), "{path}");
+    let mut segments = name.split(|byte| *byte == b'/');
+    assert!(segments.all(|segment| !matches!(segment, b"" | b"." | b"..")), "{path}");
+    assert_eq!(slashes(name), slashes(path.as_bytes()), "an encoded slash is no slash");
+    let index: &[u8] = if name::is_directory(path) { b"index" } else { b"" };
+    assert_eq!(name, [&decoded_once(path.as_bytes()), index].concat());
 }
 
 /// What routes are chosen by: all of one decoding, and nothing that an application might resolve.
@@ -109,7 +118,7 @@ fn decoded_once(path: &[u8]) -> Vec<u8> {
         let (byte, tail) = match (byte, tail) {
             (b'%', [high, low, tail @ ..]) => {
                 let digits = [char::from(*high), char::from(*low)];
-                let [high, low] = digits.map(|c| c.to_digit(16).expect("it is in normal form"));
+                let [high, low] = digits.map(|c| c.to_digit(16).expect("it was accepted"));
                 ((high << 4 | low) as u8, tail)
             }
             _ => (*byte, tail),
@@ -377,8 +386,17 @@ mod tests {
 
     #[test]
     fn targets() {
-        let corpus =
-            ["/a/../b?c", "/%2e%2E/%2f", "*", "?q", "/a//./%00", "/%c0%ae/..;/x", "/a%2F.%2f/"];
+        let corpus = [
+            "/a/../b?c",
+            "/%2e%2E/%2f",
+            "*",
+            "?q",
+            "/a//./%00",
+            "/%c0%ae/..;/x",
+            "/a%2F.%2f/",
+            "/a%25b/%5C/",
+            ".well-known/%41",
+        ];
         mutated(2, &corpus.map(|text| text.as_bytes().to_vec()), 20_000, target);
     }
 

@@ -22,7 +22,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use parts::{Connections, Pool, Routes, Slot, Taken, Timers};
+pub use parts::{Connections, Pool, Routes, Slot, Taken, Timers, file_name};
 
 /// One reactor on a kernel without faults, one client that keeps its connection, and one worker
 /// that answers every request with [`SimulatedEdge::HELLO`].

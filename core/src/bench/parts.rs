@@ -2,6 +2,7 @@
 //!
 //! Owns nothing but their clocks and names. Must not measure.
 
+use crate::files;
 use crate::http::RequestPath;
 use crate::io::Body;
 use crate::io::{
@@ -10,6 +11,8 @@ use crate::io::{
 use crate::pool::{Admission, AfterRelease, PoolCore, PoolLimits, SlotId};
 use crate::reactor::{self, Table};
 use crate::route;
+use std::ffi::CStr;
+use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -63,6 +66,11 @@ impl Routes {
         let path = RequestPath::literal(path);
         self.0.find(host, &path).map(|found| (*found.action, found.rest))
     }
+}
+
+/// The file beneath a root that the rest of a path stands for, if one can.
+pub fn file_name(path: &str) -> Option<Rc<CStr>> {
+    files::name::resolve(path, "index.html")
 }
 
 /// The table of connections, with a number for each.

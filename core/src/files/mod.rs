@@ -15,7 +15,7 @@ mod conditional;
 mod disk;
 mod fingerprint;
 mod lookup;
-mod name;
+pub(crate) mod name;
 mod range;
 mod reply;
 mod representation;

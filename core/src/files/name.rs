@@ -3,6 +3,7 @@
 //! Owns what a name may look like. Must not know what exists; that nothing leads out of the root
 //! is the kernel's business (openat2).
 
+use crate::http::hex_value;
 use std::ffi::{CStr, CString};
 use std::rc::Rc;
 
@@ -10,7 +11,7 @@ use std::rc::Rc;
 /// without leading slash. A directory (empty, or ending with a slash) stands for its `index`.
 ///
 /// `None` if no file is ever served under such a path.
-pub(super) fn resolve(path: &str, index: &str) -> Option<Rc<CStr>> {
+pub(crate) fn resolve(path: &str, index: &str) -> Option<Rc<CStr>> {
     let mut name = Vec::with_capacity(path.len() + index.len() + 1);
     let directory = if is_directory(path) { path.strip_suffix('/') } else { Some(path) };
     for (nth, segment) in directory.into_iter().flat_map(|d| d.split('/')).enumerate() {
@@ -30,7 +31,7 @@ pub(super) fn resolve(path: &str, index: &str) -> Option<Rc<CStr>> {
 }
 
 /// Whether a path has the form of a directory's.
-pub(super) fn is_directory(path: &str) -> bool {
+pub(crate) fn is_directory(path: &str) -> bool {
     path.is_empty() || path.ends_with('/')
 }
 
@@ -41,7 +42,7 @@ fn decode(mut segment: &[u8], name: &mut Vec<u8>) -> Option<()> {
         segment = rest;
         if byte == b'%' {
             let [high, low, rest @ ..] = rest else { return None };
-            byte = hex(*high)? << 4 | hex(*low)?;
+            byte = hex_value(*high)? << 4 | hex_value(*low)?;
             segment = rest;
         }
         if byte.is_ascii_control() || byte == b'/' || byte == b'\\' {
@@ -50,10 +51,6 @@ fn decode(mut segment: &[u8], name: &mut Vec<u8>) -> Option<()> {
         name.push(byte);
     }
     Some(())
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).map(|value| value as u8)
 }
 
 #[cfg(test)]
@@ -82,6 +79,7 @@ mod tests {
     fn decodes_once() {
         assert_eq!(resolved("%252e%252e/x").unwrap(), b"%2e%2e/x");
         assert_eq!(resolved("a%252fb").unwrap(), b"a%2fb");
+        assert_eq!(resolved("%c0%ae%c0%ae").unwrap(), b"\xc0\xae\xc0\xae");
     }
 
     #[test]

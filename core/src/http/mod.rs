@@ -39,12 +39,13 @@ pub(crate) use meaning::RequestPath;
 pub use meaning::path_meaning;
 pub(crate) use origin::{Origin, REQUEST_ID_BYTES};
 pub(crate) use path::{CleanTarget, clean_and_look};
-pub use path::{NotAFile, clean_target, decode_path_for_files, split_query};
+pub use path::{clean_target, split_query};
 pub use reject::Reject;
 pub use response::{
     BadResponse, ResponseHead, parse_arriving_response, parse_response, parse_whole_response,
 };
 pub use search::{HeadLimits, HeadSearch};
 pub use status::reason_phrase;
+pub(crate) use syntax::hex_value;
 pub use syntax::{is_field_value, is_token};
 pub use target::is_host;

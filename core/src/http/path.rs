@@ -1,14 +1,10 @@
-//! Paths in normal form, and as names of files (RFC 3986 §5.2.4, §6.2.2).
+//! Paths in normal form (RFC 3986 §5.2.4, §6.2.2).
 //!
 //! Owns what two spellings of one path have in common. Must not know routes or file systems.
 
 use super::Reject;
 use super::syntax::{PLAIN, TARGET, UNRESERVED, all, hex_value, is, span};
 use std::borrow::Cow;
-
-/// The path is not one that a file can have, whatever files there are: answer 404.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotAFile;
 
 /// The target with its path in normal form: percent-encoded unreserved characters decoded, then
 /// dot segments resolved; the hexadecimal digits of what stays encoded in upper case. `//` and
@@ -72,31 +68,6 @@ pub(crate) fn clean_and_look(target: &str) -> Result<CleanTarget<'_>, Reject> {
 pub fn split_query(target: &str) -> (&str, &str) {
     let end = target.bytes().position(|b| b == b'?').unwrap_or(target.len());
     target.split_at(end)
-}
-
-/// The bytes of a file's name relative to a root: percent-decoded, exactly once.
-///
-/// # Errors
-/// A malformed percent-encoding, NUL and other control characters, `\`, an encoded `/`, and dot
-/// segments, which [`clean_target`] leaves none of.
-pub fn decode_path_for_files(path: &str) -> Result<Vec<u8>, NotAFile> {
-    let mut name = Vec::with_capacity(path.len());
-    let mut rest = path.as_bytes();
-    while let [byte, tail @ ..] = rest {
-        let (byte, tail) = match byte {
-            b'%' => (encoded(tail).filter(|&b| b != b'/').ok_or(NotAFile)?, &tail[2..]),
-            _ => (*byte, tail),
-        };
-        if byte.is_ascii_control() || byte == b'\\' {
-            return Err(NotAFile);
-        }
-        name.push(byte);
-        rest = tail;
-    }
-    if name.split(|&b| b == b'/').any(|segment| segment == b"." || segment == b"..") {
-        return Err(NotAFile);
-    }
-    Ok(name)
 }
 
 fn decode_unreserved(path: &str) -> Result<Cow<'_, str>, Reject> {
@@ -243,20 +214,6 @@ mod tests {
         }
         for target in ["/a#b", "/a?b#c", "a", "/\u{e4}", "/ ", "/\0", "*?q", "*a"] {
             assert_eq!(clean(target), Err(Reject::BadTarget), "{target}");
-        }
-    }
-
-    #[test]
-    fn file_names_are_decoded_once_rfc_9110_17_3() {
-        assert_eq!(decode_path_for_files("a%20b/%C3%A4.txt"), Ok("a b/ä.txt".into()));
-        assert_eq!(decode_path_for_files("%252e%252e"), Ok(b"%2e%2e".to_vec()));
-        assert_eq!(decode_path_for_files("a//b/"), Ok(b"a//b/".to_vec()));
-        assert_eq!(decode_path_for_files("%c0%ae%c0%ae"), Ok(b"\xc0\xae\xc0\xae".to_vec()));
-        for path in [
-            "%00", "a%2Fb", "a%2fb", "a%5Cb", "a\\b", "%0d%0a", "%7f", "%1f", "%", "%4", "%zz",
-            "..", "a/../b", "%2e%2e/a", "./a", "a/%2e",
-        ] {
-            assert_eq!(decode_path_for_files(path), Err(NotAFile), "{path}");
         }
     }
 

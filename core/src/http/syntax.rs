@@ -31,7 +31,7 @@ pub(super) fn is(byte: u8, classes: u8) -> bool {
 
 /// The value of a hexadecimal digit.
 #[inline]
-pub(super) fn hex_value(byte: u8) -> Option<u8> {
+pub(crate) fn hex_value(byte: u8) -> Option<u8> {
     match byte {
         b'0'..=b'9' => Some(byte - b'0'),
         b'a'..=b'f' => Some(byte - b'a' + 10),
