@@ -97,8 +97,8 @@ pub struct Limits {
     /// does.
     pub connections: usize,
     /// Connections of one address (IPv6: of one /64) that have not sent a complete request head
-    /// yet. More are closed at once; not those of trusted proxies. The default is 256 or, if that
-    /// is more, an eighth of `connections`.
+    /// yet. More are closed at once; not those of trusted proxies. The default fits
+    /// that of `connections`; for another number of those there is [`Limits::per_address_for`].
     pub connections_per_address: usize,
     /// Connections of workers of the whole process, idle or at work: one for each request that they
     /// can run at the same time. More are closed at once, and dial in again later.
@@ -116,10 +116,17 @@ impl Limits {
     pub const HEAD_BYTES_LEAST: usize = 512;
     /// The largest value of `head_fields`: room for them is on the stack.
     pub const HEAD_FIELDS_MOST: usize = 256;
+
+    /// The value of `connections_per_address` that fits so many `connections`: an eighth, and 256
+    /// at least.
+    pub fn per_address_for(connections: usize) -> usize {
+        (connections / 8).max(256)
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
+        let connections = 16_384;
         Limits {
             client_header_timeout: Duration::from_secs(10),
             client_body_timeout: Duration::from_secs(30),
@@ -138,8 +145,8 @@ impl Default for Limits {
             response_max: 1 << 30,
             memory_budget: 256 << 20,
             spool_budget: 4 << 30,
-            connections: 16_384,
-            connections_per_address: 16_384 / 8,
+            connections,
+            connections_per_address: Limits::per_address_for(connections),
             slots: 4_096,
             pipelined: 16,
             handler_timeout: Duration::from_secs(60),

@@ -59,7 +59,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Lim
     fields.size("memory_budget", &mut limits.memory_budget);
     fields.size("spool_budget", &mut limits.spool_budget);
     fields.count("connections", usize::MAX, &mut limits.connections);
-    limits.connections_per_address = (limits.connections / 8).max(256);
+    limits.connections_per_address = Limits::per_address_for(limits.connections);
     let per_address = &mut limits.connections_per_address;
     fields.count("connections_per_address", usize::MAX, per_address);
     fields.count("slots", usize::MAX, &mut limits.slots);
