@@ -199,6 +199,8 @@ fn what_cannot_work_is_refused() {
     ] {
         assert!(what.contains("is not a route's host"), "{what}");
     }
+    let moved = refused(|b| b.route("/", Redirect::to("/there").status(300)));
+    assert_eq!(moved, "status 300 does not redirect: give 301, 302, 303, 307 or 308");
     for what in [
         refused(|b| b.limits(limits(|l| l.client_header_timeout = Duration::ZERO))),
         refused(|b| b.limits(limits(|l| l.client_body_timeout = Duration::ZERO))),
@@ -223,6 +225,7 @@ fn files_answers_and_redirects_are_targets_too() {
             .route("/assets/", Files::new(dir.path()))
             .route("/fixed", Response::text("always"))
             .route("/moved", Redirect::to("https://example.com{target}"))
+            .route("/seen", Redirect::to("/other").status(303))
             .route_for_host("other.test", "/fixed", Response::text("for the other"))
     });
     let mut client = embedded.client();
@@ -231,6 +234,7 @@ fn files_answers_and_redirects_are_targets_too() {
     let moved = client.get("/moved?a=b");
     assert!([302, 307].contains(&moved.status), "{}", moved.status);
     assert_eq!(moved.field("Location"), Some("https://example.com/moved?a=b"));
+    assert_eq!(client.get("/seen").status, 303);
     let other = client.exchange("GET /fixed HTTP/1.1\r\nHost: other.test:80\r\n\r\n");
     assert_eq!(other.text(), "for the other");
     assert_eq!(client.get("/elsewhere").status, 404);

@@ -69,12 +69,15 @@ impl Redirect {
         Redirect { status: 308, location: location.into() }
     }
 
-    /// Another status: 301, 302, 303, 307 or 308; others leave it unchanged.
+    /// Another status: 301, 302, 303, 307 or 308. No server can be built with others.
     pub fn status(mut self, status: u16) -> Redirect {
-        if matches!(status, 301 | 302 | 303 | 307 | 308) {
-            self.status = status;
-        }
+        self.status = status;
         self
+    }
+
+    /// Whether clients follow it (RFC 9110 §15.4).
+    pub(crate) fn redirects(&self) -> bool {
+        matches!(self.status, 301 | 302 | 303 | 307 | 308)
     }
 
     pub(crate) fn code(&self) -> u16 {

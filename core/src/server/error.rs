@@ -70,6 +70,9 @@ pub enum BuildError {
     /// A redirect that no client could follow.
     #[error("{0:?} is not a location to redirect to: it may not contain control characters")]
     Location(String),
+    /// A redirect with a status that sends nobody elsewhere.
+    #[error("status {0} does not redirect: give 301, 302, 303, 307 or 308")]
+    RedirectStatus(u16),
     /// Longer than [`UnixSocket::PATH_BYTES_MOST`](super::UnixSocket::PATH_BYTES_MOST).
     #[error("the socket path {path} has {length} bytes, 103 at most may be: use a shorter one")]
     SocketPathTooLong {

@@ -117,6 +117,9 @@ impl Planner<'_> {
                 if !http::is_field_value(redirect.template().as_bytes()) {
                     return Err(BuildError::Location(redirect.template().into()));
                 }
+                if !redirect.redirects() {
+                    return Err(BuildError::RedirectStatus(redirect.code()));
+                }
                 Action::Redirect(Arc::new(redirect))
             }
         })
