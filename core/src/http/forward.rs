@@ -51,9 +51,8 @@ pub fn write_request(
     ambiguous
 }
 
-/// Appends what is known only at dispatch: `Content-Length` (also 0 where the method or the
-/// client implied content, see [`RequestHead::forwarded_length`]), `Forebay-Deadline-Ms`, and the
-/// empty line.
+/// Appends what is known only at dispatch: `Content-Length` (`None`: the client has announced no
+/// content, not even an empty one), `Forebay-Deadline-Ms`, and the empty line.
 pub fn finish_request(out: &mut Vec<u8>, content_length: Option<u64>, deadline_ms: u64) {
     if let Some(length) = content_length {
         push_number_field(out, "Content-Length", length);
@@ -173,7 +172,8 @@ mod tests {
         let head = parse_request(head.as_bytes(), &mut slots, &LIMITS).unwrap().unwrap();
         let mut out = Vec::new();
         let ambiguous = write_request(&mut out, &head, &clean_target(head.target).unwrap(), facts);
-        finish_request(&mut out, head.forwarded_length(0), 60_000);
+        let content_length = (head.method == "POST").then_some(0);
+        finish_request(&mut out, content_length, 60_000);
         (String::from_utf8(out).unwrap(), ambiguous)
     }
 

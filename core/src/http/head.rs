@@ -56,17 +56,6 @@ impl<'b> RequestHead<'_, 'b> {
     pub fn field(&self, name: &str) -> Option<&'b [u8]> {
         self.fields.iter().find(|f| f.name.eq_ignore_ascii_case(name)).map(|f| f.value)
     }
-
-    /// The `Content-Length` to forward for content of this many bytes: none for none, except where
-    /// the method or the client implied content (RFC 9110 §8.6).
-    pub fn forwarded_length(&self, content: u64) -> Option<u64> {
-        let implied = || {
-            matches!(self.method, "POST" | "PUT" | "PATCH")
-                || self.framing == Framing::Chunked
-                || self.field("content-length").is_some()
-        };
-        (content > 0 || implied()).then_some(content)
-    }
 }
 
 /// Parses a request head. `None`: incomplete.
@@ -393,17 +382,6 @@ mod tests {
         assert!(!expects("POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n"));
         let other = "POST / HTTP/1.1\r\nHost: x\r\nExpect: 200-ok\r\n\r\n";
         assert_eq!(rejected(other), Reject::BadExpectation);
-    }
-
-    #[test]
-    fn content_length_is_forwarded_where_content_is_implied_rfc_9110_8_6() {
-        let length = |head: &str, content| with(head.as_bytes(), |h| h.forwarded_length(content));
-        assert_eq!(length("GET / HTTP/1.1\r\nHost: x\r\n\r\n", 0), None);
-        assert_eq!(length("POST / HTTP/1.1\r\nHost: x\r\n\r\n", 0), Some(0));
-        let chunked = "GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
-        assert_eq!((length(chunked, 0), length(chunked, 9)), (Some(0), Some(9)));
-        let zero = "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
-        assert_eq!(length(zero, 0), Some(0));
     }
 
     #[test]

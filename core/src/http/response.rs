@@ -37,12 +37,6 @@ pub enum BadResponse {
     TransferEncoding,
     /// More than 64 members in `Connection`.
     ConnectionOptions,
-    /// Malformed chunks.
-    Chunk,
-    /// The connection ended inside the head or the content.
-    Truncated,
-    /// Bytes behind the end of the response.
-    Surplus,
 }
 
 impl BadResponse {
@@ -63,9 +57,6 @@ impl BadResponse {
             }
             BadResponse::TransferEncoding => "invalid Transfer-Encoding",
             BadResponse::ConnectionOptions => "too many members in Connection",
-            BadResponse::Chunk => "malformed chunk",
-            BadResponse::Truncated => "response cut off",
-            BadResponse::Surplus => "bytes behind the end of the response",
         }
     }
 }
