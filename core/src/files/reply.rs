@@ -6,9 +6,10 @@ use super::ask::Ask;
 use super::conditional::Verdict;
 use super::range::{self, Ranges};
 use super::representation::{Representation, push};
-use crate::http::Version;
+use crate::http::{self, Version};
 use crate::io::SharedFile;
 use bytes::Bytes;
+use std::borrow::Cow;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -30,8 +31,8 @@ pub(super) enum ReplyHead {
     Part(Rc<Representation>, Range<u64>),
     /// 206 with several, and what is between them.
     Parts(Rc<Representation>, Boundary),
-    /// Ends in these field lines, content is text.
-    Text(String),
+    /// The content, if any, is plain text. With a field that says more.
+    Text(Option<(&'static str, Cow<'static, str>)>),
 }
 
 type Boundary = [u8; 16];
@@ -128,7 +129,7 @@ impl FileReply {
         let (head, content) = match ranges {
             Ranges::Whole => return FileReply::whole(representation, whole),
             Ranges::Unsatisfiable => {
-                let head = ReplyHead::Text(format!("Content-Range: bytes */{size}\r\n"));
+                let head = text_with("Content-Range", format!("bytes */{size}"));
                 return FileReply { head, ..FileReply::error(416) };
             }
             Ranges::One(range) => {
@@ -150,9 +151,8 @@ impl FileReply {
 
     /// An error, its name as content.
     pub(super) fn error(status: u16) -> FileReply {
-        let head = ReplyHead::Text(String::new());
-        let text = Bytes::from_static(error_text(status).as_bytes());
-        FileReply { status, head, content: FileContent::Memory(text) }
+        let text = format!("{status} {}\n", http::reason_phrase(status));
+        FileReply { status, head: ReplyHead::Text(None), content: FileContent::Memory(text.into()) }
     }
 
     pub(super) fn method_not_allowed() -> FileReply {
@@ -169,7 +169,7 @@ impl FileReply {
         // `//host/` would lead to another host (RFC 3986 §4.2).
         let path = ask.original_path.trim_start_matches('/');
         let (mark, query) = ask.query.as_deref().map_or(("", ""), |query| ("?", query));
-        let head = ReplyHead::Text(format!("Location: /{path}/{mark}{query}\r\n"));
+        let head = text_with("Location", format!("/{path}/{mark}{query}"));
         FileReply { head, ..FileReply::error(301) }
     }
 
@@ -206,34 +206,26 @@ impl FileReply {
                 push(out, format_args!("\r\nContent-Length: {}\r\n", self.content_length()));
                 out.extend_from_slice(of.validator_lines());
             }
-            ReplyHead::Text(fields) => self.write_text_head(out, fields),
+            ReplyHead::Text(field) => {
+                let field = field.iter().map(|(name, value)| (*name, &**value));
+                let has_content = !matches!(self.content, FileContent::None);
+                let fields: Vec<_> = field.chain(has_content.then_some(PLAIN)).collect();
+                let length = Some(self.content_length());
+                let status = self.status;
+                http::write_own_response(out, status, &fields, length, version, keep_alive, date);
+                return;
+            }
         }
-        out.extend_from_slice(b"Date: ");
-        out.extend_from_slice(date);
-        out.extend_from_slice(match (version, keep_alive) {
-            (Version::Http11, false) => b"\r\nConnection: close\r\n\r\n",
-            (Version::Http10, true) => b"\r\nConnection: keep-alive\r\n\r\n",
-            _ => b"\r\n\r\n",
-        });
-    }
-
-    fn write_text_head(&self, out: &mut Vec<u8>, fields: &str) {
-        push(out, format_args!("HTTP/1.1 {}\r\n{fields}", error_text(self.status).trim_end()));
-        // 204 has no content, not even an empty one (RFC 9110 §8.6).
-        if self.status != 204 {
-            let length = self.content_length();
-            push(
-                out,
-                format_args!(
-                    "Content-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n"
-                ),
-            );
-        }
+        http::finish_own_head(out, version, keep_alive, date);
     }
 }
 
 fn allow() -> ReplyHead {
-    ReplyHead::Text("Allow: GET, HEAD, OPTIONS\r\n".into())
+    text_with("Allow", "GET, HEAD, OPTIONS")
+}
+
+fn text_with(name: &'static str, value: impl Into<Cow<'static, str>>) -> ReplyHead {
+    ReplyHead::Text(Some((name, value.into())))
 }
 
 /// What is before a part (RFC 9110 §14.6). It is the content of a 206 that is coded, not the
@@ -250,19 +242,7 @@ fn push_content_range(out: &mut Vec<u8>, range: &Range<u64>, size: u64) {
     push(out, format_args!("Content-Range: bytes {first}-{last}/{size}\r\n"));
 }
 
-fn error_text(status: u16) -> &'static str {
-    match status {
-        204 => "204 No Content\n",
-        301 => "301 Moved Permanently\n",
-        403 => "403 Forbidden\n",
-        404 => "404 Not Found\n",
-        405 => "405 Method Not Allowed\n",
-        412 => "412 Precondition Failed\n",
-        416 => "416 Range Not Satisfiable\n",
-        503 => "503 Service Unavailable\n",
-        _ => "500 Internal Server Error\n",
-    }
-}
+const PLAIN: (&str, &str) = ("Content-Type", "text/plain; charset=utf-8");
 
 #[cfg(test)]
 mod tests;

@@ -33,15 +33,15 @@ pub fn write_response(
     let reason = if head.reason.is_empty() { reason_phrase(head.status) } else { head.reason };
     write_status_line(out, head.status, reason);
     let has_date = write_passing_fields(out, head);
-    if head.status >= 200 {
-        if !has_date {
-            push_field(out, "Date", date);
-        }
-        write_framing(out, head, framing);
-        let until_close = !head.without_content && framing == Framing::UntilClose;
-        write_connection(out, version, keep_alive && !until_close);
+    if head.status < 200 {
+        return out.extend_from_slice(b"\r\n");
     }
-    out.extend_from_slice(b"\r\n");
+    if !has_date {
+        push_field(out, "Date", date);
+    }
+    write_framing(out, head, framing);
+    let until_close = !head.without_content && framing == Framing::UntilClose;
+    out.extend_from_slice(end_of_head(version, keep_alive && !until_close));
 }
 
 /// Appends the head of an answer that the edge gives itself, with its empty line.
@@ -62,14 +62,23 @@ pub fn write_own_response(
     for (name, value) in fields {
         push_field(out, name.as_ref(), value.as_ref().as_bytes());
     }
-    if status >= 200 {
-        push_field(out, "Date", date);
-        if let Some(length) = content_length.filter(|_| may_have_length(status)) {
-            push_number_field(out, "Content-Length", length);
-        }
-        write_connection(out, version, keep_alive);
+    if status < 200 {
+        return out.extend_from_slice(b"\r\n");
     }
+    if let Some(length) = content_length.filter(|_| may_have_length(status)) {
+        push_number_field(out, "Content-Length", length);
+    }
+    finish_own_head(out, version, keep_alive, date);
+}
+
+/// Appends what the heads of all the edge's own answers end with: `Date`, `Connection` where it
+/// says something, and the empty line.
+#[inline]
+pub(crate) fn finish_own_head(out: &mut Vec<u8>, version: Version, keep_alive: bool, date: &[u8]) {
+    out.extend_from_slice(b"Date: ");
+    out.extend_from_slice(date);
     out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(end_of_head(version, keep_alive));
 }
 
 /// Always our own version, whatever the client's (RFC 9110 §6.2).
@@ -108,11 +117,12 @@ fn write_framing(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, framing: Framin
     }
 }
 
-fn write_connection(out: &mut Vec<u8>, version: Version, keep_alive: bool) {
+/// `Connection`, if it says something, and the empty line.
+fn end_of_head(version: Version, keep_alive: bool) -> &'static [u8] {
     match (version, keep_alive) {
-        (_, false) => push_field(out, "Connection", b"close"),
-        (Version::Http10, true) => push_field(out, "Connection", b"keep-alive"),
-        (Version::Http11, true) => {}
+        (_, false) => b"Connection: close\r\n\r\n",
+        (Version::Http10, true) => b"Connection: keep-alive\r\n\r\n",
+        (Version::Http11, true) => b"\r\n",
     }
 }
 
@@ -234,8 +244,8 @@ mod tests {
         assert_eq!(
             own(503, &[("Retry-After", "1")], Some(12), To { keep_alive: false, ..TO_11 }),
             format!(
-                "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nDate: {DATE}\r\n\
-                 Content-Length: 12\r\nConnection: close\r\n\r\n"
+                "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 12\r\n\
+                 Date: {DATE}\r\nConnection: close\r\n\r\n"
             )
         );
         assert_eq!(

@@ -24,6 +24,7 @@ mod status;
 mod syntax;
 mod target;
 
+pub(crate) use answer::finish_own_head;
 pub use answer::{write_own_response, write_response};
 pub use chunked::{CHUNK_END, ChunkedDecoder, Compacted, LAST_CHUNK, Piece, write_chunk_head};
 pub use date::DateCache;
