@@ -14,7 +14,7 @@
 //!     rt=0.001 qt=0.000 ut=0.001
 //! ```
 
-use crate::http::{RequestHead, Version};
+use crate::http::RequestHead;
 use crate::io::Time;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -271,11 +271,7 @@ impl Record {
         started: Time,
         mut text: Vec<u8>,
     ) -> Record {
-        let version = match head.version {
-            Version::Http10 => "HTTP/1.0",
-            Version::Http11 => "HTTP/1.1",
-        };
-        for part in [head.method, " ", head.target, " ", version] {
+        for part in [head.method, " ", head.target, " ", head.version.as_str()] {
             escape(&mut text, part.as_bytes());
         }
         let mut record = Record::with_request_line(text, peer, started);

@@ -3,7 +3,7 @@
 //! Owns its form, the combined one of Apache and nginx. Must not know where it goes.
 
 use crate::app::Request;
-use forebay::http::{DateCache, Version};
+use forebay::http::DateCache;
 use std::io::Write;
 use std::net::SocketAddr;
 
@@ -19,10 +19,7 @@ pub(crate) struct Record {
 
 impl Record {
     pub(crate) fn new(request: &Request) -> Record {
-        let version = match request.version() {
-            Version::Http10 => "HTTP/1.0",
-            Version::Http11 => "HTTP/1.1",
-        };
+        let version = request.version().as_str();
         let mut line = Vec::new();
         for part in [request.method(), " ", request.target(), " ", version] {
             escape(&mut line, part.as_bytes());

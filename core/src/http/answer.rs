@@ -4,10 +4,10 @@
 
 use super::fields::{NamedByConnection, response_passes};
 use super::framing::Framing;
-use super::head::Version;
 use super::response::ResponseHead;
 use super::status::{is_without_content, reason_phrase};
 use super::syntax::{push_decimal, push_field, push_number_field};
+use super::version::Version;
 
 /// Appends the canonical form of a forwarded response's head with its empty line: status line,
 /// the application's fields less those that must not pass, `Date` if it sent none, the framing

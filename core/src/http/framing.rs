@@ -3,8 +3,8 @@
 //! Owns the reading of `Content-Length`, `Transfer-Encoding` and `Connection`. Must not know
 //! whether they came in a request or in a response, beyond what its caller says.
 
-use super::head::Version;
 use super::syntax::{is_token, list};
+use super::version::Version;
 
 /// How a message's content ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

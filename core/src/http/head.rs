@@ -7,16 +7,8 @@ use super::framing::{Fault, Framing, FramingFields};
 use super::search::{HeadLimits, HeadSearch};
 use super::syntax::{TOKEN, is};
 use super::target::{Target, check_host};
+use super::version::Version;
 use std::mem::MaybeUninit;
-
-/// The version of a request. Others are refused with 505.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Version {
-    /// HTTP/1.0
-    Http10,
-    /// HTTP/1.1
-    Http11,
-}
 
 /// Most fields that a head can have, whatever its limits say: those of a client, and the edge's.
 pub const SLOTS: usize = 256 + 16;

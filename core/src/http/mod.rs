@@ -23,6 +23,7 @@ mod search;
 mod status;
 mod syntax;
 mod target;
+mod version;
 
 pub(crate) use answer::finish_own_head;
 pub use answer::{write_own_response, write_response};
@@ -33,7 +34,7 @@ pub(crate) use forward::without_facts;
 pub use forward::{Forwarded, announce_file, finish_request, write_request};
 pub use framing::Framing;
 pub use head::{
-    RequestHead, SLOTS, Slots, Version, is_idempotent, parse_arriving_request, parse_request,
+    RequestHead, SLOTS, Slots, is_idempotent, parse_arriving_request, parse_request,
     parse_whole_request,
 };
 pub(crate) use meaning::RequestPath;
@@ -50,3 +51,4 @@ pub use status::reason_phrase;
 pub(crate) use syntax::hex_value;
 pub use syntax::{is_field_value, is_token};
 pub use target::is_host;
+pub use version::Version;

@@ -4,9 +4,10 @@
 
 use super::Reject;
 use super::framing::{Fault, Framing, FramingFields};
-use super::head::{SLOTS, Slots, Version};
+use super::head::{SLOTS, Slots};
 use super::search::{HeadLimits, HeadSearch};
 use super::status::is_without_content;
+use super::version::Version;
 use std::fmt;
 
 /// Why an application's response is not passed on.

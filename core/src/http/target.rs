@@ -3,8 +3,8 @@
 //! Owns which form a method may have and which host a request is for. Must not know routes.
 
 use super::Reject;
-use super::head::Version;
 use super::syntax::{TARGET, UNRESERVED, all, span};
+use super::version::Version;
 use std::net::Ipv6Addr;
 
 /// A request target, taken apart.

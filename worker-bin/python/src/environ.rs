@@ -7,7 +7,7 @@ use crate::file_wrapper::{FileWrapper, IteratedFile};
 use crate::input::Input;
 use crate::latin1;
 use crate::names::{self, Memo, Names};
-use forebay_worker::{Request, Version};
+use forebay_worker::Request;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
@@ -192,10 +192,7 @@ impl<'a> Environ<'a> {
         let port = memos.server_port.string(py, port.unwrap_or(default_port).as_bytes())?;
         environ.set_item(&keys.server_port, port)?;
         environ.set_item(&keys.scheme, memos.scheme.string(py, scheme.as_bytes())?)?;
-        let protocol: &[u8] = match request.version() {
-            Version::Http10 => b"HTTP/1.0",
-            Version::Http11 => b"HTTP/1.1",
-        };
+        let protocol = request.version().as_str().as_bytes();
         environ.set_item(&keys.protocol, memos.protocol.string(py, protocol)?)
     }
 

@@ -5,7 +5,6 @@ use crate::content::Content;
 use crate::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use forebay::http::Version;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
@@ -26,10 +25,7 @@ fn described(request: &Request) -> io::Result<Vec<u8>> {
     let description = Description {
         method: request.method(),
         target: request.target(),
-        version: match request.version() {
-            Version::Http10 => "HTTP/1.0",
-            Version::Http11 => "HTTP/1.1",
-        },
+        version: request.version().as_str(),
         fields: request.fields().map(|(name, value)| (name, latin1(value))).collect(),
         content_length: body.len(),
         content_sha256: hex(&sha256(body)?),
