@@ -1,11 +1,13 @@
 //! What does it cost to hold a worker's response head to the rules and to write the client's?
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use forebay::http::{Framing, HeadLimits, SLOTS, Version, parse_whole_response, write_response};
+use forebay::http::{
+    FIELDS_MOST, FieldRoom, Framing, HeadLimits, Version, parse_whole_response, write_response,
+};
 use std::hint::black_box;
-use std::mem::MaybeUninit;
 
-const LIMITS: HeadLimits = HeadLimits { bytes: 64 << 10, fields: SLOTS, target_bytes: usize::MAX };
+const LIMITS: HeadLimits =
+    HeadLimits { bytes: 64 << 10, fields: FIELDS_MOST, target_bytes: usize::MAX };
 const DATE: &str = "Tue, 15 Nov 1994 08:12:31 GMT";
 
 const SMALL: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\n";
@@ -21,8 +23,8 @@ const FLASK: &str = "HTTP/1.1 200 OK\r\n\
     Connection: keep-alive\r\n\r\n";
 
 fn pass_on(head: &[u8], out: &mut Vec<u8>) {
-    let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
-    let parsed = parse_whole_response(black_box(head), &mut slots, &LIMITS, false);
+    let mut room = FieldRoom::default();
+    let parsed = parse_whole_response(black_box(head), &mut room, &LIMITS, false);
     let parsed = parsed.expect("it is good and whole");
     let Framing::Length(length) = parsed.framing else { panic!("it has a length") };
     out.clear();

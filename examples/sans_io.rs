@@ -7,9 +7,8 @@
 //! `curl --data 'all of it' http://127.0.0.1:8080/`. An argument is another address.
 
 use forebay::http::{self, ChunkedDecoder, DateCache, Framing, HeadLimits, HeadSearch, Piece};
-use forebay::http::{Reject, SLOTS, Version};
+use forebay::http::{FieldRoom, Reject, Version};
 use std::io::{self, Error, ErrorKind, Read, Write};
-use std::mem::MaybeUninit;
 use std::net::{TcpListener, TcpStream};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -68,8 +67,8 @@ impl Conversation {
                 Err(reject) => return Err(self.refuse(reject)),
             }
         }
-        let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
-        let (request, len) = match http::parse_request(&self.input, &mut slots, &LIMITS) {
+        let mut room = FieldRoom::default();
+        let (request, len) = match http::parse_request(&self.input, &mut room, &LIMITS) {
             Ok(Some(head)) => {
                 let request = Request {
                     method: head.method.to_owned(),

@@ -6,12 +6,11 @@
 use crate::conn::loan::Receipt;
 use crate::files::name;
 use crate::http::{
-    ChunkedDecoder, Forwarded, Framing, HeadLimits, HeadSearch, LAST_CHUNK, Piece, RequestHead,
-    ResponseHead, SLOTS, Version, clean_and_look, clean_target, finish_request, parse_request,
-    parse_response, parse_whole_request, parse_whole_response, path_meaning, split_query,
-    write_chunk_head, write_request, write_response,
+    ChunkedDecoder, FIELDS_MOST, FieldRoom, Forwarded, Framing, HeadLimits, HeadSearch, LAST_CHUNK,
+    Piece, RequestHead, ResponseHead, Version, clean_and_look, clean_target, finish_request,
+    parse_request, parse_response, parse_whole_request, parse_whole_response, path_meaning,
+    split_query, write_chunk_head, write_request, write_response,
 };
-use std::mem::MaybeUninit;
 
 pub use crate::reactor::simulation::corpus::{connection, response};
 pub use crate::reactor::simulation::random::operations;
@@ -20,8 +19,8 @@ const LIMITS: HeadLimits = HeadLimits { bytes: 4096, fields: 100, target_bytes: 
 
 /// A request head: the same however it arrives; what the edge writes of it means the same.
 pub fn head(data: &[u8]) {
-    let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
-    let parsed = parse_request(data, &mut slots, &LIMITS);
+    let mut room = FieldRoom::default();
+    let parsed = parse_request(data, &mut room, &LIMITS);
     let mut search = HeadSearch::default();
     let ends = (0..=data.len()).map(|end| search.is_complete(&data[..end], &LIMITS));
     match ends.into_iter().find(|found| *found != Ok(false)) {
@@ -32,8 +31,8 @@ pub fn head(data: &[u8]) {
     if let Ok(Some(head)) = parsed {
         rewritten(&head);
     }
-    let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
-    if let Some(whole) = parse_whole_request(data, &mut slots, &LIMITS) {
+    let mut room = FieldRoom::default();
+    if let Some(whole) = parse_whole_request(data, &mut room, &LIMITS) {
         assert_eq!(format!("{:?}", parsed), format!("Ok(Some({whole:?}))"));
     }
 }
@@ -51,9 +50,9 @@ fn rewritten(head: &RequestHead<'_, '_>) {
     let mut written = Vec::new();
     write_request(&mut written, head, &target, &facts);
     finish_request(&mut written, Some(7), 1);
-    let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
-    let limits = HeadLimits { bytes: 1 << 20, fields: SLOTS, target_bytes: 1 << 20 };
-    let again = parse_request(&written, &mut slots, &limits);
+    let mut room = FieldRoom::default();
+    let limits = HeadLimits { bytes: 1 << 20, fields: FIELDS_MOST, target_bytes: 1 << 20 };
+    let again = parse_request(&written, &mut room, &limits);
     let again = again.expect("the edge writes what it would read").expect("the whole of it");
     assert_eq!(again.len, written.len());
     assert_eq!((again.method, again.target), (head.method, &*target));
@@ -271,8 +270,8 @@ pub fn response_head(data: &[u8]) {
         let ends = (0..data.len()).map(|end| outcome(&data[..end], &LIMITS, to_head));
         let first = ends.into_iter().find(|found| found != "Ok(None)");
         assert_eq!(first.unwrap_or_else(|| whole.clone()), whole);
-        let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
-        if let Ok(Some(head)) = parse_response(data, &mut slots, &LIMITS, to_head) {
+        let mut room = FieldRoom::default();
+        if let Ok(Some(head)) = parse_response(data, &mut room, &LIMITS, to_head) {
             written(&head, to_head);
         }
     }
@@ -281,9 +280,9 @@ pub fn response_head(data: &[u8]) {
 /// What a response head comes to, the same both ways, as text: results that borrow different
 /// buffers compare.
 pub(crate) fn outcome(bytes: &[u8], limits: &HeadLimits, to_head: bool) -> String {
-    let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
-    let outcome = format!("{:?}", parse_response(bytes, &mut slots, limits, to_head));
-    let whole = parse_whole_response(bytes, &mut slots, limits, to_head);
+    let mut room = FieldRoom::default();
+    let outcome = format!("{:?}", parse_response(bytes, &mut room, limits, to_head));
+    let whole = parse_whole_response(bytes, &mut room, limits, to_head);
     let whole = whole.map(|head| format!("Ok(Some({head:?}))"));
     assert_eq!(whole.is_some(), outcome.starts_with("Ok(Some("), "{outcome}");
     assert!(whole.is_none_or(|whole| whole == outcome), "{outcome}");
@@ -301,9 +300,9 @@ fn written(head: &ResponseHead<'_, '_>, to_head: bool) {
             true,
             b"Thu, 01 Jan 1970 00:00:00 GMT",
         );
-        let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
-        let limits = HeadLimits { bytes: 1 << 20, fields: SLOTS, target_bytes: 0 };
-        let again = parse_response(&out, &mut slots, &limits, to_head);
+        let mut room = FieldRoom::default();
+        let limits = HeadLimits { bytes: 1 << 20, fields: FIELDS_MOST, target_bytes: 0 };
+        let again = parse_response(&out, &mut room, &limits, to_head);
         let again = again.expect("the edge writes what it would read").expect("the whole of it");
         assert_eq!((again.len, again.status), (out.len(), head.status));
         let expected = if head.without_content { Framing::Length(0) } else { framing };

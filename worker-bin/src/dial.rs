@@ -7,7 +7,7 @@ use crate::private::Private;
 use crate::signals::{Stop, end_if_forked};
 use crate::socket::{Socket, wait_readable};
 use crate::wire::{Exchanger, Outcome, Service, Terms};
-use forebay::http::{HeadLimits, SLOTS};
+use forebay::http::{FIELDS_MOST, HeadLimits};
 use socket2::{Domain, SockAddr, Type};
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IoSlice};
@@ -63,7 +63,7 @@ fn serve_slot<S: Service + ?Sized>(
 ) -> Outcome {
     let terms = Terms {
         from_edge: true,
-        head: HeadLimits { bytes: HEAD_BYTES, fields: SLOTS, target_bytes: HEAD_BYTES },
+        head: HeadLimits { bytes: HEAD_BYTES, fields: FIELDS_MOST, target_bytes: HEAD_BYTES },
         content_max: u64::MAX,
         header_timeout: None,
         body_timeout: None,

@@ -1,8 +1,7 @@
 //! Lines as they are written, and what becomes of those that cannot be.
 
 use super::*;
-use crate::http::{HeadLimits, SLOTS, parse_request};
-use std::mem::MaybeUninit;
+use crate::http::{FieldRoom, HeadLimits, parse_request};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -21,8 +20,8 @@ impl Sink for Channel {}
 
 fn record(request: &[u8]) -> Record {
     let limits = HeadLimits { bytes: 4096, fields: 20, target_bytes: 1000 };
-    let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
-    let head = parse_request(request, &mut slots, &limits).unwrap().unwrap();
+    let mut room = FieldRoom::default();
+    let head = parse_request(request, &mut room, &limits).unwrap().unwrap();
     Record::new(&head, "127.0.0.1:5".parse().unwrap(), Time(1_000_000), Vec::new())
 }
 

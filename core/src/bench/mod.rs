@@ -8,7 +8,7 @@ mod parts;
 
 use crate::conn::{Spool, WorldParts};
 use crate::files::{CacheLimits, FileCache, FilesRoute, Root};
-use crate::http::{Framing, HeadLimits, SLOTS, parse_request};
+use crate::http::{FieldRoom, Framing, HeadLimits, parse_request};
 use crate::io::sim::{Faults, Peer, SimBackend, SimKernel};
 use crate::io::{Budget, Graveyard, SharedFile};
 use crate::per_address::{Concurrency, Rate};
@@ -17,7 +17,6 @@ use crate::reactor::{Mailbox, Message, Reactor, Shared, Source};
 use crate::route::{Action, Bounds, Policy, Routed, RoutedPool, SharedPool};
 use crate::stats::Counters;
 use crate::{Files, Limits, Reply, Request, Response};
-use std::mem::MaybeUninit;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -176,8 +175,8 @@ fn parts(kernel: &SimKernel, graveyard: &Graveyard, pool: Arc<SharedPool>) -> Wo
 /// Whether all of the content is there that the head announces.
 fn is_whole(request: &[u8]) -> bool {
     let limits = HeadLimits { bytes: 32 << 10, fields: 100, target_bytes: 8 << 10 };
-    let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
-    match parse_request(request, &mut slots, &limits).expect("the edge sends good heads") {
+    let mut room = FieldRoom::default();
+    match parse_request(request, &mut room, &limits).expect("the edge sends good heads") {
         Some(head) => head.framing == Framing::Length((request.len() - head.len) as u64),
         None => false,
     }

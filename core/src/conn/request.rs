@@ -14,13 +14,12 @@ use crate::access_log::Record;
 use crate::files::{Ask, AskFields, FileContent, FileReply, Step};
 use crate::handler::Response;
 use crate::http::{
-    self, CleanTarget, Forwarded, Framing, HeadLimits, HeadSearch, Origin, Reject, RequestHead,
-    RequestPath, SLOTS,
+    self, CleanTarget, FieldRoom, Forwarded, Framing, HeadLimits, HeadSearch, Origin, Reject,
+    RequestHead, RequestPath,
 };
 use crate::io::Token;
 use crate::route::{Action, Beyond, Bounds, Routed};
 use bytes::Bytes;
-use std::mem::MaybeUninit;
 use std::time::Duration;
 
 impl Client {
@@ -32,14 +31,14 @@ impl Client {
             fields: w.limits.head_fields,
             target_bytes: w.limits.target_bytes,
         };
-        let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
+        let mut room = FieldRoom::default();
         if self.search.is_new()
-            && let Some(head) = http::parse_whole_request(bytes, &mut slots, &limits)
+            && let Some(head) = http::parse_whole_request(bytes, &mut room, &limits)
         {
             self.on_head(&head, bytes, w);
             return head.len;
         }
-        match http::parse_arriving_request(&mut self.search, bytes, &mut slots, &limits) {
+        match http::parse_arriving_request(&mut self.search, bytes, &mut room, &limits) {
             Ok(None) => 0,
             Ok(Some(head)) => {
                 self.search = HeadSearch::default();

@@ -7,11 +7,10 @@
 use super::Machine;
 use super::memory::Memory;
 use super::world::{Notice, World};
-use crate::http::{self, HeadLimits, SLOTS};
+use crate::http::{self, FieldRoom, HeadLimits};
 use crate::io::{Body, Death, Direction, Errno, Fd, Op, Outgoing, PeerEnd, Time, Token};
 use crate::pool::SlotId;
 use crate::route::SharedPool;
-use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -234,8 +233,8 @@ const REFUSED: &[u8] = b"HTTP/1.1 426 Upgrade Required\r\nConnection: close, Upg
 /// Whether a worker asks to become a slot; `None`: not all of its request is there.
 fn is_upgrade(input: &[u8]) -> Option<bool> {
     let limits = HeadLimits { bytes: input.len().max(1), fields: 32, target_bytes: 256 };
-    let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
-    match http::parse_request(input, &mut slots, &limits) {
+    let mut room = FieldRoom::default();
+    match http::parse_request(input, &mut room, &limits) {
         Ok(None) => None,
         Err(_) => Some(false),
         Ok(Some(head)) => {

@@ -136,10 +136,9 @@ const ADDED_BYTES: usize = 128;
 
 #[cfg(test)]
 mod tests {
-    use super::super::{HeadLimits, SLOTS, parse_response};
+    use super::super::{FieldRoom, HeadLimits, parse_response};
     use super::*;
     use Version::{Http10, Http11};
-    use std::mem::MaybeUninit;
 
     const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     const LIMITS: HeadLimits = HeadLimits { bytes: 4096, fields: 64, target_bytes: 0 };
@@ -152,8 +151,8 @@ mod tests {
     const TO_11: To = To { version: Http11, keep_alive: true, head: false };
 
     fn relayed(head: &str, framing: Option<Framing>, to: To) -> String {
-        let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
-        let head = parse_response(head.as_bytes(), &mut slots, &LIMITS, to.head).unwrap().unwrap();
+        let mut room = FieldRoom::default();
+        let head = parse_response(head.as_bytes(), &mut room, &LIMITS, to.head).unwrap().unwrap();
         let mut out = Vec::new();
         let framing = framing.unwrap_or(head.framing);
         write_response(&mut out, &head, framing, to.version, to.keep_alive, DATE.as_bytes());

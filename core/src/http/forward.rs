@@ -149,9 +149,8 @@ const ADDED_BYTES: usize = 512;
 
 #[cfg(test)]
 mod tests {
-    use super::super::{HeadLimits, SLOTS, clean_target, parse_request};
+    use super::super::{FieldRoom, HeadLimits, clean_target, parse_request};
     use super::*;
-    use std::mem::MaybeUninit;
 
     const LIMITS: HeadLimits = HeadLimits { bytes: 4096, fields: 64, target_bytes: 1024 };
     const OF_CLIENT: Forwarded<'_> = Forwarded {
@@ -168,8 +167,8 @@ mod tests {
         Forebay-Local: 127.0.0.1:8080\r\nForebay-Scheme: http\r\nForebay-Request-Id: r1\r\n";
 
     fn forwarded(head: &str, facts: &Forwarded<'_>) -> (String, usize) {
-        let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
-        let head = parse_request(head.as_bytes(), &mut slots, &LIMITS).unwrap().unwrap();
+        let mut room = FieldRoom::default();
+        let head = parse_request(head.as_bytes(), &mut room, &LIMITS).unwrap().unwrap();
         let mut out = Vec::new();
         let ambiguous = write_request(&mut out, &head, &clean_target(head.target).unwrap(), facts);
         let content_length = (head.method == "POST").then_some(0);
@@ -237,8 +236,8 @@ mod tests {
     fn facts_are_taken_off_again() {
         for facts in [OF_CLIENT, Forwarded { peer_ip: b"2001:db8::1", ..OF_CLIENT }] {
             let head = b"GET /a HTTP/1.1\r\nHost: x\r\nForebay-Peer: 6\r\n\r\n";
-            let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
-            let head = parse_request(head, &mut slots, &LIMITS).unwrap().unwrap();
+            let mut room = FieldRoom::default();
+            let head = parse_request(head, &mut room, &LIMITS).unwrap().unwrap();
             let mut out = Vec::new();
             write_request(&mut out, &head, "/a", &facts);
             let (before, peer) = without_facts(&out);
@@ -252,8 +251,8 @@ mod tests {
     #[test]
     fn what_is_written_is_parsed_again() {
         let (out, _) = forwarded("POST //a HTTP/1.1\r\nHost: x\r\nA:\r\n\r\n", &OF_CLIENT);
-        let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
-        let head = parse_request(out.as_bytes(), &mut slots, &LIMITS).unwrap().unwrap();
+        let mut room = FieldRoom::default();
+        let head = parse_request(out.as_bytes(), &mut room, &LIMITS).unwrap().unwrap();
         assert_eq!((head.len, head.target, head.host), (out.len(), "//a", "x"));
         assert_eq!(head.field("a"), Some(&b""[..]));
         assert_eq!(head.field("forebay-deadline-ms"), Some(&b"60000"[..]));

@@ -4,18 +4,11 @@
 
 use super::Reject;
 use super::framing::{Fault, Framing, FramingFields};
+use super::room::FieldRoom;
 use super::search::{HeadLimits, HeadSearch};
 use super::syntax::{TOKEN, is};
 use super::target::{Target, check_host};
 use super::version::Version;
-use std::mem::MaybeUninit;
-
-/// Most fields that a head can have, whatever its limits say: those of a client, and the edge's.
-pub const SLOTS: usize = 256 + 16;
-
-/// Room for the fields of one head, on the caller's stack:
-/// `[const { MaybeUninit::uninit() }; SLOTS]`.
-pub type Slots<'b> = [MaybeUninit<httparse::Header<'b>>; SLOTS];
 
 /// A request head, parsed and found strict. Borrows the bytes that it was parsed from.
 #[derive(Clone, Copy, Debug)]
@@ -32,8 +25,7 @@ pub struct RequestHead<'s, 'b> {
     /// Authority without user information: the target's if in absolute form, else `Host`.
     /// Empty if an HTTP/1.0 request has none.
     pub host: &'b str,
-    /// The fields in order, values trimmed.
-    pub fields: &'s [httparse::Header<'b>],
+    pub(crate) fields: &'s [httparse::Header<'b>],
     /// How the content ends.
     pub framing: Framing,
     /// Whether the client expects another response on this connection (RFC 9112 §9.3).
@@ -44,6 +36,11 @@ pub struct RequestHead<'s, 'b> {
 }
 
 impl<'b> RequestHead<'_, 'b> {
+    /// The fields in order: names, and values without white space around them.
+    pub fn fields(&self) -> impl ExactSizeIterator<Item = (&'b str, &'b [u8])> {
+        self.fields.iter().map(|field| (field.name, field.value))
+    }
+
     /// The value of the first field of this name, compared without case.
     pub fn field(&self, name: &str) -> Option<&'b [u8]> {
         self.fields.iter().find(|f| f.name.eq_ignore_ascii_case(name)).map(|f| f.value)
@@ -58,10 +55,10 @@ impl<'b> RequestHead<'_, 'b> {
 /// Whatever [`Reject`] names that can be wrong with a head.
 pub fn parse_request<'s, 'b>(
     bytes: &'b [u8],
-    slots: &'s mut Slots<'b>,
+    room: &'s mut FieldRoom<'b>,
     limits: &HeadLimits,
 ) -> Result<Option<RequestHead<'s, 'b>>, Reject> {
-    parse_arriving_request(&mut HeadSearch::default(), bytes, slots, limits)
+    parse_arriving_request(&mut HeadSearch::default(), bytes, room, limits)
 }
 
 /// As [`parse_request`], of all that has arrived so far; `search` looks only at what is new. The
@@ -72,7 +69,7 @@ pub fn parse_request<'s, 'b>(
 pub fn parse_arriving_request<'s, 'b>(
     search: &mut HeadSearch,
     bytes: &'b [u8],
-    slots: &'s mut Slots<'b>,
+    room: &'s mut FieldRoom<'b>,
     limits: &HeadLimits,
 ) -> Result<Option<RequestHead<'s, 'b>>, Reject> {
     let Some(len) = search.find(bytes, limits)? else { return Ok(None) };
@@ -82,8 +79,7 @@ pub fn parse_arriving_request<'s, 'b>(
         return Err(Reject::BadRequestLine);
     }
     let mut request = httparse::Request::new(&mut []);
-    let slots = &mut slots[..limits.fields.min(SLOTS)];
-    let parsed = request.parse_with_uninit_headers(bytes, slots);
+    let parsed = request.parse_with_uninit_headers(bytes, room.of(limits.fields));
     parsed.map_err(|error| reject_of(error, bytes))?;
     head_of(request, len, limits).map(Some)
 }
@@ -93,7 +89,7 @@ pub fn parse_arriving_request<'s, 'b>(
 /// [`parse_arriving_request`] tells which.
 pub fn parse_whole_request<'s, 'b>(
     bytes: &'b [u8],
-    slots: &'s mut Slots<'b>,
+    room: &'s mut FieldRoom<'b>,
     limits: &HeadLimits,
 ) -> Option<RequestHead<'s, 'b>> {
     // httparse would take any number of empty lines.
@@ -101,9 +97,8 @@ pub fn parse_whole_request<'s, 'b>(
         return None;
     }
     let mut request = httparse::Request::new(&mut []);
-    let slots = &mut slots[..limits.fields.min(SLOTS)];
-    let Ok(httparse::Status::Complete(len)) = request.parse_with_uninit_headers(bytes, slots)
-    else {
+    let room = room.of(limits.fields);
+    let Ok(httparse::Status::Complete(len)) = request.parse_with_uninit_headers(bytes, room) else {
         return None;
     };
     if !limits.allow(&bytes[..len], request.headers) {
@@ -226,15 +221,15 @@ mod tests {
 
     fn with<T>(bytes: &[u8], check: impl FnOnce(RequestHead<'_, '_>) -> T) -> T {
         assert_eq!(fed(bytes, 1), outcome(bytes), "byte by byte");
-        let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
-        check(parse_request(bytes, &mut slots, &LIMITS).unwrap().unwrap())
+        let mut room = FieldRoom::default();
+        check(parse_request(bytes, &mut room, &LIMITS).unwrap().unwrap())
     }
 
     fn rejected(bytes: impl AsRef<[u8]>) -> Reject {
         let bytes = bytes.as_ref();
         assert_eq!(fed(bytes, 1), outcome(bytes), "byte by byte: {}", bytes.escape_ascii());
-        let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
-        match parse_request(bytes, &mut slots, &LIMITS) {
+        let mut room = FieldRoom::default();
+        match parse_request(bytes, &mut room, &LIMITS) {
             Err(reject) => reject,
             other => panic!("{} passed: {other:?}", bytes.escape_ascii()),
         }

@@ -19,6 +19,7 @@ mod origin;
 mod path;
 mod reject;
 mod response;
+mod room;
 mod search;
 mod status;
 mod syntax;
@@ -34,8 +35,7 @@ pub(crate) use forward::without_facts;
 pub use forward::{Forwarded, announce_file, finish_request, write_request};
 pub use framing::Framing;
 pub use head::{
-    RequestHead, SLOTS, Slots, is_idempotent, parse_arriving_request, parse_request,
-    parse_whole_request,
+    RequestHead, is_idempotent, parse_arriving_request, parse_request, parse_whole_request,
 };
 pub(crate) use meaning::RequestPath;
 pub use meaning::path_meaning;
@@ -46,6 +46,7 @@ pub use reject::Reject;
 pub use response::{
     BadResponse, ResponseHead, parse_arriving_response, parse_response, parse_whole_response,
 };
+pub use room::{FIELDS_MOST, FieldRoom};
 pub use search::{HeadLimits, HeadSearch};
 pub use status::reason_phrase;
 pub(crate) use syntax::hex_value;

@@ -98,9 +98,8 @@ fn is_request_id(id: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{HeadLimits, SLOTS, parse_request};
+    use super::super::{FieldRoom, HeadLimits, parse_request};
     use super::*;
-    use std::mem::MaybeUninit;
 
     const PEER: ([u8; 4], u16) = ([10, 0, 0, 1], 4711);
 
@@ -108,9 +107,9 @@ mod tests {
     /// everything in 10.0.0.0/8 is one.
     fn with<T>(fields: &str, check: impl FnOnce(Origin<'_>) -> T) -> T {
         let limits = HeadLimits { bytes: 4096, fields: 64, target_bytes: 1024 };
-        let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
+        let mut room = FieldRoom::default();
         let head = format!("GET / HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
-        let head = parse_request(head.as_bytes(), &mut slots, &limits).unwrap().unwrap();
+        let head = parse_request(head.as_bytes(), &mut room, &limits).unwrap().unwrap();
         let is_trusted = |ip| matches!(ip, IpAddr::V4(v4) if v4.octets()[0] == 10);
         check(Origin::told_by(PEER.into(), &head, is_trusted))
     }

@@ -4,7 +4,7 @@
 
 use super::Reject;
 use super::framing::{Fault, Framing, FramingFields};
-use super::head::{SLOTS, Slots};
+use super::room::FieldRoom;
 use super::search::{HeadLimits, HeadSearch};
 use super::status::is_without_content;
 use super::version::Version;
@@ -79,8 +79,7 @@ pub struct ResponseHead<'s, 'b> {
     pub status: u16,
     /// The reason phrase as sent, perhaps empty.
     pub reason: &'b str,
-    /// The fields in order, values trimmed.
-    pub fields: &'s [httparse::Header<'b>],
+    pub(crate) fields: &'s [httparse::Header<'b>],
     /// How the content ends: `Length(0)` for HEAD, 1xx, 204, 304 whatever the fields say.
     pub framing: Framing,
     /// What `Content-Length` said, also where there is no content.
@@ -92,6 +91,11 @@ pub struct ResponseHead<'s, 'b> {
 }
 
 impl<'b> ResponseHead<'_, 'b> {
+    /// The fields in order: names, and values without white space around them.
+    pub fn fields(&self) -> impl ExactSizeIterator<Item = (&'b str, &'b [u8])> {
+        self.fields.iter().map(|field| (field.name, field.value))
+    }
+
     /// The value of the first field of this name, compared without case.
     pub fn field(&self, name: &str) -> Option<&'b [u8]> {
         self.fields.iter().find(|f| f.name.eq_ignore_ascii_case(name)).map(|f| f.value)
@@ -104,11 +108,11 @@ impl<'b> ResponseHead<'_, 'b> {
 /// Whatever [`BadResponse`] names that can be wrong with a head.
 pub fn parse_response<'s, 'b>(
     bytes: &'b [u8],
-    slots: &'s mut Slots<'b>,
+    room: &'s mut FieldRoom<'b>,
     limits: &HeadLimits,
     to_head: bool,
 ) -> Result<Option<ResponseHead<'s, 'b>>, BadResponse> {
-    parse_arriving_response(&mut HeadSearch::default(), bytes, slots, limits, to_head)
+    parse_arriving_response(&mut HeadSearch::default(), bytes, room, limits, to_head)
 }
 
 /// As [`parse_response`], of all that has arrived so far; `search` looks only at what is new. The
@@ -119,7 +123,7 @@ pub fn parse_response<'s, 'b>(
 pub fn parse_arriving_response<'s, 'b>(
     search: &mut HeadSearch,
     bytes: &'b [u8],
-    slots: &'s mut Slots<'b>,
+    room: &'s mut FieldRoom<'b>,
     limits: &HeadLimits,
     to_head: bool,
 ) -> Result<Option<ResponseHead<'s, 'b>>, BadResponse> {
@@ -136,7 +140,7 @@ pub fn parse_arriving_response<'s, 'b>(
     let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
         &mut response,
         &bytes[..len],
-        &mut slots[..limits.fields.min(SLOTS)],
+        room.of(limits.fields),
     );
     parsed.map_err(fault_of)?;
     head_of(response, len, to_head).map(Some)
@@ -146,7 +150,7 @@ pub fn parse_arriving_response<'s, 'b>(
 /// `None`: it has not, or something is wrong with it; [`parse_arriving_response`] tells which.
 pub fn parse_whole_response<'s, 'b>(
     bytes: &'b [u8],
-    slots: &'s mut Slots<'b>,
+    room: &'s mut FieldRoom<'b>,
     limits: &HeadLimits,
     to_head: bool,
 ) -> Option<ResponseHead<'s, 'b>> {
@@ -157,7 +161,7 @@ pub fn parse_whole_response<'s, 'b>(
     let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
         &mut response,
         bytes,
-        &mut slots[..limits.fields.min(SLOTS)],
+        room.of(limits.fields),
     );
     let Ok(httparse::Status::Complete(len)) = parsed else { return None };
     let without_target = HeadLimits { target_bytes: usize::MAX, ..*limits };
@@ -235,7 +239,6 @@ impl From<Fault> for BadResponse {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::mem::MaybeUninit;
 
     const LIMITS: HeadLimits = HeadLimits { bytes: 512, fields: 4, target_bytes: 0 };
 
@@ -250,15 +253,15 @@ mod tests {
     }
 
     fn with<T>(bytes: &str, to_head: bool, check: impl FnOnce(ResponseHead<'_, '_>) -> T) -> T {
-        let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
-        check(parse_response(bytes.as_bytes(), &mut slots, &LIMITS, to_head).unwrap().unwrap())
+        let mut room = FieldRoom::default();
+        check(parse_response(bytes.as_bytes(), &mut room, &LIMITS, to_head).unwrap().unwrap())
     }
 
     fn bad(bytes: impl AsRef<[u8]>) -> BadResponse {
         let bytes = bytes.as_ref();
         assert_eq!(fed(bytes, 1), outcome(bytes, false), "byte by byte");
-        let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
-        parse_response(bytes, &mut slots, &LIMITS, false).unwrap_err()
+        let mut room = FieldRoom::default();
+        parse_response(bytes, &mut room, &LIMITS, false).unwrap_err()
     }
 
     #[test]

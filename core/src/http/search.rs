@@ -13,7 +13,7 @@ use memchr::memchr;
 pub struct HeadLimits {
     /// Bytes of the whole head.
     pub bytes: usize,
-    /// Number of fields, at most [`SLOTS`](super::SLOTS).
+    /// Number of fields, at most [`FIELDS_MOST`](super::FIELDS_MOST).
     pub fields: usize,
     /// Bytes of the request target; the request line may have 64 more. Nothing to responses.
     pub target_bytes: usize,
@@ -134,19 +134,18 @@ const REQUEST_LINE_MORE: usize = 64;
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::{SLOTS, parse_request, parse_whole_request};
+    use super::super::{FieldRoom, parse_request, parse_whole_request};
     use super::*;
     use proptest::prelude::*;
-    use std::mem::MaybeUninit;
 
     pub(in super::super) const LIMITS: HeadLimits =
         HeadLimits { bytes: 1024, fields: 8, target_bytes: 200 };
 
     /// The outcome as text, so that results that borrow different buffers compare.
     pub(in super::super) fn outcome(bytes: &[u8]) -> String {
-        let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
-        let outcome = format!("{:?}", parse_request(bytes, &mut slots, &LIMITS));
-        if let Some(whole) = parse_whole_request(bytes, &mut slots, &LIMITS) {
+        let mut room = FieldRoom::default();
+        let outcome = format!("{:?}", parse_request(bytes, &mut room, &LIMITS));
+        if let Some(whole) = parse_whole_request(bytes, &mut room, &LIMITS) {
             assert_eq!(format!("Ok(Some({whole:?}))"), outcome);
         } else if outcome.starts_with("Ok(Some(") {
             assert!(bytes.starts_with(b"\r\n"), "{} is whole", bytes.escape_ascii());

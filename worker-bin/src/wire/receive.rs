@@ -14,10 +14,11 @@ use crate::forwarded;
 use crate::signals::Stop;
 use crate::socket::{Socket, wait_readable};
 use bytes::Bytes;
-use forebay::http::{self, ChunkedDecoder, Framing, HeadSearch, Piece, Reject, RequestHead, SLOTS};
+use forebay::http::{
+    self, ChunkedDecoder, FieldRoom, Framing, HeadSearch, Piece, Reject, RequestHead,
+};
 use std::borrow::Cow;
 use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -328,14 +329,14 @@ fn begin(
     bytes: &[u8],
     terms: &Terms<'_>,
 ) -> Result<Option<(Begun, usize)>, Interruption> {
-    let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
+    let mut room = FieldRoom::default();
     // As a rule it has arrived at once, and there is nothing to search for.
     if search.is_new()
-        && let Some(head) = http::parse_whole_request(bytes, &mut slots, &terms.head)
+        && let Some(head) = http::parse_whole_request(bytes, &mut room, &terms.head)
     {
         return Ok(Some((begun(&head, terms)?, head.len)));
     }
-    match http::parse_arriving_request(search, bytes, &mut slots, &terms.head)? {
+    match http::parse_arriving_request(search, bytes, &mut room, &terms.head)? {
         Some(head) => Ok(Some((begun(&head, terms)?, head.len))),
         None => Ok(None),
     }
@@ -387,26 +388,26 @@ fn request_of(
         true => Cow::from(format!("/{}", head.target)),
         false => Cow::from(head.target),
     };
-    let fields = head.fields.len();
+    let fields = head.fields().len();
     let mut request = Request::with_capacity(head.method, &target, head.version, head.len, fields);
     if let Some(peer) = terms.peer {
         request.set_peer(peer);
     }
     let mut offset = None;
-    for field in head.fields {
-        if field.name.eq_ignore_ascii_case("host") {
+    for (name, value) in head.fields() {
+        if name.eq_ignore_ascii_case("host") {
             // A target with a host goes before (RFC 9112 §3.2.2).
-            request.push_field(field.name, head.host.as_bytes());
-        } else if !is_reserved(field.name) {
-            request.push_field(field.name, field.value);
-        } else if terms.from_edge && field.name.eq_ignore_ascii_case(CONTENT_FD) {
-            let value = std::str::from_utf8(field.value).ok().and_then(|text| text.parse().ok());
+            request.push_field(name, head.host.as_bytes());
+        } else if !is_reserved(name) {
+            request.push_field(name, value);
+        } else if terms.from_edge && name.eq_ignore_ascii_case(CONTENT_FD) {
+            let value = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
             let value = value.ok_or_else(|| broken("the offset of the content is no number"))?;
             if offset.replace(value).is_some() {
                 return Err(broken("the content has two offsets"));
             }
         } else if terms.from_edge {
-            note_fact(&mut request, field.name, field.value);
+            note_fact(&mut request, name, value);
         }
     }
     if !head.host.is_empty() && request.field("host").is_none() {

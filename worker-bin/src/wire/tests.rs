@@ -3,7 +3,7 @@
 use super::*;
 use crate::app::Request;
 use bytes::Bytes;
-use forebay::http::SLOTS;
+use forebay::http::FIELDS_MOST;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
@@ -16,7 +16,7 @@ const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 pub(super) fn terms<'a>(from_edge: bool) -> Terms<'a> {
     Terms {
         from_edge,
-        head: HeadLimits { bytes: 32 << 10, fields: SLOTS, target_bytes: 8 << 10 },
+        head: HeadLimits { bytes: 32 << 10, fields: FIELDS_MOST, target_bytes: 8 << 10 },
         content_max: 16 << 20,
         header_timeout: Some(Duration::from_secs(10)),
         body_timeout: Some(Duration::from_secs(10)),

@@ -12,12 +12,11 @@ use super::relay::Relay;
 use super::response::COPY_MOST;
 use super::world::{Meta, World};
 use crate::http::{
-    self, BadResponse, ChunkedDecoder, Framing, HeadLimits, HeadSearch, ResponseHead, SLOTS,
-    Version,
+    self, BadResponse, ChunkedDecoder, FIELDS_MOST, FieldRoom, Framing, HeadLimits, HeadSearch,
+    ResponseHead, Version,
 };
 use crate::io::{Body, Outgoing, Passed};
 use crate::pool::{Goodbye, begins_like_goodbye};
-use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// See the module's documentation.
@@ -276,19 +275,20 @@ impl Upstream {
         relay: &mut Relay,
         w: &World,
     ) -> Result<Parsed, &'static str> {
-        let limits = HeadLimits { bytes: self.head_bytes, fields: SLOTS, target_bytes: usize::MAX };
+        let limits =
+            HeadLimits { bytes: self.head_bytes, fields: FIELDS_MOST, target_bytes: usize::MAX };
         let begun = buf.len().min(VERSION.len());
         if buf[..begun] != VERSION[..begun] {
             return Err(BadResponse::StatusLine.reason());
         }
-        let mut slots = [const { MaybeUninit::uninit() }; SLOTS];
+        let mut room = FieldRoom::default();
         let (search, to_head) = (&mut self.search, self.meta.to_head);
         if search.is_new()
-            && let Some(head) = http::parse_whole_response(buf, &mut slots, &limits, to_head)
+            && let Some(head) = http::parse_whole_response(buf, &mut room, &limits, to_head)
         {
             return self.begin(&head, out, relay, w);
         }
-        match http::parse_arriving_response(search, buf, &mut slots, &limits, to_head) {
+        match http::parse_arriving_response(search, buf, &mut room, &limits, to_head) {
             Ok(Some(head)) => self.begin(&head, out, relay, w),
             Ok(None) => Ok(Parsed::Incomplete),
             Err(BadResponse::HeadTooLarge) => Err("the head is larger than response_head_bytes"),
