@@ -31,7 +31,8 @@ impl SharedPool {
         &self.socket
     }
 
-    /// For one short look: nothing allocates, logs or calls the kernel meanwhile.
+    /// For one short look: nothing logs or calls the kernel meanwhile. Only what has never been so
+    /// large allocates: the set of slots when one joins, and a queue longer than its reserve.
     pub(crate) fn core(&self) -> MutexGuard<'_, PoolCore> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -42,7 +43,8 @@ impl SharedPool {
 
     /// Whether a process of this user may be a worker.
     pub(crate) fn admits(&self, user: u32) -> bool {
-        match &*self.allowed.lock().unwrap_or_else(PoisonError::into_inner) {
+        let allowed = self.allowed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match allowed {
             Some(allowed) => allowed.contains(&user),
             None => user == 0 || user == io::effective_user(),
         }
