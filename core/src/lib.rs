@@ -84,7 +84,7 @@ mod server;
 mod slack;
 mod stats;
 
-// The public interface is:
+// The public interface is `http`, and:
 pub use access_log::AccessLog;
 pub use files::{FileRule, Files, Symlinks};
 pub use handler::{Handler, Reply, Request, Response, ResponseError};

@@ -33,6 +33,7 @@ pub struct Files {
 /// Whether names may lead through symbolic links beneath the directory. The directory itself may
 /// always be one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Symlinks {
     /// Relative ones that do not leave the directory.
     #[default]

@@ -7,6 +7,7 @@ use std::fmt;
 /// Why a request is refused; the connection is closed after the answer, because where the next
 /// request would begin is in doubt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Reject {
     /// A line feed without carriage return before it (RFC 9112 §2.2).
     BareLineFeed,

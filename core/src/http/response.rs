@@ -12,6 +12,7 @@ use std::fmt;
 
 /// Why an application's response is not passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum BadResponse {
     /// Not `HTTP/1.0` or `HTTP/1.1`, a space and three digits.
     StatusLine,
