@@ -92,6 +92,7 @@ pub use io::{SetupError, probe};
 pub use limits::Limits;
 pub use route::{Network, NetworkError, Redirect};
 pub use server::{
-    BuildError, Builder, Handle, Pool, RunError, Server, SocketAccess, Target, UnixSocket,
+    BuildError, Builder, Handle, Pool, RunError, Server, SocketAccess, SocketError, Target,
+    UnixSocket,
 };
 pub use stats::{PoolStats, Stats};

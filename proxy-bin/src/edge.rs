@@ -21,6 +21,9 @@ pub(crate) enum EdgeError {
     /// What the edge says itself.
     #[error(transparent)]
     Build(#[from] forebay::BuildError),
+    /// The control socket.
+    #[error(transparent)]
+    Socket(#[from] forebay::SocketError),
     /// The log's file.
     #[error("cannot open the access log \"{}\": {error}", .path.display())]
     AccessLog { path: PathBuf, error: io::Error },

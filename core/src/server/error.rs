@@ -1,4 +1,4 @@
-//! Why a server cannot be built or run: one line each, with what to do.
+//! Why a server or a socket cannot be made or run: one line each, with what to do.
 
 use crate::io::SetupError;
 use std::fmt;
@@ -73,44 +73,9 @@ pub enum BuildError {
     /// A redirect with a status that sends nobody elsewhere.
     #[error("status {0} does not redirect: give 301, 302, 303, 307 or 308")]
     RedirectStatus(u16),
-    /// Longer than [`UnixSocket::PATH_BYTES_MOST`](super::UnixSocket::PATH_BYTES_MOST).
-    #[error("the socket path {path} has {length} bytes, 103 at most may be: use a shorter one")]
-    SocketPathTooLong {
-        /// The path.
-        path: PathBuf,
-        /// Its length in bytes.
-        length: usize,
-    },
-    /// Another process serves this pool.
-    #[error("another server has the socket {0}: stop it, or choose another path")]
-    SocketInUse(PathBuf),
-    /// The socket's path is that of a file which somebody may need.
-    #[error("{0} exists and is not a socket: remove it, or use another path")]
-    NotASocket(PathBuf),
-    /// The socket cannot be made.
-    #[error("cannot make the socket {path}: {error}: its directory must exist and be writable")]
-    Socket {
-        /// The path.
-        path: PathBuf,
-        /// What the kernel said.
-        error: io::Error,
-    },
-    /// The file beside the socket that says whose it is.
-    #[error("cannot open the lock file {path}: {error}: give it to this user, or remove it")]
-    SocketLock {
-        /// The path.
-        path: PathBuf,
-        /// What the kernel said.
-        error: io::Error,
-    },
-    /// The mode or the owner of a pool's socket.
-    #[error("cannot set mode and owner of the socket {path}: {error}{}", only_root(error))]
-    SocketAccess {
-        /// The path.
-        path: PathBuf,
-        /// What the kernel said.
-        error: io::Error,
-    },
+    /// The socket of a pool.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
     /// A reload that would have to move connections.
     #[error("{0} cannot change while the server runs: that needs a restart")]
     NeedsRestart(&'static str),
@@ -123,6 +88,50 @@ pub enum BuildError {
     /// io_uring is missing or forbidden.
     #[error(transparent)]
     Ring(#[from] SetupError),
+}
+
+/// Why there is no Unix socket to listen at.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum SocketError {
+    /// Longer than [`UnixSocket::PATH_BYTES_MOST`](super::UnixSocket::PATH_BYTES_MOST).
+    #[error("the socket path {path} has {length} bytes, 103 at most may be: use a shorter one")]
+    PathTooLong {
+        /// The path.
+        path: PathBuf,
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// Another process listens there.
+    #[error("another server has the socket {0}: stop it, or choose another path")]
+    InUse(PathBuf),
+    /// The socket's path is that of a file which somebody may need.
+    #[error("{0} exists and is not a socket: remove it, or use another path")]
+    NotASocket(PathBuf),
+    /// The socket cannot be made.
+    #[error("cannot make the socket {path}: {error}: its directory must exist and be writable")]
+    Make {
+        /// The path.
+        path: PathBuf,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// The file beside the socket that says whose it is.
+    #[error("cannot open the lock file {path}: {error}: give it to this user, or remove it")]
+    Lock {
+        /// The path.
+        path: PathBuf,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// The mode or the owner of the socket.
+    #[error("cannot set mode and owner of the socket {path}: {error}{}", only_root(error))]
+    Access {
+        /// The path.
+        path: PathBuf,
+        /// What the kernel said.
+        error: io::Error,
+    },
 }
 
 /// Why [`Server::run`](super::Server::run) ended.
@@ -164,6 +173,13 @@ fn only_root(error: &io::Error) -> &'static str {
 
 /// As [`std::fmt::Display`]: a `main` that returns the error prints it so.
 impl fmt::Debug for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// As [`std::fmt::Display`]: a `main` that returns the error prints it so.
+impl fmt::Debug for SocketError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }

@@ -14,7 +14,7 @@ mod start;
 mod unix_socket;
 
 pub use builder::{Builder, Target};
-pub use error::{BuildError, RunError};
+pub use error::{BuildError, RunError, SocketError};
 pub use handle::Handle;
 pub use pool::Pool;
 pub use unix_socket::{SocketAccess, UnixSocket};

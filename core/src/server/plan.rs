@@ -5,7 +5,7 @@
 
 use super::builder::{Builder, Kind, Route, Target, check};
 use super::control::{BoundPool, LeavingPool};
-use super::error::BuildError;
+use super::error::{BuildError, SocketError};
 use super::pool::Pool;
 use super::random;
 use super::spool_dir;
@@ -253,7 +253,7 @@ fn check_files(files: &Files) -> Result<(), BuildError> {
 }
 
 /// Gives the sockets of pools that stay their new mode and owner: all of them, or none.
-fn adjust_sockets(pools: &[PlannedPool]) -> Result<(), BuildError> {
+fn adjust_sockets(pools: &[PlannedPool]) -> Result<(), SocketError> {
     let changed: Vec<(&UnixSocket, SocketAccess, SocketAccess)> = pools
         .iter()
         .filter(|planned| planned.bound.access != planned.settings.access)

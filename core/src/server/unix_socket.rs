@@ -4,7 +4,7 @@
 //! which is replaced, from a live one, which is an error; the new one is renamed into place, so
 //! that nobody ever meets a socket that does not listen yet.
 
-use super::error::BuildError;
+use super::error::SocketError;
 use socket2::SockRef;
 use std::fs::{self, File, Metadata, Permissions, TryLockError};
 use std::io;
@@ -59,7 +59,7 @@ impl UnixSocket {
     /// # Errors
     /// Another process has the path, something else than a socket is there, or the file cannot be
     /// made.
-    pub fn bind(path: &Path, access: &SocketAccess) -> Result<UnixSocket, BuildError> {
+    pub fn bind(path: &Path, access: &SocketAccess) -> Result<UnixSocket, SocketError> {
         UnixSocket::make(path, access, None)
     }
 
@@ -68,7 +68,7 @@ impl UnixSocket {
     ///
     /// # Errors
     /// As for [`UnixSocket::bind`].
-    pub fn restored(&self, access: &SocketAccess) -> Result<Option<UnixSocket>, BuildError> {
+    pub fn restored(&self, access: &SocketAccess) -> Result<Option<UnixSocket>, SocketError> {
         let held = self.lock().clone();
         match held {
             Some(held) if !self.is_in_place() => {
@@ -82,16 +82,16 @@ impl UnixSocket {
         path: &Path,
         access: &SocketAccess,
         held: Option<Arc<File>>,
-    ) -> Result<UnixSocket, BuildError> {
+    ) -> Result<UnixSocket, SocketError> {
         let length = path.as_os_str().as_bytes().len();
         if length > UnixSocket::PATH_BYTES_MOST {
-            return Err(BuildError::SocketPathTooLong { path: path.into(), length });
+            return Err(SocketError::PathTooLong { path: path.into(), length });
         }
         let temporary = beside(path, NEW);
         if is_something_else(path) {
-            return Err(BuildError::NotASocket(path.into()));
+            return Err(SocketError::NotASocket(path.into()));
         }
-        let failed = |error| BuildError::Socket { path: path.into(), error };
+        let failed = |error| SocketError::Make { path: path.into(), error };
         let lock = locked(path, held)?;
         // A crash has left it: whoever makes it holds the lock.
         let _ = fs::remove_file(&temporary);
@@ -99,12 +99,12 @@ impl UnixSocket {
         let settle = || {
             let made = fs::symlink_metadata(&temporary).map_err(failed)?;
             let (original, identity) = (SocketAccess::from(&made), identity(&made));
-            let refused = |error| BuildError::SocketAccess { path: path.into(), error };
+            let refused = |error| SocketError::Access { path: path.into(), error };
             access.or(original).apply(&temporary, identity).map_err(refused)?;
             fs::rename(&temporary, path).map_err(failed)?;
             Ok((original, identity))
         };
-        let (original, identity) = settle().inspect_err(|_: &BuildError| {
+        let (original, identity) = settle().inspect_err(|_: &SocketError| {
             let _ = fs::remove_file(&temporary);
         })?;
         let lock = Mutex::new(Some(lock));
@@ -127,8 +127,8 @@ impl UnixSocket {
     }
 
     /// Changes mode and owner.
-    pub(super) fn adjust(&self, access: &SocketAccess) -> Result<(), BuildError> {
-        let refused = |error| BuildError::SocketAccess { path: self.path.clone(), error };
+    pub(super) fn adjust(&self, access: &SocketAccess) -> Result<(), SocketError> {
+        let refused = |error| SocketError::Access { path: self.path.clone(), error };
         access.or(self.original).apply(&self.path, self.identity).map_err(refused)
     }
 
@@ -218,12 +218,12 @@ fn identity(file: &Metadata) -> Identity {
 }
 
 /// The lock file, locked; the one that is `held` already if it is still there.
-fn locked(path: &Path, held: Option<Arc<File>>) -> Result<Arc<File>, BuildError> {
+fn locked(path: &Path, held: Option<Arc<File>>) -> Result<Arc<File>, SocketError> {
     let lock = lock_path(path);
     let found = fs::symlink_metadata(&lock);
     let failed = |error| match found {
-        Ok(_) => BuildError::SocketLock { path: lock.clone(), error },
-        Err(_) => BuildError::Socket { path: path.into(), error },
+        Ok(_) => SocketError::Lock { path: lock.clone(), error },
+        Err(_) => SocketError::Make { path: path.into(), error },
     };
     if let (Some(held), Ok(found)) = (held, &found)
         && held.metadata().is_ok_and(|held| identity(&held) == identity(found))
@@ -235,7 +235,7 @@ fn locked(path: &Path, held: Option<Arc<File>>) -> Result<Arc<File>, BuildError>
     let file = options.open(&lock).map_err(&failed)?;
     match file.try_lock() {
         Ok(()) => Ok(Arc::new(file)),
-        Err(TryLockError::WouldBlock) => Err(BuildError::SocketInUse(path.into())),
+        Err(TryLockError::WouldBlock) => Err(SocketError::InUse(path.into())),
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }
 }
@@ -253,7 +253,7 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    fn bind(path: &Path) -> Result<UnixSocket, BuildError> {
+    fn bind(path: &Path) -> Result<UnixSocket, SocketError> {
         UnixSocket::bind(path, &SocketAccess::default())
     }
 
@@ -265,7 +265,7 @@ mod tests {
         assert!(UnixStream::connect(&path).is_err());
         let socket = bind(&path).unwrap();
         assert!(UnixStream::connect(&path).is_ok());
-        assert!(matches!(bind(&path), Err(BuildError::SocketInUse(_))));
+        assert!(matches!(bind(&path), Err(SocketError::InUse(_))));
         drop(socket);
         assert!(!path.exists());
         assert!(bind(&path).is_ok());
@@ -285,8 +285,8 @@ mod tests {
         }
         let new = bind(&path).unwrap();
         let access = SocketAccess { mode: Some(0o666), ..SocketAccess::default() };
-        assert!(matches!(old.adjust(&access), Err(BuildError::SocketAccess { .. })));
-        assert!(matches!(old.restored(&access), Err(BuildError::SocketInUse(_))));
+        assert!(matches!(old.adjust(&access), Err(SocketError::Access { .. })));
+        assert!(matches!(old.restored(&access), Err(SocketError::InUse(_))));
         drop(old);
         assert!(UnixStream::connect(&path).is_ok());
         drop(new);
@@ -311,10 +311,7 @@ mod tests {
         let new = old.restored(&access).unwrap().unwrap();
         drop(old);
         assert!(UnixStream::connect(&path).is_ok());
-        assert!(
-            matches!(bind(&path), Err(BuildError::SocketInUse(_))),
-            "the lock is the new one's"
-        );
+        assert!(matches!(bind(&path), Err(SocketError::InUse(_))), "the lock is the new one's");
         drop(new);
         drop(bind(&path).unwrap());
     }
@@ -355,16 +352,16 @@ mod tests {
         fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink(&other, &path).unwrap();
         let access = SocketAccess { mode: Some(0o666), ..SocketAccess::default() };
-        assert!(matches!(socket.adjust(&access), Err(BuildError::SocketAccess { .. })));
+        assert!(matches!(socket.adjust(&access), Err(SocketError::Access { .. })));
         assert_eq!(access_of(&other).mode, Some(0o600));
         drop(socket);
         assert!(path.is_symlink());
-        assert!(matches!(bind(&path), Err(BuildError::NotASocket(_))));
+        assert!(matches!(bind(&path), Err(SocketError::NotASocket(_))));
         assert!(path.is_symlink() && !lock_path(&other).exists());
 
         let link = lock_path(&dir.path().join("new.sock"));
         std::os::unix::fs::symlink(dir.path().join("made"), link).unwrap();
-        assert!(matches!(bind(&dir.path().join("new.sock")), Err(BuildError::SocketLock { .. })));
+        assert!(matches!(bind(&dir.path().join("new.sock")), Err(SocketError::Lock { .. })));
         assert!(!dir.path().join("made").exists());
     }
 
@@ -387,12 +384,12 @@ mod tests {
     fn bad_paths_say_why() {
         let dir = tempfile::tempdir().unwrap();
         let long = dir.path().join("x".repeat(120));
-        assert!(matches!(bind(&long), Err(BuildError::SocketPathTooLong { .. })));
+        assert!(matches!(bind(&long), Err(SocketError::PathTooLong { .. })));
         let room = UnixSocket::PATH_BYTES_MOST - dir.path().as_os_str().len() - 1;
         assert!(bind(&dir.path().join("x".repeat(room))).is_ok());
         let long = dir.path().join("x".repeat(room + 1));
-        assert!(matches!(bind(&long), Err(BuildError::SocketPathTooLong { length: 104, .. })));
+        assert!(matches!(bind(&long), Err(SocketError::PathTooLong { length: 104, .. })));
         let missing = dir.path().join("missing/app.sock");
-        assert!(matches!(bind(&missing), Err(BuildError::Socket { .. })));
+        assert!(matches!(bind(&missing), Err(SocketError::Make { .. })));
     }
 }
