@@ -289,6 +289,15 @@ fn what_cannot_be_built_says_why() {
     assert!(missing.contains("/nowhere/at/all"), "{missing}");
     let address = error(Server::builder().listen("nonsense").route("/", Response::text("")));
     assert!(address.contains("nonsense"), "{address}");
+    let folder = tempfile::tempdir().unwrap();
+    let pool = Pool::at(folder.path().join("app.sock"));
+    let twice = |first: Pool, second: Pool| {
+        let builder = Server::builder().listen("127.0.0.1:0").reactors(1);
+        builder.route("/a", first).route("/b", second)
+    };
+    let pools = error(twice(pool.clone(), pool.clone().queue(7)));
+    assert!(pools.contains("app.sock has different settings in two routes"), "{pools}");
+    assert!(twice(pool.clone(), pool).build().is_ok());
 }
 
 #[test]

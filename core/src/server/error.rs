@@ -73,6 +73,9 @@ pub enum BuildError {
     /// A redirect with a status that sends nobody elsewhere.
     #[error("status {0} does not redirect: give 301, 302, 303, 307 or 308")]
     RedirectStatus(u16),
+    /// Two routes that say different things of one pool.
+    #[error("the pool at {0} has different settings in two routes: give both the same")]
+    PoolSettings(PathBuf),
     /// The socket of a pool.
     #[error(transparent)]
     Socket(#[from] SocketError),

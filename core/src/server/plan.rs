@@ -125,10 +125,12 @@ impl Planner<'_> {
         })
     }
 
-    /// The first route's settings count.
     fn pool(&mut self, settings: Pool) -> Result<Arc<RoutedPool>, BuildError> {
         let is_same = |bound: &BoundPool| bound.routed.shared().socket() == settings.socket;
         if let Some(planned) = self.pools.iter().find(|planned| is_same(&planned.bound)) {
+            if planned.settings != settings {
+                return Err(BuildError::PoolSettings(settings.socket));
+            }
             return Ok(Arc::clone(&planned.bound.routed));
         }
         let existing = self.known.pools.iter().find(|bound| is_same(bound)).cloned();

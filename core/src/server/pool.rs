@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A pool of workers that dial in at one Unix socket. Routes that name the same socket share the
-/// pool; the first one's settings count.
+/// pool, and must say the same of it: clone one `Pool` for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pool {
     pub(super) socket: PathBuf,
