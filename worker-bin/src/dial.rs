@@ -7,6 +7,7 @@ use crate::private::Private;
 use crate::signals::{Stop, end_if_forked};
 use crate::socket::{Socket, wait_readable};
 use crate::wire::{Exchanger, Outcome, Service, Terms};
+use forebay::http::slot::{GOODBYE, UPGRADE};
 use forebay::http::{FIELDS_MOST, HeadLimits};
 use socket2::{Domain, SockAddr, Type};
 use std::fmt::Display;
@@ -200,9 +201,6 @@ fn jitter() -> f64 {
     0.75 + 0.5 * f64::from(nanos % 1024) / 1024.0
 }
 
-const UPGRADE: &[u8] =
-    b"GET / HTTP/1.1\r\nHost: forebay\r\nConnection: Upgrade\r\nUpgrade: forebay-slot/1\r\n\r\n";
-const GOODBYE: &[u8] = b"GOODBYE forebay-slot/1\r\n";
 /// The edge has its own limit; this one only bounds the buffer.
 const HEAD_BYTES: usize = 1 << 20;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);

@@ -113,10 +113,7 @@ impl SimulatedEdge {
     }
 
     fn dial_in(&mut self) {
-        self.worker.send(
-            b"GET / HTTP/1.1\r\nHost: forebay\r\n\
-            Connection: Upgrade\r\nUpgrade: forebay-slot/1\r\n\r\n",
-        );
+        self.worker.send(crate::http::slot::UPGRADE);
         // Its listeners are armed by its first turn.
         self.reactor.turn().expect(NEVER_FAILS);
         self.run_reactor();

@@ -3,6 +3,7 @@
 //! Owns the check that head and descriptor fit each other. Must not know how it is sent on.
 
 use super::world::{World, ascii};
+use crate::http::slot::BODY_FD;
 use crate::http::{Framing, ResponseHead};
 use crate::io::{FileKind, Passed, SharedFile, Stat};
 use std::rc::Rc;
@@ -76,9 +77,6 @@ impl Attached {
         Ok(Some(FilePart { file, offset, len }))
     }
 }
-
-/// Says that the content is in the descriptor that came along, and from which byte on.
-const BODY_FD: &str = "Forebay-Body-Fd";
 
 fn decimal(value: &[u8]) -> Option<u64> {
     let is_decimal = value.iter().all(u8::is_ascii_digit);

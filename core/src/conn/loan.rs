@@ -1,31 +1,13 @@
 //! A spool file that a worker writes itself, because its client is slower than it.
 //!
-//! Owns the file, how much of it the client may have, and what is said of it on the slot. Must not
-//! know when it is lent.
-//!
-//! | who | says | means |
-//! |---|---|---|
-//! | worker | `Forebay-Spool: yes` in its head | I know all this |
-//! | edge | [`OFFER`] with the file | more of this response may go there |
-//! | worker | [`TAKEN`] with any descriptor | so it does, from its first byte on |
-//! | edge | [`RECALL`] | the client is waiting: no more, please |
-//! | worker | digits and a line feed | so many bytes are there; what follows comes as before |
-//!
-//! An offer may be ignored, and so may a recall; both may be left unread until the next request. A
-//! taken file is always given back, unless the worker ends. Without these bytes content would be
-//! copied into the slot, out of it, and into the file.
+//! Owns the file, and how much of it the client may have; what is said of it on the slot is in
+//! [`slot`](crate::http::slot). Must not know when it is lent.
 
 use super::relay::Piece;
 use super::world::World;
+use crate::http::slot::{OFFER, RECALL};
 use crate::io::{Body, Errno, Fd, Op, Outgoing, Share, SharedFile, Stat, Token};
 use std::rc::Rc;
-
-/// To a worker: the descriptor that comes along may take content.
-pub(crate) const OFFER: u8 = b'(';
-/// To a worker: it may take no more.
-pub(crate) const RECALL: u8 = b')';
-/// From a worker, in place of content, with a descriptor: it writes to the file from now on.
-pub(super) const TAKEN: u8 = b'(';
 
 /// See the module's documentation.
 pub(crate) struct Loan {

@@ -7,6 +7,7 @@
 use super::Machine;
 use super::memory::Memory;
 use super::world::{Notice, World};
+use crate::http::slot::{ACCEPTED, PROTOCOL, REFUSED};
 use crate::http::{self, FieldRoom, HeadLimits};
 use crate::io::{Body, Death, Direction, Errno, Fd, Op, Outgoing, PeerEnd, Time, Token};
 use crate::pool::SlotId;
@@ -224,12 +225,6 @@ impl Machine for Slot {
 /// How long a worker may take to say what it wants.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
 
-const ACCEPTED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\n\
-    Connection: Upgrade\r\nUpgrade: forebay-slot/1\r\n\r\n";
-
-const REFUSED: &[u8] = b"HTTP/1.1 426 Upgrade Required\r\nConnection: close, Upgrade\r\n\
-    Upgrade: forebay-slot/1\r\nContent-Length: 0\r\n\r\n";
-
 /// Whether a worker asks to become a slot; `None`: not all of its request is there.
 fn is_upgrade(input: &[u8]) -> Option<bool> {
     let limits = HeadLimits { bytes: input.len().max(1), fields: 32, target_bytes: 256 };
@@ -240,7 +235,7 @@ fn is_upgrade(input: &[u8]) -> Option<bool> {
         Ok(Some(head)) => {
             let upgrade = |f: &&httparse::Header<'_>| f.name.eq_ignore_ascii_case("Upgrade");
             let asked = head.fields.iter().find(upgrade).map(|f| f.value);
-            Some(asked == Some(b"forebay-slot/1") && head.len == input.len())
+            Some(asked == Some(PROTOCOL.as_bytes()) && head.len == input.len())
         }
     }
 }

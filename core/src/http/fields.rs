@@ -4,6 +4,7 @@
 //!
 //! Names are compared by length first, without case, and never copied.
 
+use super::slot::is_reserved;
 use super::syntax::list;
 use httparse::Header;
 
@@ -50,7 +51,7 @@ pub(super) fn request_fate(name: &str) -> Fate {
 pub(super) fn response_passes(name: &str) -> bool {
     let of_edge = match first_letter(name) {
         b'c' => name.eq_ignore_ascii_case("content-length"),
-        b'f' => starts_with(name, "forebay-"),
+        b'f' => is_reserved(name),
         b'x' => starts_with(name, "x-accel-"),
         _ => false,
     };
@@ -93,7 +94,7 @@ fn is_protected(name: &str) -> bool {
         b'a' => name.eq_ignore_ascii_case("authorization"),
         b'c' => starts_with(name, "content-") || name.eq_ignore_ascii_case("cookie"),
         b'd' => name.eq_ignore_ascii_case("date"),
-        b'f' => starts_with(name, "forebay-"),
+        b'f' => is_reserved(name),
         b'h' => name.eq_ignore_ascii_case("host"),
         b's' => name.eq_ignore_ascii_case("set-cookie"),
         b'x' => starts_with(name, "x-forwarded-"),
@@ -108,7 +109,7 @@ fn is_written_by_edge(name: &str) -> bool {
     match first_letter(name) {
         b'c' => is("content-length"),
         b'e' => is("expect"),
-        b'f' => is("forwarded") || starts_with(name, "forebay-"),
+        b'f' => is("forwarded") || is_reserved(name),
         b'h' => is("host"),
         b'p' => is("proxy"),
         b'x' => {
@@ -125,7 +126,7 @@ fn first_letter(name: &str) -> u8 {
     name.as_bytes().first().map_or(0, u8::to_ascii_lowercase)
 }
 
-fn starts_with(name: &str, prefix: &str) -> bool {
+pub(super) fn starts_with(name: &str, prefix: &str) -> bool {
     let start = name.as_bytes().get(..prefix.len());
     start.is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
 }

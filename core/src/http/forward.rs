@@ -4,6 +4,7 @@
 
 use super::fields::{Fate, NamedByConnection, request_fate};
 use super::head::RequestHead;
+use super::slot::{CONTENT_FD, DEADLINE_MS, LOCAL, PEER, REQUEST_ID, SCHEME};
 use super::syntax::{push_decimal, push_field, push_number_field};
 
 /// The client-facing or worker-facing facts that the edge adds to a forwarded request.
@@ -52,19 +53,19 @@ pub fn write_request(
 }
 
 /// Appends what is known only at dispatch: `Content-Length` (`None`: the client has announced no
-/// content, not even an empty one), `Forebay-Deadline-Ms`, and the empty line.
+/// content, not even an empty one), [`DEADLINE_MS`], and the empty line.
 pub fn finish_request(out: &mut Vec<u8>, content_length: Option<u64>, deadline_ms: u64) {
     if let Some(length) = content_length {
         push_number_field(out, "Content-Length", length);
     }
-    push_number_field(out, "Forebay-Deadline-Ms", deadline_ms);
+    push_number_field(out, DEADLINE_MS, deadline_ms);
     out.extend_from_slice(b"\r\n");
 }
 
 /// Appends the field that says: the content is in the file that comes along, from its first byte
 /// on.
 pub fn announce_file(out: &mut Vec<u8>) {
-    push_number_field(out, "Forebay-Content-Fd", 0);
+    push_number_field(out, CONTENT_FD, 0);
 }
 
 /// A head that [`write_request`] has written, for somebody who is not a worker: without the
@@ -75,8 +76,8 @@ pub(crate) fn without_facts(head: &[u8]) -> (&[u8], &[u8]) {
         at = memchr::memrchr(b'\n', &head[..at.saturating_sub(1)]).map_or(0, |end| end + 1);
     }
     let (head, facts) = head.split_at(at);
-    let peer = facts.strip_prefix(PEER).and_then(|peer| peer.split(|&byte| byte == b'\r').next());
-    (head, peer.unwrap_or_default())
+    let peer = facts.strip_prefix(PEER.as_bytes()).and_then(|fact| fact.strip_prefix(b": "));
+    (head, peer.and_then(|peer| peer.split(|&byte| byte == b'\r').next()).unwrap_or_default())
 }
 
 fn write_passing_fields(out: &mut Vec<u8>, head: &RequestHead<'_, '_>) -> usize {
@@ -99,12 +100,13 @@ fn write_facts(out: &mut Vec<u8>, facts: &Forwarded<'_>, host: &[u8]) {
     write_forwarded(out, facts, host);
     push_field(out, "X-Real-IP", facts.peer_ip);
     push_field(out, "X-Request-Id", facts.request_id);
-    out.extend_from_slice(PEER);
+    out.extend_from_slice(PEER.as_bytes());
+    out.extend_from_slice(b": ");
     write_address(out, facts.peer_ip, facts.peer_port);
     out.extend_from_slice(b"\r\n");
-    push_field(out, "Forebay-Local", facts.local);
-    push_field(out, "Forebay-Scheme", facts.scheme.as_bytes());
-    push_field(out, "Forebay-Request-Id", facts.request_id);
+    push_field(out, LOCAL, facts.local);
+    push_field(out, SCHEME, facts.scheme.as_bytes());
+    push_field(out, REQUEST_ID, facts.request_id);
 }
 
 /// One element of RFC 7239 §4. IPv6 addresses and ports are in quotes (§6).
@@ -139,9 +141,7 @@ fn write_address(out: &mut Vec<u8>, ip: &[u8], port: u16) {
     push_decimal(out, u64::from(port));
 }
 
-const PEER: &[u8] = b"Forebay-Peer: ";
-
-/// Lines of a head from [`PEER`] on.
+/// Lines of a head from that with [`PEER`] on.
 const FACTS: usize = 4;
 
 /// About what the added fields take, those of [`finish_request`] included.
@@ -242,8 +242,8 @@ mod tests {
             write_request(&mut out, &head, "/a", &facts);
             let (before, peer) = without_facts(&out);
             assert!(before.ends_with(b"X-Request-Id: r1\r\n"));
-            assert!(out[before.len()..].starts_with(PEER));
-            assert!(peer.ends_with(b":4711") && out[before.len() + PEER.len()..].starts_with(peer));
+            let facts = out[before.len()..].strip_prefix(b"Forebay-Peer: ").unwrap();
+            assert!(peer.ends_with(b":4711") && facts.starts_with(peer));
         }
         assert_eq!(without_facts(b""), (&b""[..], &b""[..]));
     }

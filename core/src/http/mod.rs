@@ -21,6 +21,7 @@ mod reject;
 mod response;
 mod room;
 mod search;
+pub mod slot;
 mod status;
 mod syntax;
 mod target;

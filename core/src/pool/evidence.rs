@@ -129,29 +129,6 @@ fn is_blamed_on_requests(signal: i32) -> bool {
 /// Workers that may crash under one request before it is given up.
 pub(crate) const CRASHES_MOST: u32 = 3;
 
-/// What a worker says before it leaves; it starts no request afterwards.
-pub(crate) const GOODBYE: &[u8] = b"GOODBYE forebay-slot/1\r\n";
-
-/// Whether a worker's bytes are a goodbye.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Goodbye {
-    Yes,
-    /// So far; nothing at all is also `Maybe`. If no more comes, any bytes are of a response.
-    Maybe,
-    No,
-}
-
-/// Looks at the first bytes that came where a response was due.
-pub(crate) fn begins_like_goodbye(bytes: &[u8]) -> Goodbye {
-    if bytes.starts_with(GOODBYE) {
-        Goodbye::Yes
-    } else if GOODBYE.starts_with(bytes) {
-        Goodbye::Maybe
-    } else {
-        Goodbye::No
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -279,18 +256,6 @@ mod tests {
                 ..GONE
             };
             assert_eq!(judge(&seen), Verdict::GatewayTimeout, "{seen:?}");
-        }
-    }
-
-    #[test]
-    fn a_goodbye_is_known_by_its_whole_line() {
-        for cut in 0..GOODBYE.len() {
-            assert_eq!(begins_like_goodbye(&GOODBYE[..cut]), Goodbye::Maybe, "{cut} bytes");
-        }
-        assert_eq!(begins_like_goodbye(GOODBYE), Goodbye::Yes);
-        assert_eq!(begins_like_goodbye(b"GOODBYE forebay-slot/1\r\nHTTP"), Goodbye::Yes);
-        for bytes in [&b"HTTP/1.1 200 OK"[..], b"GOODBYE forebay-slot/2\r\n", b"goodbye", b"\0"] {
-            assert_eq!(begins_like_goodbye(bytes), Goodbye::No);
         }
     }
 }

@@ -58,7 +58,7 @@ pub(crate) use dispatch::{
     Admission, AfterRelease, Assignment, PoolCore, ReactorId, SlotId, StillWaiting,
 };
 #[cfg(any(test, feature = "fuzz"))]
-pub(crate) use evidence::{CRASHES_MOST, GOODBYE};
-pub(crate) use evidence::{EndedBy, Evidence, Goodbye, Verdict, begins_like_goodbye, judge};
+pub(crate) use evidence::CRASHES_MOST;
+pub(crate) use evidence::{EndedBy, Evidence, Verdict, judge};
 pub(crate) use limits::PoolLimits;
 pub(crate) use queue::{Ticket, TicketId};

@@ -4,6 +4,7 @@ use super::tests::{from_client, talk_under, terms};
 use super::*;
 use crate::app::Request;
 use crate::content::{Content, FileRange};
+use forebay::http::slot;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
@@ -65,7 +66,7 @@ pub(super) fn open_copies(file: &File) -> usize {
 
 /// Answers with where the content is, and what it is.
 fn describe(request: Request) -> Response {
-    assert!(request.fields().all(|(name, _)| !is_reserved(name)));
+    assert!(request.fields().all(|(name, _)| !slot::is_reserved(name)));
     let place = match request.body() {
         Content::Inline(_) => "inline",
         Content::File(_) => "file",

@@ -1,14 +1,14 @@
 //! Content on its way to an edge that may lend a file for it.
 //!
-//! Owns what is said about such a file, and the writing. Must not know what the content is.
+//! Owns the writing, and what is said about it meanwhile, by the rules of a
+//! [`slot`](forebay::http::slot). Must not know what the content is.
 //!
-//! The edge offers a file when its client is slower than we are, by a byte that brings the
-//! descriptor. Taking it we send a byte with a descriptor, and no content from then on; giving it
-//! back we send how much of it there is, as a line. What follows is content again. Until the file
-//! is recalled, or cannot be written, nothing has to be sent, and the edge is not woken.
+//! The edge offers a file when its client is slower than we are. Until the file is recalled, or
+//! cannot be written, nothing has to be sent, and the edge is not woken.
 
 use crate::private::Private;
 use crate::socket::Socket;
+use forebay::http::slot::{OFFER, RECALL, TAKEN};
 use rustix::fs::FallocateFlags;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Resource, getrlimit};
@@ -166,12 +166,6 @@ impl Loan {
     }
 }
 
-/// From the edge: this descriptor may take content.
-const OFFER: u8 = b'(';
-/// From the edge: no more of it.
-const RECALL: u8 = b')';
-/// To the edge: it does.
-const TAKEN: u8 = b'(';
 /// Bytes that are sent before it is asked again whether a file is offered. No more than this waits
 /// with what the socket holds.
 const SENT_AT_ONCE: usize = 64 << 10;

@@ -232,18 +232,6 @@ fn server_error() -> Response {
     Response::text("Internal Server Error\n").with_status(500)
 }
 
-/// Between the edge and its workers, and nobody else's.
-fn is_reserved(name: &str) -> bool {
-    const PREFIX: &[u8] = b"forebay-";
-    name.as_bytes().get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
-}
-
-/// The content of the request is in the file that is passed with its head, from this byte on.
-const CONTENT_FD: &str = "Forebay-Content-Fd";
-/// The same of a response.
-const BODY_FD: &str = "Forebay-Body-Fd";
-/// Content of this response goes into a file of the edge, if it offers one.
-const SPOOL: &str = "Forebay-Spool";
 /// For the edge to read why it is refused.
 const PATIENCE: Duration = Duration::from_secs(1);
 

@@ -6,7 +6,7 @@
 //! Peeking leaves a passed descriptor where it is.
 
 use super::responder::Reply;
-use super::{CONTENT_FD, Terms, is_reserved, loan};
+use super::{Terms, loan};
 use crate::access::Record;
 use crate::app::Request;
 use crate::content::{Content, FileRange};
@@ -15,7 +15,7 @@ use crate::signals::Stop;
 use crate::socket::{Socket, wait_readable};
 use bytes::Bytes;
 use forebay::http::{
-    self, ChunkedDecoder, FieldRoom, Framing, HeadSearch, Piece, Reject, RequestHead,
+    self, ChunkedDecoder, FieldRoom, Framing, HeadSearch, Piece, Reject, RequestHead, slot,
 };
 use std::borrow::Cow;
 use std::io::{self, IoSlice};
@@ -398,9 +398,9 @@ fn request_of(
         if name.eq_ignore_ascii_case("host") {
             // A target with a host goes before (RFC 9112 §3.2.2).
             request.push_field(name, head.host.as_bytes());
-        } else if !is_reserved(name) {
+        } else if !slot::is_reserved(name) {
             request.push_field(name, value);
-        } else if terms.from_edge && name.eq_ignore_ascii_case(CONTENT_FD) {
+        } else if terms.from_edge && name.eq_ignore_ascii_case(slot::CONTENT_FD) {
             let value = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
             let value = value.ok_or_else(|| broken("the offset of the content is no number"))?;
             if offset.replace(value).is_some() {
@@ -422,15 +422,15 @@ fn request_of(
 fn note_fact(request: &mut Request, name: &str, value: &[u8]) {
     let Ok(value) = std::str::from_utf8(value) else { return };
     let is = |other| name.eq_ignore_ascii_case(other);
-    if is("forebay-peer") {
+    if is(slot::PEER) {
         value.parse().into_iter().for_each(|peer| request.set_peer(peer));
-    } else if is("forebay-local") {
+    } else if is(slot::LOCAL) {
         request.set_local(value);
-    } else if is("forebay-scheme") {
+    } else if is(slot::SCHEME) {
         request.set_scheme(value);
-    } else if is("forebay-request-id") {
+    } else if is(slot::REQUEST_ID) {
         request.set_request_id(value);
-    } else if is("forebay-deadline-ms") {
+    } else if is(slot::DEADLINE_MS) {
         let deadline = value
             .parse()
             .ok()

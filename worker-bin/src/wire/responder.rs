@@ -3,12 +3,12 @@
 //! Owns its framing and the number of system calls. Must not know what the application is.
 
 use super::loan::{self, Loan};
-use super::{BODY_FD, Outcome, SPOOL, Terms, is_reserved};
+use super::{Outcome, Terms};
 use crate::access::Record;
 use crate::content::check_range;
 use crate::log;
 use crate::socket::Socket;
-use forebay::http::{self, CHUNK_END, DateCache, Framing, LAST_CHUNK, Version};
+use forebay::http::{self, CHUNK_END, DateCache, Framing, LAST_CHUNK, Version, slot};
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
@@ -155,7 +155,7 @@ impl<'a> Responder<'a> {
             let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
             let length = text.parse().ok().filter(|_| is_number);
             self.head.length = Some(length.ok_or("a Content-Length is a number")?);
-        } else if !http::is_hop_by_hop(name) && !is_reserved(name) {
+        } else if !http::is_hop_by_hop(name) && !slot::is_reserved(name) {
             self.head.has_date |= name.eq_ignore_ascii_case("date");
             self.sender.extend(&[name.as_bytes(), b": ", value, b"\r\n"]);
         }
@@ -377,7 +377,7 @@ impl<'a> Responder<'a> {
         let keeps = self.terms.keep_alive && !must_close && !self.terms.must_yield();
         self.reply.keep_alive &= keeps;
         if let Some(offset) = passed {
-            self.sender.number_field(BODY_FD, offset);
+            self.sender.number_field(slot::BODY_FD, offset);
         }
         if !self.reply.from_edge {
             self.write_date();
@@ -385,7 +385,7 @@ impl<'a> Responder<'a> {
         let is_large = matches!(framing, Some(Framing::Length(LARGE..)));
         if is_large && self.reply.from_edge && passed.is_none() && !self.is_bodiless() {
             self.head.takes_file = true;
-            self.sender.extend(&[SPOOL.as_bytes(), b": yes\r\n"]);
+            self.sender.extend(&[slot::SPOOL.as_bytes(), b": yes\r\n"]);
         }
         self.write_connection();
         match framing {

@@ -4,9 +4,10 @@
 //! when a file is offered.
 
 use super::{Progress, State, Upstream};
-use crate::conn::loan::{Receipt, TAKEN};
+use crate::conn::loan::Receipt;
 use crate::conn::relay::Relay;
 use crate::conn::world::World;
+use crate::http::slot::TAKEN;
 use std::ops::Range;
 
 impl Upstream {

@@ -11,12 +11,12 @@ use super::loan::Receipt;
 use super::relay::Relay;
 use super::response::COPY_MOST;
 use super::world::{Meta, World};
+use crate::http::slot::{Goodbye, SPOOL, begins_like_goodbye};
 use crate::http::{
     self, BadResponse, ChunkedDecoder, FIELDS_MOST, FieldRoom, Framing, HeadLimits, HeadSearch,
     ResponseHead, Version,
 };
 use crate::io::{Body, Outgoing, Passed};
-use crate::pool::{Goodbye, begins_like_goodbye};
 use std::ops::Range;
 
 /// See the module's documentation.
@@ -461,9 +461,6 @@ enum Parsed {
     Interim(usize),
     Final(usize),
 }
-
-/// Says that the worker can write content into a file of ours, if we offer one.
-const SPOOL: &str = "Forebay-Spool";
 
 /// How every response begins.
 const VERSION: &[u8] = b"HTTP/1.";

@@ -165,7 +165,7 @@ fn who_sends_no_more_waits_again_if_its_worker_leaves() {
     assert!(text(&worker).starts_with("GET /app/1 "));
     client.finish();
     edge.settle();
-    edge.say(&worker, crate::pool::GOODBYE);
+    edge.say(&worker, crate::http::slot::GOODBYE);
     drop(worker);
     edge.settle();
     assert_eq!(counts(&edge), (0, 0, 1));

@@ -129,7 +129,7 @@ fn a_request_that_crosses_a_goodbye_goes_to_another_worker() {
             edge.settle();
             assert!(!leaving.peek().is_empty());
         }
-        leaving.send(crate::pool::GOODBYE);
+        leaving.send(crate::http::slot::GOODBYE);
         leaving.finish();
         if leaves_first {
             client.send(post("/app/1").as_bytes());
@@ -149,7 +149,7 @@ fn goodbyes_and_workers_that_had_nothing_are_no_crashes() {
     let client = edge.client(0, post("/app/1"));
     for _ in 0..5 {
         let worker = edge.dial_in(0);
-        worker.send(crate::pool::GOODBYE);
+        worker.send(crate::http::slot::GOODBYE);
         drop(worker);
         edge.settle();
     }
@@ -287,7 +287,7 @@ fn behind_an_interim_response_there_is_no_goodbye() {
     let client = edge.client(0, post("/app/1"));
     text(&worker);
     edge.say(&worker, "HTTP/1.1 103 Early Hints\r\n\r\n");
-    worker.send(crate::pool::GOODBYE);
+    worker.send(crate::http::slot::GOODBYE);
     worker.finish();
     edge.settle();
     drop(worker);

@@ -3,7 +3,7 @@
 //! Owns their bytes and files. Must not know when they are sent.
 
 use super::{Fate, SURPLUS, Worker};
-use crate::pool::GOODBYE;
+use crate::http::slot::GOODBYE;
 use crate::reactor::simulation::oracle::Oracle;
 use crate::reactor::simulation::request::{Form, answer_content};
 use crate::reactor::simulation::response::find;

@@ -3,7 +3,7 @@
 //! Owns what it says about that. Must not know what the content is.
 
 use super::Worker;
-use crate::conn::loan::{OFFER, RECALL};
+use crate::http::slot::{OFFER, RECALL};
 use crate::io::sim::Peer;
 use crate::reactor::simulation::Edge;
 use crate::reactor::simulation::oracle::Oracle;

@@ -9,9 +9,9 @@ mod loan;
 use super::Edge;
 use super::incoming::Incoming;
 use super::oracle::Oracle;
+use crate::http::slot::GOODBYE;
 use crate::io::Time;
 use crate::io::sim::{Peer, Random, SimFile};
-use crate::pool::GOODBYE;
 use std::time::Duration;
 
 pub(super) struct Worker {
