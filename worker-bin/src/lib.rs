@@ -32,6 +32,7 @@ mod arbiter;
 mod content;
 mod control;
 mod dial;
+mod exit;
 mod forwarded;
 mod gunicorn;
 pub mod host;
@@ -67,6 +68,7 @@ pub use options::{AFTER_HELP, Options};
 pub use response::{Body, Response};
 
 use arbiter::Handover;
+use exit::{CANNOT_BOOT, FAILED, WRONG_SETTINGS};
 use plan::{Plan, PlanError};
 use server::Application;
 use std::process::ExitCode;
@@ -128,11 +130,11 @@ impl Command {
         };
         let path = match plan::control_path(control) {
             Ok(path) => path,
-            Err(error) => return fail(2, error),
+            Err(error) => return fail(WRONG_SETTINGS, error),
         };
         match control::show(&path, json) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(1, format_args!("no server answers at {control}: {error}")),
+            Err(error) => fail(FAILED, format_args!("no server answers at {control}: {error}")),
         }
     }
 }
@@ -181,14 +183,14 @@ fn serve_any(options: &Options, app: Application<'_>) -> ExitCode {
 }
 
 fn wrong_plan(error: PlanError) -> ExitCode {
-    fail(if error.is_of_identity() { 3 } else { 2 }, error)
+    fail(if error.is_of_identity() { CANNOT_BOOT } else { WRONG_SETTINGS }, error)
 }
 
 /// What is wrong with the settings is said as by a start.
 fn print_config(options: &Options) -> ExitCode {
     let effective = match settings::Effective::new(options, |name| std::env::var(name).ok()) {
         Ok(effective) => effective,
-        Err(error) => return fail(2, error),
+        Err(error) => return fail(WRONG_SETTINGS, error),
     };
     let printed = manual::print(effective.to_toml().as_bytes());
     match Plan::effective(&effective) {
@@ -206,7 +208,7 @@ pub fn parse_arguments<T: clap::Parser>() -> Result<T, ExitCode> {
             return ExitCode::SUCCESS;
         }
         let what = one_too_many(&error, &T::command()).unwrap_or_else(|| one_line(&error));
-        fail(2, format_args!("{what}; see --help"))
+        fail(WRONG_SETTINGS, format_args!("{what}; see --help"))
     })
 }
 

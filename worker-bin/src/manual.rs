@@ -2,6 +2,7 @@
 //!
 //! Owns where they go. Must not know any word of it: that comes with the command line.
 
+use crate::exit::FAILED;
 use crate::{fail, program_name};
 use clap::Command;
 use clap_complete::Shell;
@@ -33,7 +34,7 @@ pub(crate) fn pages(directory: Option<&Path>, command: Command) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let directory = directory.display();
-            fail(1, format_args!("cannot write manual pages to {directory}: {error}"))
+            fail(FAILED, format_args!("cannot write manual pages to {directory}: {error}"))
         }
     }
 }
@@ -65,7 +66,7 @@ fn unfilled(page: &str) -> String {
 pub(crate) fn print(text: &[u8]) -> ExitCode {
     match std::io::stdout().write_all(text) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(1, format_args!("cannot write to standard output: {error}")),
+        Err(error) => fail(FAILED, format_args!("cannot write to standard output: {error}")),
     }
 }
 

@@ -7,7 +7,8 @@
 //! Processes that the application forks while it is loaded do not keep what workers accept from,
 //! nor hear what the mold is told.
 
-use crate::arbiter::{Station, Task, Word, Words, core::CANNOT_BOOT, process};
+use crate::arbiter::{Station, Task, Word, Words, process};
+use crate::exit::CANNOT_BOOT;
 use crate::liveness::Table;
 use crate::plan::Plan;
 use crate::private::Private;
@@ -220,7 +221,7 @@ impl Mold {
 
     /// Works until told to stop: the life of a worker, which ends with this exit code. Each
     /// thread makes its own `service`.
-    pub fn work<S: Service>(&self, order: Order, service: impl Fn(Seat) -> S + Sync) -> i32 {
+    pub fn work<S: Service>(&self, order: Order, service: impl Fn(Seat) -> S + Sync) -> u8 {
         let (station, source) = match self.take_over(&order) {
             Ok(taken) => taken,
             Err(error) => {

@@ -6,6 +6,7 @@ use crate::address::{Address, AddressError, Listener};
 use crate::app::App;
 use crate::arbiter::{self, Handover, Host, Program, Recipe, Settings, Signals, Station};
 use crate::control::Control;
+use crate::exit::{CANNOT_BOOT, FAILED};
 use crate::identity::Identity;
 use crate::options::Options;
 use crate::outlet::Outlet;
@@ -37,11 +38,11 @@ pub(crate) fn serve(flags: &Options, plan: Plan, app: Application<'_>) -> ExitCo
     // First: what comes from now on waits until it is understood.
     let signals = match Signals::new() {
         Ok(signals) => signals,
-        Err(error) => return fail(3, error),
+        Err(error) => return fail(CANNOT_BOOT, error),
     };
     let server = match Server::set_up(flags, plan, app) {
         Ok(server) => server,
-        Err(error) => return fail(3, error),
+        Err(error) => return fail(CANNOT_BOOT, error),
     };
     let Server { program, control, plan, .. } = &server;
     let variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
@@ -59,8 +60,8 @@ pub(crate) fn serve(flags: &Options, plan: Plan, app: Application<'_>) -> ExitCo
     let ended = arbiter::run(&plan.arbiter, program, signals, control.as_ref(), &server);
     server.listeners().iter().for_each(Listener::remove_path);
     match ended {
-        Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
-        Err(error) => fail(1, format_args!("the arbiter has failed: {error}")),
+        Ok(code) => ExitCode::from(code),
+        Err(error) => fail(FAILED, format_args!("the arbiter has failed: {error}")),
     }
 }
 
@@ -70,17 +71,16 @@ pub(crate) fn work(plan: Plan, app: &dyn App, handover: Handover) -> ExitCode {
     arbiter::process::set_environment(&plan.process.environment);
     let (station, source) = match take_over(&plan.place, handover) {
         Ok(taken) => taken,
-        Err(error) => return fail(3, error),
+        Err(error) => return fail(CANNOT_BOOT, error),
     };
     if let Err(error) = enter_directory(&plan.process) {
-        return fail(3, error);
+        return fail(CANNOT_BOOT, error);
     }
     if let Some(path) = &plan.process.log_file {
         // Standard error is inherited, and good enough if this user may not open the file.
         let _ = log_file::use_file(path);
     }
-    let code = worker::run(&source, &plan.worker, station, |seat| Watched::new(app, seat));
-    ExitCode::from(u8::try_from(code).unwrap_or(1))
+    ExitCode::from(worker::run(&source, &plan.worker, station, |seat| Watched::new(app, seat)))
 }
 
 fn take_over(place: &Place, handover: Handover) -> Result<(Station, Source), String> {
@@ -150,7 +150,7 @@ impl<'a> Server<'a> {
 }
 
 impl Host for Server<'_> {
-    fn work(&self, station: Station) -> i32 {
+    fn work(&self, station: Station) -> u8 {
         match self.app {
             Application::Native(app) => {
                 let watched = |seat| Watched::new(app, seat);

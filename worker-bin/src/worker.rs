@@ -3,7 +3,8 @@
 //! Owns what is set up before the first request. Must not know the arbiter's decisions.
 
 use crate::address::Listener;
-use crate::arbiter::{Station, Word, core::CANNOT_BOOT, process};
+use crate::arbiter::{Station, Word, process};
+use crate::exit::CANNOT_BOOT;
 use crate::plan::{Place, WorkerSettings};
 use crate::signals::Stop;
 use crate::watched::{Duty, Seat};
@@ -45,7 +46,7 @@ pub(crate) fn run<S: Service>(
     settings: &WorkerSettings,
     station: Station,
     service: impl Fn(Seat) -> S + Sync,
-) -> i32 {
+) -> u8 {
     std::panic::set_hook(Box::new(log_panic));
     let Station { arbiter, number, place, words } = station;
     process::set_name(&format!("worker {} [{}]", number + 1, settings.name));

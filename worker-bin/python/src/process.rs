@@ -170,7 +170,7 @@ impl Mold {
     }
 
     /// Works, and gives the exit code.
-    fn work(&self, py: Python<'_>, order: &mut Order, application: Py<PyAny>) -> PyResult<i32> {
+    fn work(&self, py: Python<'_>, order: &mut Order, application: Py<PyAny>) -> PyResult<u8> {
         let order = order.0.take().ok_or_else(|| PyOSError::new_err("it works already"))?;
         let threads = Arc::clone(&self.threads);
         let template = Template::new(py, self.mold.threads() > 1, self.mold.sends_files())?;

@@ -1,6 +1,6 @@
 //! What the arbiter hears and says.
 //!
-//! Owns the vocabulary between [`core`](super::core) and its shell.
+//! Owns the vocabulary between [decisions](super::decisions) and their shell.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ pub(crate) enum Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     /// It exited with this code.
-    Code(i32),
+    Code(u8),
     /// This signal killed it.
     Signal(i32),
 }
@@ -98,7 +98,7 @@ pub(crate) enum Action {
     /// replaced, but later each time.
     TooLargeAgain(Pid),
     /// End, with this exit code.
-    Exit(i32),
+    Exit(u8),
 }
 
 /// What is wrong with a new generation.

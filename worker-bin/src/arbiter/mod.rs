@@ -1,10 +1,10 @@
 //! The arbiter: keeps N workers alive. Single-threaded, runs no application code.
 //!
-//! Owns the loop between [`core`] (decisions) and [`process`] (system calls). Must not know what
+//! Owns the loop between [`decisions`] and [`process`] (system calls). Must not know what
 //! workers do.
 
 mod backoff;
-pub(crate) mod core;
+mod decisions;
 mod events;
 mod launch;
 mod member;
@@ -24,7 +24,7 @@ pub(crate) use self::process::Signals;
 pub(crate) use self::status::Status;
 pub(crate) use self::words::{Word, Words};
 
-use self::core::{CANNOT_BOOT, Core};
+use self::decisions::Core;
 use self::events::{Action, Event, Request};
 use self::memory::OutOfMemory;
 use self::molds::{Mold, Molds};
@@ -32,6 +32,7 @@ use self::process::Signal;
 use self::supervisor::Supervisor;
 use self::watch::{Sight, Watch};
 use crate::control::Control;
+use crate::exit::CANNOT_BOOT;
 use crate::liveness::Table;
 use crate::log;
 use crate::options::Options;
@@ -53,7 +54,7 @@ pub(crate) struct Settings {
 /// Whose workers these are.
 pub(crate) trait Host {
     /// The life of a worker, in its own process; returns its exit code.
-    fn work(&self, station: Station) -> i32;
+    fn work(&self, station: Station) -> u8;
     /// All workers are ready for the first time.
     fn announce(&self);
     /// The settings as they are now, for a reload; or why there is none.
@@ -76,7 +77,7 @@ pub(crate) fn run(
     signals: Signals,
     control: Option<&Control>,
     host: &dyn Host,
-) -> io::Result<i32> {
+) -> io::Result<u8> {
     let supervisor = Supervisor::from_environment()?;
     let table = Table::new(PLACES, settings.slots)?;
     let (words, workers_words) = io::pipe()?;
@@ -119,7 +120,7 @@ struct Shell<'a> {
 }
 
 impl Shell<'_> {
-    fn run(mut self, mut core: Core) -> io::Result<i32> {
+    fn run(mut self, mut core: Core) -> io::Result<u8> {
         let mut events = vec![Event::Tick];
         loop {
             for event in std::mem::take(&mut events) {
@@ -245,7 +246,7 @@ impl Shell<'_> {
     }
 
     /// In the worker's process.
-    fn work(&self, generation: u64, number: usize) -> i32 {
+    fn work(&self, generation: u64, number: usize) -> u8 {
         let table = self.watch.table();
         let words = match self.workers_words.as_fd().try_clone_to_owned() {
             Ok(pipe) => Words::new(pipe),
@@ -409,7 +410,7 @@ fn is_overtaken(generation: u64, proven: u64, next: u64) -> bool {
     proven < generation && generation < next
 }
 
-fn cannot_boot(error: &io::Error) -> i32 {
+fn cannot_boot(error: &io::Error) -> u8 {
     log::error!("cannot boot: {error}");
     CANNOT_BOOT
 }

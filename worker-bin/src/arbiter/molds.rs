@@ -11,9 +11,9 @@
 //! is used by its workers: a mold that is dismissed stays until the last of them has ended, and
 //! then ends as programs of its language do.
 
-use super::core::{CANNOT_BOOT, CANNOT_LOAD};
 use super::events::{End, Event, Kill, Pid};
 use super::process;
+use crate::exit::{CANNOT_BOOT, CANNOT_LOAD};
 use crate::log;
 use crate::socket::Socket;
 use std::collections::VecDeque;

@@ -2,7 +2,7 @@
 //!
 //! Owns their wording. Must not decide anything.
 
-use super::core::Core;
+use super::decisions::Core;
 use super::events::{Action, End, Event, Flaw, Kill, Request};
 use super::memory::OutOfMemory;
 use super::watch::{Sight, Watch};

@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 use super::events::{End, Kill, Pid};
+use crate::exit::FAILED;
 use crate::signals;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -104,7 +105,7 @@ impl AsFd for Signals {
 /// is single-threaded.
 pub(super) fn fork_worker<'fd>(
     not_for_workers: impl Iterator<Item = BorrowedFd<'fd>>,
-    body: impl FnOnce() -> i32,
+    body: impl FnOnce() -> u8,
 ) -> io::Result<Pid> {
     let arbiter = std::process::id();
     match fork()? {
@@ -114,7 +115,7 @@ pub(super) fn fork_worker<'fd>(
                 become_worker(arbiter, not_for_workers);
                 body()
             }));
-            std::process::exit(code.unwrap_or(1));
+            std::process::exit(code.unwrap_or(FAILED).into());
         }
         Some(pid) => Ok(pid),
     }
@@ -354,7 +355,7 @@ fn become_worker<'fd>(arbiter: u32, not_for_workers: impl Iterator<Item = Borrow
     wake_up_politely();
     let armed = set_parent_death_signal(libc::SIGTERM).is_ok();
     if !armed || std::os::unix::process::parent_id() != arbiter {
-        std::process::exit(1);
+        std::process::exit(FAILED.into());
     }
 }
 
@@ -385,7 +386,8 @@ fn wait_as(child: Pid, flags: libc::c_int) -> Option<(Pid, End)> {
     }
     let end = match libc::WIFSIGNALED(status) {
         true => End::Signal(libc::WTERMSIG(status)),
-        false => End::Code(libc::WEXITSTATUS(status)),
+        // Its parent gets no more than eight bits of it (exit(3)).
+        false => End::Code(libc::WEXITSTATUS(status) as u8),
     };
     Some((pid, end))
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns the form of the answer on the control socket: one JSON document.
 
-use super::core::Core;
+use super::decisions::Core;
 use super::memory;
 use super::watch::Watch;
 use crate::liveness::State;

@@ -10,6 +10,7 @@
 use super::backoff::Backoff;
 use super::events::{Action, End, Event, Flaw, Kill, Pid, Request, Targets};
 use super::member::{Candidate, Spawning, Worker};
+use crate::exit::{CANNOT_BOOT, CANNOT_LOAD};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -37,7 +38,7 @@ pub(crate) struct Core {
 
 #[derive(Clone, Copy, Debug)]
 struct Ending {
-    code: i32,
+    code: u8,
     quick: bool,
 }
 
@@ -441,10 +442,6 @@ impl Core {
     }
 }
 
-/// The worker could not boot; ends the server if it never served.
-pub(crate) const CANNOT_BOOT: i32 = 3;
-/// The application could not be loaded; likewise.
-pub(crate) const CANNOT_LOAD: i32 = 4;
 /// A worker that was ready and lived this long has no failures behind it.
 const HEALTHY_AFTER: Duration = Duration::from_secs(10);
 /// A quick stop is immediate unless a process is stuck in the kernel.
@@ -459,5 +456,5 @@ const KILL_AGAIN: Duration = Duration::from_secs(5);
 #[path = "reload_tests.rs"]
 mod reload_tests;
 #[cfg(test)]
-#[path = "core_tests.rs"]
+#[path = "decision_tests.rs"]
 mod tests;
