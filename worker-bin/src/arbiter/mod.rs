@@ -127,34 +127,8 @@ impl Shell<'_> {
                 notes::event(&core, event, &mut self.out_of_memory, &self.watch);
                 for action in core.on(event, Instant::now()) {
                     notes::action(action);
-                    match action {
-                        Action::Spawn(generation) => {
-                            let current = core.generation();
-                            self.keep(|other| !is_overtaken(other, current, generation));
-                            events.extend(self.spawn(generation));
-                        }
-                        Action::Signal(pid, kill) => process::signal(pid, kill),
-                        Action::Reopen(pid) => process::reopen_log(pid),
-                        Action::Announce => {
-                            self.host.announce();
-                            self.supervisor.tell_ready();
-                        }
-                        Action::Adopted(current) => {
-                            self.watch.set_max_memory(core.max_memory());
-                            let release = self.generations.get(&current);
-                            if let Some(options) = release.and_then(Release::options) {
-                                self.host.adopt(options);
-                            }
-                            // Older ones that still live are not started any more.
-                            self.keep(|generation| generation >= current);
-                        }
-                        Action::Rejected(..) => {
-                            self.keep(|generation| generation <= core.generation());
-                        }
-                        Action::NotBooted(_) | Action::TooLargeAgain(_) => {}
-                        // It is asked for again until then.
-                        Action::Exit(code) if self.molds.have_ended() => return Ok(code),
-                        Action::Exit(_) => {}
+                    if let Some(code) = self.act(action, &core, &mut events) {
+                        return Ok(code);
                     }
                 }
                 if let Event::Exited(pid, _) = event {
@@ -174,6 +148,38 @@ impl Shell<'_> {
                 events = self.wait(&core)?;
             }
         }
+    }
+
+    /// Does what was decided; what comes of it at once is among `events`. Some: the end, with this
+    /// exit code.
+    fn act(&mut self, action: Action, core: &Core, events: &mut Vec<Event>) -> Option<u8> {
+        match action {
+            Action::Spawn(generation) => {
+                let current = core.generation();
+                self.keep(|other| !is_overtaken(other, current, generation));
+                events.extend(self.spawn(generation));
+            }
+            Action::Signal(pid, kill) => process::signal(pid, kill),
+            Action::Reopen(pid) => process::reopen_log(pid),
+            Action::Announce => {
+                self.host.announce();
+                self.supervisor.tell_ready();
+            }
+            Action::Adopted(current) => {
+                self.watch.set_max_memory(core.max_memory());
+                let release = self.generations.get(&current);
+                if let Some(options) = release.and_then(Release::options) {
+                    self.host.adopt(options);
+                }
+                // Older ones that still live are not started any more.
+                self.keep(|generation| generation >= current);
+            }
+            Action::Rejected(..) => self.keep(|generation| generation <= core.generation()),
+            Action::NotBooted(_) | Action::TooLargeAgain(_) => {}
+            // It is asked for again until then.
+            Action::Exit(code) => return self.molds.have_ended().then_some(code),
+        }
+        None
     }
 
     /// None: a mold will tell.
