@@ -3,7 +3,8 @@
 //! Owns giving up privileges for good. Must not know what was done with them before.
 #![allow(unsafe_code)]
 
-use rustix::fs::{AtFlags, Gid, Uid, chownat};
+use rustix::fs::{AtFlags, Gid, Mode, Uid, chownat};
+use rustix::process::{getegid, geteuid, umask};
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -44,12 +45,12 @@ impl Identity {
     /// Becomes them, with the user's supplementary groups, and cannot go back.
     pub(crate) fn assume(&self) -> Result<(), IdentityError> {
         let group = self.group.or(self.user.as_ref().map(|user| user.group));
-        // SAFETY: system calls without pointers, and initgroups(3) with a C string that lives
-        // through the call.
+        if self.is_assumed(group) {
+            return Ok(());
+        }
+        // SAFETY: system calls with numbers, and with a group and, initgroups(3), a C string that
+        // live through the call. Those of libc change all threads.
         unsafe {
-            if self.is_assumed(group) {
-                return Ok(());
-            }
             if let Some(group) = group {
                 match &self.user {
                     Some(user) => check(libc::initgroups(user.name.as_ptr(), group))?,
@@ -81,9 +82,8 @@ impl Identity {
     }
 
     /// Whoever is them already, and not root, need not and cannot set groups.
-    unsafe fn is_assumed(&self, group: Option<u32>) -> bool {
-        // SAFETY: system calls without pointers that cannot fail.
-        let (user_now, group_now) = unsafe { (libc::geteuid(), libc::getegid()) };
+    fn is_assumed(&self, group: Option<u32>) -> bool {
+        let (user_now, group_now) = (geteuid().as_raw(), getegid().as_raw());
         let is_user = self.user.as_ref().is_none_or(|user| user.id == user_now);
         is_user && group.is_none_or(|group| group == group_now) && user_now != 0
             || (self.user.is_none() && group.is_none())
@@ -95,8 +95,7 @@ const UNCHANGED: u32 = u32::MAX;
 
 /// Permissions that new files do not get.
 pub(crate) fn set_umask(mask: u32) {
-    // SAFETY: a system call without pointers that cannot fail.
-    unsafe { libc::umask(mask) };
+    umask(Mode::from_raw_mode(mask));
 }
 
 fn find_user(text: &str) -> Result<User, IdentityError> {

@@ -4,8 +4,9 @@
 //! by the arbiter without disturbing it. Must not know what is made of it.
 #![allow(unsafe_code)]
 
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, ftruncate, memfd_create};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::{Duration, Instant};
 
@@ -69,30 +70,21 @@ pub(crate) enum State {
 impl Table {
     /// `places` workers with `slots` threads each. Costs memory only where it is used.
     pub(crate) fn new(places: usize, slots: usize) -> io::Result<Table> {
-        let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
-        // SAFETY: system calls on a name that lives through the call and on the new descriptor,
-        // which is ours alone. A sealed size cannot turn accesses into SIGBUS.
-        let memory = unsafe {
-            let fd = libc::memfd_create(c"forebay-liveness".as_ptr(), flags);
-            check(fd)?;
-            let memory = OwnedFd::from_raw_fd(fd);
-            let size = places * slots * size_of::<[AtomicU64; WORDS]>();
-            check(libc::ftruncate(fd, libc::off_t::try_from(size).map_err(io::Error::other)?))?;
-            let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
-            check(libc::fcntl(fd, libc::F_ADD_SEALS, seals))?;
-            memory
-        };
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let memory = memfd_create(c"forebay-liveness", flags)?;
+        let size = places * slots * size_of::<[AtomicU64; WORDS]>();
+        ftruncate(&memory, size as u64)?;
+        // A sealed size cannot turn accesses into SIGBUS.
+        fcntl_add_seals(&memory, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
         Table::adopt(memory, slots)
     }
 
     /// The table that another process has made.
     pub(crate) fn adopt(memory: OwnedFd, slots: usize) -> io::Result<Table> {
-        // SAFETY: all-zero is a valid `stat`, which fstat(2) fills. The mapping is new, shared,
-        // page-aligned and never unmapped; zeroes, and whatever else, are valid AtomicU64.
+        let size = usize::try_from(fstat(&memory)?.st_size).map_err(io::Error::other)?;
+        // SAFETY: the mapping is new, shared, page-aligned and never unmapped; zeroes, and whatever
+        // else, are valid AtomicU64.
         let words = unsafe {
-            let mut stat: libc::stat = std::mem::zeroed();
-            check(libc::fstat(memory.as_raw_fd(), &raw mut stat))?;
-            let size = usize::try_from(stat.st_size).map_err(io::Error::other)?;
             let protection = libc::PROT_READ | libc::PROT_WRITE;
             let fd = memory.as_raw_fd();
             let at = libc::mmap(std::ptr::null_mut(), size, protection, libc::MAP_SHARED, fd, 0);
@@ -270,10 +262,6 @@ fn monotonic() -> u64 {
 fn nanoseconds_at(deadline: Option<Instant>, now: u64) -> u64 {
     let left = |at: Instant| at.saturating_duration_since(Instant::now()).as_nanos();
     deadline.map_or(0, |at| now.saturating_add(u64::try_from(left(at)).unwrap_or(u64::MAX)))
-}
-
-fn check(result: libc::c_int) -> io::Result<()> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Words of an entry, 128 bytes: two cache lines, so that no two threads share one.

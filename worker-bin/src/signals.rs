@@ -5,8 +5,9 @@
 #![allow(unsafe_code)]
 
 use crate::log_file::{ACCESS, ERRORS};
+use rustix::event::{EventfdFlags, eventfd};
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
@@ -24,13 +25,7 @@ pub(crate) struct Stop {
 
 impl Stop {
     pub(crate) fn new() -> io::Result<Stop> {
-        // SAFETY: a system call without pointers.
-        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: a new descriptor that nobody else owns.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Stop { fd, requested: AtomicBool::new(false) })
     }
 
@@ -57,7 +52,8 @@ impl Stop {
     /// This wish.
     pub(crate) fn request(&self) {
         self.requested.store(true, Ordering::Relaxed);
-        wake(self.fd.as_raw_fd());
+        // The counter cannot fill up, and if it did the descriptor would be readable all the same.
+        let _ = rustix::io::write(&self.fd, &1u64.to_ne_bytes());
     }
 
     /// Whether it is there.
@@ -310,13 +306,6 @@ extern "C" fn on_quick(signal: libc::c_int) {
     if !is_for_child(signal) {
         exit_now(0);
     }
-}
-
-fn wake(eventfd: i32) {
-    let one = 1u64;
-    // SAFETY: eight bytes that live through the call, as eventfd(2) wants. The counter cannot
-    // fill up, and if it did the descriptor would be readable all the same.
-    unsafe { libc::write(eventfd, (&raw const one).cast(), size_of_val(&one)) };
 }
 
 #[cfg(test)]
