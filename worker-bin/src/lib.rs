@@ -163,7 +163,7 @@ pub fn serve_wsgi(options: &Options, application: &str) -> ExitCode {
 
 fn serve_any(options: &Options, app: Application<'_>) -> ExitCode {
     if let (Some(handover), Application::Native(app)) = (Handover::from_environment(), app) {
-        return match Plan::inherited(&handover.options) {
+        return match Plan::inherited(handover.options()) {
             Ok(plan) => server::work(plan, app, handover),
             Err(error) => wrong_plan(error),
         };

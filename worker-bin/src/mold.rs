@@ -7,9 +7,8 @@
 //! Processes that the application forks while it is loaded do not keep what workers accept from,
 //! nor hear what the mold is told.
 
-use crate::arbiter::{Station, Task, Word, Words, process};
+use crate::arbiter::{Inherited, Station, Task, Word, process};
 use crate::exit::CANNOT_BOOT;
-use crate::liveness::Table;
 use crate::plan::Plan;
 use crate::private::Private;
 use crate::signals::Deaf;
@@ -21,7 +20,7 @@ use crate::{log, log_file, signals};
 use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -34,9 +33,7 @@ pub struct Mold {
     task: Task,
     plan: Plan,
     orders: Private<Socket>,
-    words: OwnedFd,
-    table: Table,
-    listeners: Vec<Private<OwnedFd>>,
+    inherited: Inherited,
     /// From when workers can be made.
     deaf: OnceLock<Deaf>,
 }
@@ -57,21 +54,16 @@ impl Mold {
     /// Why it cannot be a mold, in one line.
     pub fn new(task: &str, python: &Path) -> Result<Mold, String> {
         let task = Task::parse(task, python)?;
-        let plan = Plan::of(&task.options).map_err(text)?;
+        let plan = Plan::of(&task.inheritance.options).map_err(text)?;
         let orders = Private::make(|| process::inherited(task.orders).map(Socket::new));
         let orders = orders.map_err(text)?;
-        let words = process::inherited(task.words).map_err(text)?;
-        let table = process::inherited(task.table).map_err(text)?;
-        let table = Table::adopt(table, task.slots).map_err(text)?;
-        let listeners = task.listeners.iter();
-        let listeners = listeners.map(|&fd| Private::make(|| process::inherited(fd)));
-        let listeners = listeners.collect::<io::Result<_>>().map_err(text)?;
+        let inherited = task.inheritance.adopt().map_err(text)?;
         log::set_least(plan.process.log_level);
         process::set_name(&format!("mold [{}]", plan.worker.name));
         signals::leave_others().map_err(text)?;
         let deaf = OnceLock::new();
         let pid = std::process::id();
-        Ok(Mold { pid, task, plan, orders, words, table, listeners, deaf })
+        Ok(Mold { pid, task, plan, orders, inherited, deaf })
     }
 
     /// The application's name.
@@ -125,8 +117,8 @@ impl Mold {
     /// # Errors
     /// It would not have its descriptors.
     pub fn pass_on(&mut self) -> io::Result<String> {
-        self.task.options.no_preload = Some(true);
-        self.task.keep_descriptors()?;
+        self.task.inheritance.options.no_preload = Some(true);
+        self.task.keep_on_exec()?;
         self.task.to_text()
     }
 
@@ -157,7 +149,7 @@ impl Mold {
     /// more orders, and not by signals that are sent to all.
     pub fn loaded(&self) {
         // Nothing can go wrong: they are signals.
-        if let Ok(deaf) = Deaf::new(self.task.arbiter) {
+        if let Ok(deaf) = Deaf::new(self.inherited.arbiter) {
             let _ = self.deaf.set(deaf);
         }
         self.say(Word::Loaded);
@@ -178,12 +170,12 @@ impl Mold {
 
     /// Processes that are forked from now on have what workers accept from.
     pub fn expose(&self) {
-        self.listeners.iter().for_each(Private::expose);
+        self.inherited.expose();
     }
 
     /// They do not, as at first.
     pub fn hide(&self) {
-        self.listeners.iter().for_each(Private::hide);
+        self.inherited.hide();
     }
 
     /// Forks, and runs nothing that was registered for that (pthread_atfork(3)): the child's id,
@@ -211,7 +203,7 @@ impl Mold {
     pub fn join(&self, order: &Order) -> io::Result<()> {
         self.hide();
         self.deaf.get().into_iter().for_each(Deaf::hear);
-        process::join(self.task.arbiter)?;
+        process::join(self.inherited.arbiter)?;
         self.say(Word::Born(order.number));
         match (&order.go).read(&mut [0])? {
             0 => Err(io::Error::other("the arbiter does not need it any more")),
@@ -238,20 +230,13 @@ impl Mold {
     }
 
     fn take_over(&self, order: &Order) -> io::Result<(Station, Source)> {
-        if order.number >= self.table.places() {
-            return Err(io::Error::other("the arbiter's table has no such place"));
-        }
-        let place = self.table.place(order.number, self.task.generation);
-        let words = Words::new(self.words.try_clone()?);
-        let station = Station { arbiter: self.task.arbiter, number: order.number, place, words };
-        let copies = self.listeners.iter().map(|listener| listener.try_clone());
-        let listeners = copies.collect::<io::Result<Vec<_>>>()?;
+        let (station, listeners) = self.inherited.station(order.number)?;
         Ok((station, Source::inherited(&self.plan.place, listeners)?))
     }
 
     fn say(&self, word: Word) {
-        if let Ok(words) = self.words.try_clone() {
-            Words::new(words).say(word);
+        if let Ok(words) = self.inherited.words() {
+            words.say(word);
         }
     }
 }

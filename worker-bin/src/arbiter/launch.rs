@@ -6,32 +6,20 @@
 //! worker executes it with the arguments of this process and learns of its task by
 //! [`Handover`]. What the path means later does not matter until the next reload.
 
+use super::inheritance::{Inheritance, Station};
 use super::process;
 use super::supervisor::Supervisor;
-use super::words::Words;
-use crate::liveness::{Place, Table};
 use crate::options::Options;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
-
-/// What a worker needs from its arbiter.
-#[derive(Debug)]
-pub(crate) struct Station {
-    /// The arbiter's process id.
-    pub(crate) arbiter: u32,
-    /// From 0, unique among the living.
-    pub(crate) number: usize,
-    pub(crate) place: Place,
-    pub(crate) words: Words,
-}
 
 /// What a generation is made of: all of its workers are the same, whatever becomes of the files
 /// that this was read from.
@@ -59,7 +47,7 @@ impl Release {
 pub(super) struct Successor {
     program: File,
     /// All settings.
-    options: Options,
+    pub(super) options: Options,
 }
 
 impl Successor {
@@ -128,23 +116,24 @@ impl Program {
         Ok(file)
     }
 
-    /// Replaces this process, a worker as yet without a program, by the successor.
-    pub(super) fn execute(&self, successor: &Successor, handover: &Handover) -> io::Error {
-        let file = &successor.program;
-        let inherited = [handover.words, handover.table, file.as_raw_fd()];
-        for fd in inherited.into_iter().chain(handover.listeners.iter().copied()) {
-            if let Err(error) = process::keep_on_exec(fd) {
-                return error;
-            }
-        }
-        let handover = match serde_json::to_string(handover) {
+    /// Replaces this process, which is to be worker `number` and as yet has no program, by the
+    /// successor.
+    pub(super) fn execute(
+        &self,
+        successor: &Successor,
+        number: usize,
+        inheritance: Inheritance,
+    ) -> io::Error {
+        let program = successor.program.as_raw_fd();
+        let handover = Handover { pid: std::process::id(), number, program, inheritance };
+        let handover = match handover.keep_on_exec().and_then(|()| handover.to_text()) {
             Ok(handover) => handover,
-            Err(error) => return error.into(),
+            Err(error) => return error,
         };
         let [name, arguments @ ..] = &self.arguments[..] else {
             return io::Error::other("this process was started without a name");
         };
-        let error = Command::new(format!("/proc/self/fd/{}", file.as_raw_fd()))
+        let error = Command::new(format!("/proc/self/fd/{program}"))
             .arg0(name)
             .args(arguments)
             .current_dir(&self.directory)
@@ -165,41 +154,21 @@ impl Program {
 pub(crate) struct Handover {
     /// The process that is meant, and nobody that it starts.
     pid: u32,
-    arbiter: u32,
     number: usize,
-    generation: u64,
-    slots: usize,
-    words: RawFd,
-    table: RawFd,
-    listeners: Vec<RawFd>,
     program: RawFd,
-    /// All settings.
-    pub(crate) options: Options,
+    inheritance: Inheritance,
 }
 
 impl Handover {
     const VARIABLE: &str = "FOREBAY_WORKER";
 
-    /// For this process, which was forked by `station.arbiter`.
-    pub(super) fn new(
-        station: &Station,
-        generation: u64,
-        table: &Table,
-        listeners: &[BorrowedFd<'_>],
-        successor: &Successor,
-    ) -> Handover {
-        Handover {
-            pid: std::process::id(),
-            arbiter: station.arbiter,
-            number: station.number,
-            generation,
-            slots: table.slots(),
-            words: station.words.as_fd().as_raw_fd(),
-            table: table.as_fd().as_raw_fd(),
-            listeners: numbers(listeners),
-            program: successor.program.as_raw_fd(),
-            options: successor.options.clone(),
-        }
+    fn keep_on_exec(&self) -> io::Result<()> {
+        process::keep_on_exec(self.program)?;
+        self.inheritance.keep_on_exec()
+    }
+
+    fn to_text(&self) -> io::Result<String> {
+        Ok(serde_json::to_string(self)?)
     }
 
     /// The task of this process, if it was started as a worker.
@@ -210,21 +179,15 @@ impl Handover {
         (handover.pid == std::process::id()).then_some(handover)
     }
 
+    /// All settings.
+    pub(crate) fn options(&self) -> &Options {
+        &self.inheritance.options
+    }
+
     /// Takes over what was inherited: the station, and the listeners.
     pub(crate) fn accept(self) -> io::Result<(Station, Vec<OwnedFd>)> {
         drop(process::inherited(self.program)?);
-        let table = Table::adopt(process::inherited(self.table)?, self.slots)?;
-        if self.number >= table.places() {
-            return Err(io::Error::other("the arbiter's table has no such place"));
-        }
-        let station = Station {
-            arbiter: self.arbiter,
-            number: self.number,
-            place: table.place(self.number, self.generation),
-            words: Words::new(process::inherited(self.words)?),
-        };
-        let listeners = self.listeners.into_iter().map(process::inherited);
-        Ok((station, listeners.collect::<io::Result<_>>()?))
+        self.inheritance.adopt()?.station(self.number)
     }
 }
 
@@ -243,10 +206,11 @@ pub(crate) struct Recipe {
 }
 
 impl Recipe {
-    /// Replaces this process, as yet without a program, by the mold.
-    pub(super) fn execute(self, mut task: Task) -> io::Error {
-        (task.application, task.options) = (self.application, self.options);
-        let text = match task.keep_descriptors().and_then(|()| task.to_text()) {
+    /// Replaces this process, as yet without a program, by the mold, which is told `orders`.
+    pub(super) fn execute(self, inheritance: Inheritance, orders: BorrowedFd<'_>) -> io::Error {
+        let orders = orders.as_raw_fd();
+        let task = Task { version: version(), orders, application: self.application, inheritance };
+        let text = match task.keep_on_exec().and_then(|()| task.to_text()) {
             Ok(text) => text,
             Err(error) => return error,
         };
@@ -262,42 +226,14 @@ impl Recipe {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Task {
     /// Of the program that has written this.
-    pub(crate) version: String,
-    pub(crate) arbiter: u32,
-    pub(crate) generation: u64,
-    pub(crate) slots: usize,
-    pub(crate) words: RawFd,
-    pub(crate) table: RawFd,
-    pub(crate) listeners: Vec<RawFd>,
+    version: String,
     pub(crate) orders: RawFd,
     pub(crate) application: String,
-    pub(crate) options: Options,
+    pub(crate) inheritance: Inheritance,
 }
 
 impl Task {
     const VARIABLE: &str = "FOREBAY_MOLD";
-
-    pub(super) fn new(
-        arbiter: u32,
-        generation: u64,
-        table: &Table,
-        words: BorrowedFd<'_>,
-        listeners: &[BorrowedFd<'_>],
-        orders: BorrowedFd<'_>,
-    ) -> Task {
-        Task {
-            version: version(),
-            arbiter,
-            generation,
-            slots: table.slots(),
-            words: words.as_raw_fd(),
-            table: table.as_fd().as_raw_fd(),
-            listeners: numbers(listeners),
-            orders: orders.as_raw_fd(),
-            application: String::new(),
-            options: Options::default(),
-        }
-    }
 
     /// What [`to_text`](Task::to_text) has given to a mold that runs in `python`.
     pub(crate) fn parse(text: &str, python: &Path) -> Result<Task, String> {
@@ -323,10 +259,9 @@ impl Task {
     }
 
     /// Whatever this process executes next has its descriptors.
-    pub(crate) fn keep_descriptors(&self) -> io::Result<()> {
-        let inherited = [self.words, self.table, self.orders];
-        let listeners = self.listeners.iter().copied();
-        inherited.into_iter().chain(listeners).try_for_each(process::keep_on_exec)
+    pub(crate) fn keep_on_exec(&self) -> io::Result<()> {
+        process::keep_on_exec(self.orders)?;
+        self.inheritance.keep_on_exec()
     }
 }
 
@@ -337,7 +272,8 @@ fn version() -> String {
 }
 
 const SOURCES: u32 = {
-    let texts: [&[u8]; 6] = [
+    let texts: [&[u8]; 7] = [
+        include_bytes!("inheritance.rs"),
         include_bytes!("launch.rs"),
         include_bytes!("words.rs"),
         include_bytes!("../liveness.rs"),
@@ -360,10 +296,6 @@ const fn fnv_1a(mut sum: u32, bytes: &[u8]) -> u32 {
         at += 1;
     }
     sum
-}
-
-fn numbers(descriptors: &[BorrowedFd<'_>]) -> Vec<RawFd> {
-    descriptors.iter().map(|fd| fd.as_raw_fd()).collect()
 }
 
 /// The working directory by the name that the shell has for it, if it has one: with symbolic

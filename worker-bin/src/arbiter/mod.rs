@@ -6,6 +6,7 @@
 mod backoff;
 mod decisions;
 mod events;
+mod inheritance;
 mod launch;
 mod member;
 mod memory;
@@ -18,7 +19,9 @@ mod watch;
 mod words;
 
 pub(crate) use self::events::{Pid, Targets};
-pub(crate) use self::launch::{Handover, Program, Recipe, Station, Task, start_directory};
+use self::inheritance::Inheritance;
+pub(crate) use self::inheritance::{Inherited, Station};
+pub(crate) use self::launch::{Handover, Program, Recipe, Task, start_directory};
 use self::launch::{Release, Successor};
 pub(crate) use self::process::Signals;
 pub(crate) use self::status::Status;
@@ -229,10 +232,8 @@ impl Shell<'_> {
         let patience = recipe.boot_timeout;
         let python = recipe.python.clone();
         let pid = process::fork_worker(self.private(), || {
-            let (table, words) = (self.watch.table(), self.workers_words.as_fd());
-            let listeners = self.host.listeners();
-            let task = Task::new(arbiter, generation, table, words, &listeners, told.as_fd());
-            cannot_boot(&recipe.execute(task))
+            let inheritance = self.inheritance(arbiter, generation, &recipe.options);
+            cannot_boot(&recipe.execute(inheritance, told.as_fd()))
         })?;
         Ok(Mold::new(pid, generation, Socket::new(orders), python, patience))
     }
@@ -253,22 +254,24 @@ impl Shell<'_> {
 
     /// In the worker's process.
     fn work(&self, generation: u64, number: usize) -> u8 {
-        let table = self.watch.table();
+        let arbiter = std::os::unix::process::parent_id();
+        if let Some(Release::Successor(successor)) = self.generations.get(&generation) {
+            let inheritance = self.inheritance(arbiter, generation, &successor.options);
+            return cannot_boot(&self.program.execute(successor, number, inheritance));
+        }
         let words = match self.workers_words.as_fd().try_clone_to_owned() {
             Ok(pipe) => Words::new(pipe),
             Err(error) => return cannot_boot(&error),
         };
-        let arbiter = std::os::unix::process::parent_id();
-        let place = table.place(number, generation);
-        let station = Station { arbiter, number, place, words };
-        match self.generations.get(&generation) {
-            Some(Release::Successor(successor)) => {
-                let listeners = self.host.listeners();
-                let handover = Handover::new(&station, generation, table, &listeners, successor);
-                cannot_boot(&self.program.execute(successor, &handover))
-            }
-            _ => self.host.work(station),
-        }
+        let place = self.watch.table().place(number, generation);
+        self.host.work(Station { arbiter, number, place, words })
+    }
+
+    /// For processes that are started by `arbiter`, this process or its parent.
+    fn inheritance(&self, arbiter: u32, generation: u64, options: &Options) -> Inheritance {
+        let (table, words, listeners) =
+            (self.watch.table(), &self.workers_words, self.host.listeners());
+        Inheritance::new(arbiter, generation, table, words, &listeners, options.clone())
     }
 
     /// What has happened until something has, or may have: at least a tick.
