@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::{Duration, Instant};
 
-/// The shared memory: places for workers, with a number of slots each (one for each thread).
+/// The shared memory: a row for each worker, with a slot for each of its threads.
 #[derive(Debug)]
 pub(crate) struct Table {
     memory: OwnedFd,
@@ -21,7 +21,7 @@ pub(crate) struct Table {
 
 /// A worker's own part of the table.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
+pub(crate) struct WorkerRow {
     entries: &'static [[AtomicU64; WORDS]],
     generation: u64,
 }
@@ -68,11 +68,11 @@ pub(crate) enum State {
 }
 
 impl Table {
-    /// `places` workers with `slots` threads each. Costs memory only where it is used.
-    pub(crate) fn new(places: usize, slots: usize) -> io::Result<Table> {
+    /// For `rows` workers with `slots` threads each. Costs memory only where it is used.
+    pub(crate) fn new(rows: usize, slots: usize) -> io::Result<Table> {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let memory = memfd_create(c"forebay-liveness", flags)?;
-        let size = places * slots * size_of::<[AtomicU64; WORDS]>();
+        let size = rows * slots * size_of::<[AtomicU64; WORDS]>();
         ftruncate(&memory, size as u64)?;
         // A sealed size cannot turn accesses into SIGBUS.
         fcntl_add_seals(&memory, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
@@ -97,7 +97,7 @@ impl Table {
     }
 
     /// How many workers there is room for.
-    pub(crate) fn places(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.words.len() / WORDS / self.slots
     }
 
@@ -106,27 +106,27 @@ impl Table {
         self.slots
     }
 
-    /// Forgets who was here. For the arbiter, while the place has no worker.
-    pub(crate) fn clear(&self, place: usize) {
-        for word in self.at(place).as_flattened() {
+    /// Forgets who was here. For the arbiter, while the row has no worker.
+    pub(crate) fn clear(&self, row: usize) {
+        for word in self.at(row).as_flattened() {
             word.store(0, Ordering::Relaxed);
         }
     }
 
     /// For the worker that will be here.
-    pub(crate) fn place(&self, place: usize, generation: u64) -> Place {
-        Place { entries: self.at(place), generation }
+    pub(crate) fn row(&self, row: usize, generation: u64) -> WorkerRow {
+        WorkerRow { entries: self.at(row), generation }
     }
 
     /// A copy. None: its writer was stopped, or has died, in the middle of a change.
-    pub(crate) fn snapshot(&self, place: usize, slot: usize) -> Option<Snapshot> {
-        let words = &self.at(place)[slot];
+    pub(crate) fn snapshot(&self, row: usize, slot: usize) -> Option<Snapshot> {
+        let words = &self.at(row)[slot];
         (0..ATTEMPTS).find_map(|_| copy(words)).map(|copy| read(&copy))
     }
 
-    fn at(&self, place: usize) -> &'static [[AtomicU64; WORDS]] {
+    fn at(&self, row: usize) -> &'static [[AtomicU64; WORDS]] {
         let (entries, _) = self.words.as_chunks::<WORDS>();
-        &entries[place * self.slots..][..self.slots]
+        &entries[row * self.slots..][..self.slots]
     }
 }
 
@@ -136,7 +136,7 @@ impl AsFd for Table {
     }
 }
 
-impl Place {
+impl WorkerRow {
     /// The entry of a thread of this process, which nobody else may write to. Threads are
     /// numbered from 0.
     pub(crate) fn entry(&self, slot: usize) -> Entry {
@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn the_arbiter_sees_what_a_thread_does() {
         let table = Table::new(4, 2).unwrap();
-        let entry = table.place(3, 7).entry(1);
+        let entry = table.row(3, 7).entry(1);
         let see = || table.snapshot(3, 1).unwrap();
         assert_eq!(see().state, State::Booting);
         entry.ready();
@@ -309,15 +309,15 @@ mod tests {
     fn two_mappings_are_one_table() {
         let table = Table::new(2, 1).unwrap();
         let other = Table::adopt(table.as_fd().try_clone_to_owned().unwrap(), 1).unwrap();
-        other.place(1, 0).entry(0).ready();
-        assert_eq!(other.places(), 2);
+        other.row(1, 0).entry(0).ready();
+        assert_eq!(other.rows(), 2);
         assert_eq!(table.snapshot(1, 0).unwrap().state, State::Idle);
     }
 
     #[test]
     fn snapshots_are_never_torn() {
         let table = Table::new(1, 1).unwrap();
-        let entry = table.place(0, 0).entry(0);
+        let entry = table.row(0, 0).entry(0);
         std::thread::scope(|scope| {
             let writer = scope.spawn(move || {
                 for round in 0..20_000u32 {
@@ -336,7 +336,7 @@ mod tests {
     #[test]
     fn a_writer_that_died_in_a_change_is_not_waited_for() {
         let table = Table::new(1, 1).unwrap();
-        let entry = table.place(0, 0).entry(0);
+        let entry = table.row(0, 0).entry(0);
         entry.words[SEQUENCE].fetch_add(1, Ordering::Relaxed);
         assert_eq!(table.snapshot(0, 0), None);
     }

@@ -231,7 +231,7 @@ impl Mold {
 
     fn take_over(&self, order: &Order) -> io::Result<(Station, Source)> {
         let (station, listeners) = self.inherited.station(order.number)?;
-        Ok((station, Source::inherited(&self.plan.place, listeners)?))
+        Ok((station, Source::inherited(&self.plan.endpoints, listeners)?))
     }
 
     fn say(&self, word: Word) {

@@ -15,7 +15,7 @@ use std::time::Duration;
 /// The whole of it.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    pub(crate) place: Place,
+    pub(crate) endpoints: Endpoints,
     pub(crate) arbiter: Settings,
     pub(crate) worker: WorkerSettings,
     pub(crate) process: ProcessSettings,
@@ -25,7 +25,7 @@ pub(crate) struct Plan {
 
 /// Where requests will come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Endpoints {
     Edge(PathBuf),
     /// At least one.
     Bind(Vec<Address>),
@@ -182,7 +182,7 @@ impl Plan {
                 identity: Identity::find(options.user.as_deref(), options.group.as_deref())?,
             },
             // Nowhere: only if nothing else is wrong.
-            place: place(options)?,
+            endpoints: endpoints(options)?,
             options: options.clone(),
         })
     }
@@ -226,7 +226,7 @@ impl Plan {
     pub(crate) fn without_meaning(&self) -> Vec<String> {
         let ignored = self.options.ignored.reasons();
         let mut all: Vec<_> = ignored.map(|(name, why)| format!("--{name}: {why}")).collect();
-        if let Place::Edge(_) = self.place {
+        if let Endpoints::Edge(_) = self.endpoints {
             if self.options.access_logfile.is_some() {
                 all.push("--access-logfile: the edge writes the access log".into());
             }
@@ -261,14 +261,14 @@ pub(crate) fn control_path(text: &str) -> Result<PathBuf, PlanError> {
     socket("control", text)
 }
 
-fn place(options: &Options) -> Result<Place, PlanError> {
+fn endpoints(options: &Options) -> Result<Endpoints, PlanError> {
     if let Some(edge) = &options.edge {
-        return Ok(Place::Edge(socket("edge", edge)?));
+        return Ok(Endpoints::Edge(socket("edge", edge)?));
     }
     let addresses = options.bind.iter().map(|text| Address::parse(text));
     let addresses = addresses.collect::<Result<Vec<_>, _>>();
     let addresses = addresses.map_err(|error| PlanError::Address("bind", error))?;
-    if addresses.is_empty() { Err(PlanError::Nowhere) } else { Ok(Place::Bind(addresses)) }
+    if addresses.is_empty() { Err(PlanError::Nowhere) } else { Ok(Endpoints::Bind(addresses)) }
 }
 
 fn socket(name: &'static str, text: &str) -> Result<PathBuf, PlanError> {
@@ -331,8 +331,8 @@ mod tests {
 
     #[test]
     fn the_defaults_are_gunicorns() {
-        let Plan { place, arbiter, worker, .. } = plan(|_| {}).unwrap();
-        assert_eq!(place, Place::Edge("a".into()));
+        let Plan { endpoints, arbiter, worker, .. } = plan(|_| {}).unwrap();
+        assert_eq!(endpoints, Endpoints::Edge("a".into()));
         assert_eq!(arbiter.targets.workers, 1);
         assert_eq!(arbiter.targets.graceful_timeout, Duration::from_secs(30));
         assert_eq!(arbiter.targets.max_memory, None);
@@ -383,7 +383,7 @@ mod tests {
         let alone = alone.unwrap();
         assert_eq!(alone.without_meaning(), Vec::<String>::new());
         assert_eq!(alone.process.environment, [("A".into(), "b=c".into())]);
-        assert!(matches!(alone.place, Place::Bind(addresses) if addresses.len() == 2));
+        assert!(matches!(alone.endpoints, Endpoints::Bind(addresses) if addresses.len() == 2));
     }
 
     #[test]

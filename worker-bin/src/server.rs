@@ -11,7 +11,7 @@ use crate::identity::Identity;
 use crate::options::Options;
 use crate::outlet::Outlet;
 use crate::pid_file::PidFile;
-use crate::plan::{Place, Plan, ProcessSettings};
+use crate::plan::{Endpoints, Plan, ProcessSettings};
 use crate::watched::Watched;
 use crate::worker::{self, Source};
 use crate::{fail, gunicorn, identity, log, log_file, python, settings};
@@ -69,7 +69,7 @@ pub(crate) fn serve(flags: &Options, plan: Plan, app: Application<'_>) -> ExitCo
 pub(crate) fn work(plan: Plan, app: &dyn App, handover: Handover) -> ExitCode {
     log::set_least(plan.process.log_level);
     arbiter::process::set_environment(&plan.process.environment);
-    let (station, source) = match take_over(&plan.place, handover) {
+    let (station, source) = match take_over(&plan.endpoints, handover) {
         Ok(taken) => taken,
         Err(error) => return fail(CANNOT_BOOT, error),
     };
@@ -83,9 +83,9 @@ pub(crate) fn work(plan: Plan, app: &dyn App, handover: Handover) -> ExitCode {
     ExitCode::from(worker::run(&source, &plan.worker, station, |seat| Watched::new(app, seat)))
 }
 
-fn take_over(place: &Place, handover: Handover) -> Result<(Station, Source), String> {
+fn take_over(endpoints: &Endpoints, handover: Handover) -> Result<(Station, Source), String> {
     let (station, listeners) = handover.accept().map_err(text)?;
-    Ok((station, Source::inherited(place, listeners).map_err(text)?))
+    Ok((station, Source::inherited(endpoints, listeners).map_err(text)?))
 }
 
 struct Server<'a> {
@@ -114,13 +114,13 @@ impl<'a> Server<'a> {
         enter_directory(&plan.process)?;
         let pid_file = pid.as_deref().map(|path| PidFile::create(path, identity));
         let pid_file = pid_file.transpose().map_err(text)?;
-        let source = match &plan.place {
-            Place::Edge(path) => Source::Edge(path.clone()),
-            Place::Bind(addresses) => Source::Clients(bind(addresses).map_err(text)?),
+        let source = match &plan.endpoints {
+            Endpoints::Edge(path) => Source::Edge(path.clone()),
+            Endpoints::Bind(addresses) => Source::Clients(bind(addresses).map_err(text)?),
         };
         let control = control.as_deref().map(|path| Control::bind(path, identity));
         let control = control.transpose().map_err(text)?;
-        let access_log = access_log(&plan.place, &plan.options);
+        let access_log = access_log(&plan.endpoints, &plan.options);
         let give = |path: &Path| give_log(path, identity).map_err(|error| cannot_log(path, error));
         let given = log_file.as_deref().map(give).transpose()?.flatten();
         access_log.map(give).transpose()?;
@@ -172,7 +172,7 @@ impl Host for Server<'_> {
         // What our own settings have put into the environment must not count as set there.
         let plan = Plan::new(self.flags, |name| self.program.variable(name));
         let mut plan = plan.map_err(text)?;
-        if plan.place != self.plan.place || plan.arbiter.slots != self.plan.arbiter.slots {
+        if plan.endpoints != self.plan.endpoints || plan.arbiter.slots != self.plan.arbiter.slots {
             return Err("edge, bind and threads cannot change without a restart".into());
         }
         let fixed = keep_fixed(&mut plan.options, &self.plan.options);
@@ -188,7 +188,7 @@ impl Host for Server<'_> {
     }
 
     fn adopt(&self, options: &Options) {
-        if let Err(error) = use_access_log(access_log(&self.plan.place, options)) {
+        if let Err(error) = use_access_log(access_log(&self.plan.endpoints, options)) {
             log::warning!("{error}");
         }
     }
@@ -273,9 +273,9 @@ fn use_access_log(path: Option<&Path>) -> Result<(), String> {
 }
 
 /// An edge writes its own.
-fn access_log<'a>(place: &Place, options: &'a Options) -> Option<&'a Path> {
+fn access_log<'a>(endpoints: &Endpoints, options: &'a Options) -> Option<&'a Path> {
     let path = options.access_logfile.as_deref();
-    path.filter(|_| matches!(place, Place::Bind(_)))
+    path.filter(|_| matches!(endpoints, Endpoints::Bind(_)))
 }
 
 fn cannot_log(path: &Path, error: io::Error) -> String {

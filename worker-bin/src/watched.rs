@@ -236,7 +236,7 @@ mod tests {
         let table = Table::new(1, 2).unwrap();
         let (mut said, words) = io::pipe().unwrap();
         let duty = Duty::new(Words::new(words), None, 0, 2);
-        let thread = |slot| Seat::new(Arc::clone(&duty), table.place(0, 0).entry(slot));
+        let thread = |slot| Seat::new(Arc::clone(&duty), table.row(0, 0).entry(slot));
         let (one, two) = (thread(0), thread(1));
         one.ready();
         one.ready();
@@ -255,7 +255,7 @@ mod tests {
         for (patience, timeout) in [(1, Some(60)), (60, Some(1)), (1, None)] {
             let words = Words::new(io::pipe().unwrap().1);
             let duty = Duty::new(words, timeout.map(Duration::from_secs), 0, 1);
-            let seat = Seat::new(duty, table.place(0, 0).entry(0));
+            let seat = Seat::new(duty, table.row(0, 0).entry(0));
             let patience = Some(Duration::from_secs(patience));
             let running = Running { seat, patience, is_taken: true };
             let now = Instant::now();
@@ -277,7 +277,7 @@ mod tests {
             "/panic" => panic!("as asked"),
             _ => Response::text("ok"),
         };
-        let watched = Watched::new(&app, Seat::new(duty, table.place(0, 0).entry(0)));
+        let watched = Watched::new(&app, Seat::new(duty, table.row(0, 0).entry(0)));
         let call = |path| {
             let request = Request::new("GET", path);
             let running = watched.seat.run(&request).taken();

@@ -5,7 +5,7 @@
 use crate::address::Listener;
 use crate::arbiter::{Station, Word, process};
 use crate::exit::CANNOT_BOOT;
-use crate::plan::{Place, WorkerSettings};
+use crate::plan::{Endpoints, WorkerSettings};
 use crate::signals::Stop;
 use crate::watched::{Duty, Seat};
 use crate::wire::Service;
@@ -26,10 +26,10 @@ pub(crate) enum Source {
 
 impl Source {
     /// `listeners` are those of the arbiter, in the order of the addresses.
-    pub(crate) fn inherited(place: &Place, listeners: Vec<OwnedFd>) -> io::Result<Source> {
-        let addresses = match place {
-            Place::Edge(path) => return Ok(Source::Edge(path.clone())),
-            Place::Bind(addresses) => addresses,
+    pub(crate) fn inherited(endpoints: &Endpoints, listeners: Vec<OwnedFd>) -> io::Result<Source> {
+        let addresses = match endpoints {
+            Endpoints::Edge(path) => return Ok(Source::Edge(path.clone())),
+            Endpoints::Bind(addresses) => addresses,
         };
         if addresses.len() != listeners.len() {
             return Err(io::Error::other("the arbiter has not passed the listeners"));
@@ -48,7 +48,7 @@ pub(crate) fn run<S: Service>(
     service: impl Fn(Seat) -> S + Sync,
 ) -> u8 {
     std::panic::set_hook(Box::new(log_panic));
-    let Station { arbiter, number, place, words } = station;
+    let Station { arbiter, number, row, words } = station;
     process::set_name(&format!("worker {} [{}]", number + 1, settings.name));
     let grace = settings.graceful_timeout;
     let access_log = match source {
@@ -75,7 +75,7 @@ pub(crate) fn run<S: Service>(
     let duty = Duty::new(words, settings.timeout, settings.budget(), threads);
     // Another attempt after a panic goes on with the same entry.
     let seats: Vec<_> =
-        (0..threads).map(|slot| Seat::new(Arc::clone(&duty), place.entry(slot))).collect();
+        (0..threads).map(|slot| Seat::new(Arc::clone(&duty), row.entry(slot))).collect();
     let served = match source {
         Source::Edge(path) => threads::run(threads, stop, |slot| {
             let service = service(seats[slot].clone());

@@ -5,7 +5,7 @@
 
 use super::process;
 use super::words::Words;
-use crate::liveness::{Place, Table};
+use crate::liveness::{Table, WorkerRow};
 use crate::options::Options;
 use crate::private::Private;
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ pub(crate) struct Station {
     pub(crate) arbiter: u32,
     /// From 0, unique among the living.
     pub(crate) number: usize,
-    pub(crate) place: Place,
+    pub(crate) row: WorkerRow,
     pub(crate) words: Words,
 }
 
@@ -88,11 +88,11 @@ pub(crate) struct Inherited {
 impl Inherited {
     /// For the worker with this number, with copies of the listeners.
     pub(crate) fn station(&self, number: usize) -> io::Result<(Station, Vec<OwnedFd>)> {
-        if number >= self.table.places() {
-            return Err(io::Error::other("the arbiter's table has no such place"));
+        if number >= self.table.rows() {
+            return Err(io::Error::other("the arbiter's table has no such row"));
         }
-        let place = self.table.place(number, self.generation);
-        let station = Station { arbiter: self.arbiter, number, place, words: self.words()? };
+        let row = self.table.row(number, self.generation);
+        let station = Station { arbiter: self.arbiter, number, row, words: self.words()? };
         let listeners = self.listeners.iter().map(|listener| listener.try_clone());
         Ok((station, listeners.collect::<io::Result<_>>()?))
     }

@@ -82,7 +82,7 @@ pub(crate) fn run(
     host: &dyn Host,
 ) -> io::Result<u8> {
     let supervisor = Supervisor::from_environment()?;
-    let table = Table::new(PLACES, settings.slots)?;
+    let table = Table::new(ROWS, settings.slots)?;
     let (words, workers_words) = io::pipe()?;
     let started = Instant::now();
     let shell = Shell {
@@ -197,7 +197,7 @@ impl Shell<'_> {
     }
 
     fn start(&mut self, generation: u64) -> io::Result<Option<Pid>> {
-        let number = self.watch.free_place(|place| self.molds.has_promised(place));
+        let number = self.watch.free_row(|row| self.molds.has_promised(row));
         let number = number.ok_or_else(|| io::Error::other("there are too many"))?;
         if !self.generations.contains_key(&generation) {
             self.generations.insert(generation, self.release(generation)?);
@@ -263,8 +263,8 @@ impl Shell<'_> {
             Ok(pipe) => Words::new(pipe),
             Err(error) => return cannot_boot(&error),
         };
-        let place = self.watch.table().place(number, generation);
-        self.host.work(Station { arbiter, number, place, words })
+        let row = self.watch.table().row(number, generation);
+        self.host.work(Station { arbiter, number, row, words })
     }
 
     /// For processes that are started by `arbiter`, this process or its parent.
@@ -430,7 +430,7 @@ fn subsecond_nanos() -> u32 {
 }
 
 /// Workers that can live at a time, those that are leaving included.
-const PLACES: usize = 4096;
+const ROWS: usize = 4096;
 
 #[cfg(test)]
 mod tests {

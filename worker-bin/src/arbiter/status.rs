@@ -53,7 +53,7 @@ pub(super) fn status(core: &Core, watch: &Watch, started: Instant) -> Status {
     let now = Instant::now();
     let worker = |worker: &super::member::Worker| {
         let mut status = WorkerStatus {
-            number: watch.place_of(worker.pid).map_or(0, |place| place + 1),
+            number: watch.row_of(worker.pid).map_or(0, |row| row + 1),
             pid: worker.pid,
             generation: worker.generation,
             age_seconds: now.duration_since(worker.since).as_secs(),

@@ -1,6 +1,6 @@
 //! The arbiter's eyes: which worker sits where in the liveness table, and what is amiss with it.
 //!
-//! Owns the places. Must not act on what it sees.
+//! Owns the rows. Must not act on what it sees.
 
 use super::events::Pid;
 use super::memory;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(super) struct Watch {
     table: Table,
-    places: BTreeMap<Pid, usize>,
+    rows: BTreeMap<Pid, usize>,
     /// Bytes that one worker may use.
     max_memory: Option<u64>,
     next: Instant,
@@ -29,7 +29,7 @@ pub(super) enum Sight {
 
 impl Watch {
     pub(super) fn new(table: Table, max_memory: Option<u64>, now: Instant) -> Watch {
-        Watch { table, places: BTreeMap::new(), max_memory, next: now }
+        Watch { table, rows: BTreeMap::new(), max_memory, next: now }
     }
 
     pub(super) fn table(&self) -> &Table {
@@ -40,32 +40,32 @@ impl Watch {
         self.max_memory = bytes;
     }
 
-    /// The first place without a worker, and that is not `promised` to one, made clean.
-    pub(super) fn free_place(&self, promised: impl Fn(usize) -> bool) -> Option<usize> {
-        let is_taken = |place| self.places.values().any(|&taken| taken == place);
-        let is_free = |&place: &usize| !is_taken(place) && !promised(place);
-        let place = (0..self.table.places()).find(is_free)?;
-        self.table.clear(place);
-        Some(place)
+    /// The first row without a worker, and that is not `promised` to one, made clean.
+    pub(super) fn free_row(&self, promised: impl Fn(usize) -> bool) -> Option<usize> {
+        let is_taken = |row| self.rows.values().any(|&taken| taken == row);
+        let is_free = |&row: &usize| !is_taken(row) && !promised(row);
+        let row = (0..self.table.rows()).find(is_free)?;
+        self.table.clear(row);
+        Some(row)
     }
 
-    pub(super) fn enter(&mut self, pid: Pid, place: usize) {
-        self.places.insert(pid, place);
+    pub(super) fn enter(&mut self, pid: Pid, row: usize) {
+        self.rows.insert(pid, row);
     }
 
     pub(super) fn leave(&mut self, pid: Pid) {
-        self.places.remove(&pid);
+        self.rows.remove(&pid);
     }
 
-    pub(super) fn place_of(&self, pid: Pid) -> Option<usize> {
-        self.places.get(&pid).copied()
+    pub(super) fn row_of(&self, pid: Pid) -> Option<usize> {
+        self.rows.get(&pid).copied()
     }
 
     /// What the threads of a worker are doing.
     pub(super) fn snapshots(&self, pid: Pid) -> impl Iterator<Item = Snapshot> {
-        let threads = |place| (0..self.table.slots()).map(move |slot| (place, slot));
-        let entries = self.place_of(pid).into_iter().flat_map(threads);
-        entries.filter_map(|(place, slot)| self.table.snapshot(place, slot))
+        let threads = |row| (0..self.table.slots()).map(move |slot| (row, slot));
+        let entries = self.row_of(pid).into_iter().flat_map(threads);
+        entries.filter_map(|(row, slot)| self.table.snapshot(row, slot))
     }
 
     /// When to look again.
@@ -79,7 +79,7 @@ impl Watch {
             return Vec::new();
         }
         self.next = now + INTERVAL;
-        self.places.keys().flat_map(|&pid| self.overdue(pid).or(self.too_large(pid))).collect()
+        self.rows.keys().flat_map(|&pid| self.overdue(pid).or(self.too_large(pid))).collect()
     }
 
     pub(super) fn is_overdue(&self, pid: Pid) -> bool {
@@ -113,19 +113,19 @@ mod tests {
     }
 
     #[test]
-    fn places_are_used_again() {
+    fn rows_are_used_again() {
         let mut watch = watch(None);
         for (pid, expected) in [(10, 0), (11, 1), (12, 2)] {
-            let place = watch.free_place(|_| false).unwrap();
-            assert_eq!(place, expected);
-            watch.enter(pid, place);
+            let row = watch.free_row(|_| false).unwrap();
+            assert_eq!(row, expected);
+            watch.enter(pid, row);
         }
         watch.leave(11);
-        assert_eq!(watch.free_place(|_| false), Some(1));
-        assert_eq!(watch.free_place(|place| place == 1), Some(3));
+        assert_eq!(watch.free_row(|_| false), Some(1));
+        assert_eq!(watch.free_row(|row| row == 1), Some(3));
         watch.enter(13, 1);
         watch.enter(14, 3);
-        assert_eq!(watch.free_place(|_| false), None);
+        assert_eq!(watch.free_row(|_| false), None);
     }
 
     #[test]
@@ -133,7 +133,7 @@ mod tests {
         let mut watch = watch(None);
         let now = Instant::now();
         watch.enter(10, 0);
-        let entry = watch.table.place(0, 0).entry(1);
+        let entry = watch.table.row(0, 0).entry(1);
         entry.begin(Some("late"), Some(now));
         assert_eq!(watch.look(now), []);
         let until = now + Duration::from_secs(20);
