@@ -10,7 +10,7 @@ use std::os::fd::RawFd;
 
 pub use crate::mold::{Mold, Order};
 pub use crate::watched::{Begun, Running, Seat};
-pub use crate::wire::{Answered, Arrival, Gone, Responder, Service};
+pub use crate::wire::{Answered, Arrival, Gone, Responder, Service, server_error};
 
 /// Writes an error to the log: one line, and below it what explains it, if there is something.
 pub fn log_error(text: std::fmt::Arguments<'_>, details: &str) {

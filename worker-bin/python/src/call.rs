@@ -9,7 +9,7 @@ use crate::deadlines::RequestTimeout;
 use crate::errors;
 use crate::file_wrapper::FileWrapper;
 use crate::start_response::{Lent, Turn, piece, send, sending};
-use forebay_worker::host::{Answered, Responder, Running};
+use forebay_worker::host::{Answered, Responder, Running, server_error};
 use forebay_worker::{Request, Response};
 use pyo3::exceptions::PyAssertionError;
 use pyo3::intern;
@@ -44,7 +44,7 @@ pub(crate) fn call<'py>(
     let answered = match of_this_process(py, request, answer.content(&iterable, &lent)) {
         Ok(Rest::Pieces) => finish(py, lent, running),
         Ok(Rest::Whole(content)) => {
-            let (responder, _) = lent.take();
+            let responder = lent.take();
             running.sending();
             let slices: Vec<_> = content.iter().map(|bytes| bytes.as_bytes()).collect();
             match responder.takes_at_once(&slices) {
@@ -54,7 +54,7 @@ pub(crate) fn call<'py>(
             }
         }
         Ok(Rest::File(file, offset, length)) => {
-            let (responder, _) = lent.take();
+            let responder = lent.take();
             sending(py, running, || {
                 let sent = responder.file(&file, offset, length);
                 sent.unwrap_or_else(|responder| responder.send(server_error()))
@@ -91,7 +91,7 @@ fn failed(
     running: &Running,
     error: PyErr,
 ) -> Answered {
-    let (responder, _) = lent.take();
+    let responder = lent.take();
     if error.is_instance_of::<RequestTimeout>(py) {
         // It was said where.
         return fail_with(py, responder, running, timed_out());
@@ -103,7 +103,7 @@ fn failed(
 }
 
 fn finish(py: Python<'_>, lent: Lent<'_, '_>, running: &Running) -> Answered {
-    let (responder, _) = lent.take();
+    let responder = lent.take();
     sending(py, running, || match responder.has_left() {
         true => responder.finish(),
         false => responder.whole(&[]),
@@ -251,11 +251,6 @@ fn file<'py>(iterable: &Bound<'py, PyAny>, due: Option<u64>) -> Option<Rest<'py>
     let left = found.len().checked_sub(offset)?;
     let length = due.unwrap_or(left);
     (length <= left).then_some(Rest::File(file, offset, length))
-}
-
-/// The answer for an application that could not.
-fn server_error() -> Response {
-    Response::text("Internal Server Error\n").with_status(500)
 }
 
 /// The answer for an application that took too long.

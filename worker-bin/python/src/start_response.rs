@@ -69,9 +69,8 @@ impl<'a, 'py> Lent<'a, 'py> {
     }
 
     /// Gets it back.
-    pub(crate) fn take(self) -> (Responder<'a>, bool) {
-        let Turn { responder, is_started, .. } = self.recall().expect("it was not taken before");
-        (responder, is_started)
+    pub(crate) fn take(self) -> Responder<'a> {
+        self.recall().expect("it was not taken before").responder
     }
 
     fn recall(&self) -> Option<Turn> {

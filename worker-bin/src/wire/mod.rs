@@ -228,7 +228,7 @@ fn warn_of_content(most: u64) {
 }
 
 /// The answer for an application that could not.
-fn server_error() -> Response {
+pub fn server_error() -> Response {
     Response::text("Internal Server Error\n").with_status(500)
 }
 
