@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 /// The content of a request, decoded from its transfer coding.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Content {
     /// In memory.
     Inline(Bytes),
@@ -23,13 +24,27 @@ impl Content {
     pub fn len(&self) -> u64 {
         match self {
             Content::Inline(bytes) => bytes.len() as u64,
-            Content::File(range) => range.length,
+            Content::File(range) => range.len(),
         }
     }
 
     /// There is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Reads behind its first `at` bytes. 0 is its end.
+    ///
+    /// # Errors
+    /// The file cannot be read; also that it has become shorter.
+    pub fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Content::Inline(bytes) => {
+                let at = usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+                (&bytes[at..]).read(buffer)
+            }
+            Content::File(range) => range.read_at(at, buffer),
+        }
     }
 
     /// Reads it from its start. Readers do not disturb one another.
@@ -90,8 +105,13 @@ impl FileRange {
     }
 
     /// The bytes of the part; never less than the file had when this was made.
-    pub fn length(&self) -> u64 {
+    pub fn len(&self) -> u64 {
         self.length
+    }
+
+    /// There are none.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
     }
 
     /// Reads behind `at` bytes of the part. 0 is its end.
@@ -120,13 +140,7 @@ pub struct ContentReader<'a> {
 
 impl Read for ContentReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = match self.content {
-            Content::Inline(bytes) => {
-                let at = usize::try_from(self.at).unwrap_or(usize::MAX).min(bytes.len());
-                (&bytes[at..]).read(buffer)?
-            }
-            Content::File(range) => range.read_at(self.at, buffer)?,
-        };
+        let count = self.content.read_at(self.at, buffer)?;
         self.at += count as u64;
         Ok(count)
     }

@@ -29,12 +29,14 @@ mod address;
 mod app;
 pub mod apps;
 mod arbiter;
+mod command;
 mod content;
 mod control;
 mod dial;
 mod exit;
 mod forwarded;
 mod gunicorn;
+#[doc(hidden)]
 pub mod host;
 mod identity;
 mod listen;
@@ -61,6 +63,7 @@ mod wire;
 mod worker;
 
 pub use app::{App, Request};
+pub use command::Command;
 pub use content::{Content, ContentReader, FileRange};
 pub use forebay::http::Version;
 pub use gunicorn::Ignored;
@@ -68,7 +71,7 @@ pub use options::{AFTER_HELP, Options};
 pub use response::{Body, Response};
 
 use arbiter::Handover;
-use exit::{CANNOT_BOOT, FAILED, WRONG_SETTINGS};
+use exit::{CANNOT_BOOT, WRONG_SETTINGS};
 use plan::{Plan, PlanError};
 use server::Application;
 use std::process::ExitCode;
@@ -91,51 +94,6 @@ pub fn main(app: impl App + 'static) -> ExitCode {
         Ok(CommandLine { command: Some(command), .. }) => command.run::<CommandLine>(),
         Ok(arguments) => serve(&arguments.options, app),
         Err(code) => code,
-    }
-}
-
-/// What else a program can do than serve. Make it a subcommand of your own command line, or let
-/// [`main`] do so.
-#[derive(clap::Subcommand, Clone, Debug)]
-pub enum Command {
-    /// Shows the workers of a running server: what they do, and what they have done
-    Status {
-        /// The server's control socket, as given to it
-        #[arg(long, value_name = "unix:PATH", env = "FOREBAY_CONTROL")]
-        control: String,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Prints a script that completes the arguments of this program in a shell
-    Completions {
-        /// Which shell
-        shell: clap_complete::Shell,
-    },
-    /// Prints the manual page, or writes it and those of the commands to a directory
-    Man {
-        /// An existing directory, for all of them
-        #[arg(long, value_name = "DIRECTORY", value_hint = clap::ValueHint::DirPath)]
-        directory: Option<std::path::PathBuf>,
-    },
-}
-
-impl Command {
-    /// Does it, and gives the exit code. `P` is the whole command line, for those that describe it.
-    pub fn run<P: clap::CommandFactory>(&self) -> ExitCode {
-        let (control, json) = match self {
-            Command::Status { control, json } => (control, *json),
-            Command::Completions { shell } => return manual::completions(*shell, P::command()),
-            Command::Man { directory } => return manual::pages(directory.as_deref(), P::command()),
-        };
-        let path = match plan::control_path(control) {
-            Ok(path) => path,
-            Err(error) => return fail(WRONG_SETTINGS, error),
-        };
-        match control::show(&path, json) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(FAILED, format_args!("no server answers at {control}: {error}")),
-        }
     }
 }
 

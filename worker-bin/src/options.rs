@@ -11,7 +11,9 @@ use std::path::PathBuf;
 /// [`main`](crate::main) read it.
 ///
 /// What is `None` or empty here may be set by `GUNICORN_CMD_ARGS`, then by the environment, then by
-/// the file, and has a default then.
+/// the file, and has a default then. There will be more of them: begin with `Options::default()`,
+/// and set what is to be set.
+#[non_exhaustive]
 #[derive(clap::Args, Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Options {
     /// Dial in to the edge that listens on this socket

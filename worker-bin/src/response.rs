@@ -24,6 +24,7 @@ pub struct Response {
 type Text = Cow<'static, str>;
 
 /// The content of a response.
+#[non_exhaustive]
 pub enum Body {
     /// All of it, sent with `Content-Length`.
     Bytes(Bytes),

@@ -3,7 +3,7 @@
 //! Owns where reading has come to. The content is whole, so nothing here waits for a client, and
 //! at the end every read gives `b""` (PEP 3333, "Input and Error Streams").
 
-use forebay_worker::{Content, FileRange};
+use forebay_worker::Content;
 use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
@@ -32,10 +32,10 @@ impl Input {
                 let at = usize::try_from(self.at).unwrap_or(bytes.len());
                 PyBytes::new(py, &bytes[at..at + size])
             }
-            Content::File(range) => {
+            content => {
                 let at = self.at;
                 PyBytes::new_with(py, size, |buffer| {
-                    Ok(py.detach(|| read_exactly(range, at, buffer))?)
+                    Ok(py.detach(|| read_exactly(content, at, buffer))?)
                 })?
             }
         };
@@ -53,7 +53,7 @@ impl Input {
                 let found = memchr::memchr(b'\n', &bytes[at..end]);
                 Ok(found.map_or(most, |place| place as u64 + 1))
             }
-            Content::File(range) => Ok(py.detach(|| find_line_end(range, self.at, most))?),
+            content => Ok(py.detach(|| find_line_end(content, self.at, most))?),
         }
     }
 }
@@ -145,9 +145,9 @@ fn limit(size: Option<i64>) -> u64 {
     size.and_then(|size| u64::try_from(size).ok()).unwrap_or(u64::MAX)
 }
 
-fn read_exactly(range: &FileRange, mut at: u64, mut buffer: &mut [u8]) -> std::io::Result<()> {
+fn read_exactly(content: &Content, mut at: u64, mut buffer: &mut [u8]) -> std::io::Result<()> {
     while !buffer.is_empty() {
-        match range.read_at(at, buffer)? {
+        match content.read_at(at, buffer)? {
             0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
             count => {
                 at += count as u64;
@@ -158,11 +158,11 @@ fn read_exactly(range: &FileRange, mut at: u64, mut buffer: &mut [u8]) -> std::i
     Ok(())
 }
 
-fn find_line_end(range: &FileRange, start: u64, most: u64) -> std::io::Result<u64> {
+fn find_line_end(content: &Content, start: u64, most: u64) -> std::io::Result<u64> {
     let (mut piece, mut length) = (vec![0; PIECE], 0);
     while length < most {
         let wanted = usize::try_from(most - length).unwrap_or(PIECE).min(PIECE);
-        let count = range.read_at(start + length, &mut piece[..wanted])?;
+        let count = content.read_at(start + length, &mut piece[..wanted])?;
         if let Some(place) = memchr::memchr(b'\n', &piece[..count]) {
             return Ok(length + place as u64 + 1);
         }
