@@ -5,7 +5,7 @@
 
 use super::buffers::Buffers;
 use super::memory::Pressure;
-use super::relay::Piece;
+use super::piece::Piece;
 use super::spool::SpoolFile;
 use super::world::World;
 use crate::io::{Errno, Fd, Outgoing, SharedFile, Token};

@@ -2,7 +2,7 @@
 //!
 //! Owns free lists of four sizes. Must not know what the buffers are for.
 
-use super::relay::Piece;
+use super::piece::Piece;
 use super::spare::Spare;
 use crate::io::Outgoing;
 use std::collections::VecDeque;

@@ -3,7 +3,7 @@
 //! Owns the file, and how much of it the client may have; what is said of it on the slot is in
 //! [`slot`](crate::http::slot). Must not know when it is lent.
 
-use super::relay::Piece;
+use super::piece::Piece;
 use super::world::World;
 use crate::http::slot::{OFFER, RECALL};
 use crate::io::{Body, Errno, Fd, Op, Outgoing, Share, SharedFile, Stat, Token};

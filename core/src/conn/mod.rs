@@ -21,6 +21,7 @@ mod look;
 mod memory;
 mod output;
 mod pace;
+mod piece;
 mod records;
 mod relay;
 mod request;

@@ -3,8 +3,8 @@
 //! Owns the queue and the rule that one send is in flight at a time. Must not know HTTP.
 
 use super::buffers::Buffers;
-use super::relay::Piece;
-use crate::io::{Body, Fd, Op, Outgoing, SharedFile};
+use super::piece::Piece;
+use crate::io::{Body, Fd, Op, Outgoing};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use std::rc::Rc;
 /// The send queue of one connection.
 #[derive(Default)]
 pub(crate) struct Output {
-    queue: VecDeque<Segment>,
+    queue: VecDeque<Piece>,
     /// True exactly while a send or sendfile is in flight.
     sending: bool,
     /// Bytes of memory that are in flight, and how many of them are to be sent.
@@ -20,11 +20,6 @@ pub(crate) struct Output {
     in_flight: usize,
     /// Nothing is sent any more.
     abandoned: bool,
-}
-
-enum Segment {
-    Bytes(Outgoing),
-    File { file: Rc<SharedFile>, offset: u64, left: u64 },
 }
 
 impl Output {
@@ -37,12 +32,12 @@ impl Output {
     /// pipelined answers leave in one send.
     pub(crate) fn head(&mut self, buffers: &mut Buffers) -> &mut Vec<u8> {
         let open = matches!(self.queue.back(),
-            Some(Segment::Bytes(out)) if matches!(out.body, Body::None));
+            Some(Piece::Bytes(out)) if matches!(out.body, Body::None));
         if !open {
-            self.queue.push_back(Segment::Bytes(Outgoing::new(buffers.small(), Body::None)));
+            self.queue.push_back(Piece::Bytes(Outgoing::new(buffers.small(), Body::None)));
         }
         match self.queue.back_mut() {
-            Some(Segment::Bytes(out)) => &mut out.head,
+            Some(Piece::Bytes(out)) => &mut out.head,
             _ => unreachable!("just looked at or pushed"),
         }
     }
@@ -50,28 +45,20 @@ impl Output {
     /// Content behind the last head, without copying it.
     pub(crate) fn shared(&mut self, content: Bytes) {
         match self.queue.back_mut() {
-            Some(Segment::Bytes(out)) if matches!(out.body, Body::None) => {
+            Some(Piece::Bytes(out)) if matches!(out.body, Body::None) => {
                 out.body = Body::Shared(content);
             }
             _ => {
                 let out = Outgoing::new(Vec::new(), Body::Shared(content));
-                self.queue.push_back(Segment::Bytes(out));
+                self.queue.push_back(Piece::Bytes(out));
             }
-        }
-    }
-
-    /// `len` bytes of a file from `offset` on.
-    pub(crate) fn file(&mut self, file: Rc<SharedFile>, offset: u64, len: u64) {
-        if len > 0 {
-            self.queue.push_back(Segment::File { file, offset, left: len });
         }
     }
 
     /// A piece that is complete already.
     pub(crate) fn push(&mut self, piece: Piece) {
-        match piece {
-            Piece::Bytes(out) => self.queue.push_back(Segment::Bytes(out)),
-            Piece::File { file, offset, len } => self.file(file, offset, len),
+        if !matches!(piece, Piece::File { len: 0, .. }) {
+            self.queue.push_back(piece);
         }
     }
 
@@ -82,18 +69,18 @@ impl Output {
 
     /// Bytes of memory that it owns.
     pub(crate) fn footprint(&self) -> usize {
-        let capacity = |segment: &Segment| match segment {
-            Segment::Bytes(out) => out.footprint(),
-            Segment::File { .. } => 0,
+        let capacity = |piece: &Piece| match piece {
+            Piece::Bytes(out) => out.footprint(),
+            Piece::File { .. } => 0,
         };
         self.lent + self.queue.iter().map(capacity).sum::<usize>()
     }
 
     /// Bytes that are still to be sent.
     pub(crate) fn unsent(&self) -> u64 {
-        let unsent = |segment: &Segment| match segment {
-            Segment::Bytes(out) => out.remaining() as u64,
-            Segment::File { left, .. } => *left,
+        let unsent = |piece: &Piece| match piece {
+            Piece::Bytes(out) => out.remaining() as u64,
+            Piece::File { len, .. } => *len,
         };
         self.in_flight as u64 + self.queue.iter().map(unsent).sum::<u64>()
     }
@@ -101,7 +88,7 @@ impl Output {
     /// Little enough waits that more may be added.
     pub(crate) fn has_room(&self) -> bool {
         match self.queue.back() {
-            Some(Segment::Bytes(out)) => self.queue.len() < 2 && out.head.len() < Output::BATCH,
+            Some(Piece::Bytes(out)) => self.queue.len() < 2 && out.head.len() < Output::BATCH,
             _ => self.queue.len() < 2,
         }
     }
@@ -115,19 +102,19 @@ impl Output {
         if self.sending {
             return None;
         }
-        let segment = self.queue.pop_front()?;
+        let piece = self.queue.pop_front()?;
         self.sending = true;
-        Some(match segment {
-            Segment::Bytes(out) => {
+        Some(match piece {
+            Piece::Bytes(out) => {
                 (self.lent, self.in_flight) = (out.footprint(), out.remaining());
-                let more = matches!(self.queue.front(), Some(Segment::File { .. }));
+                let more = matches!(self.queue.front(), Some(Piece::File { .. }));
                 Op::Send { fd, out, more }
             }
-            Segment::File { file, offset, left } => {
-                let len = left.min(Output::WINDOW) as u32;
+            Piece::File { file, offset, len } => {
+                let window = len.min(Output::WINDOW) as u32;
                 // What is left waits at the front for the window's completion.
-                self.queue.push_front(Segment::File { file: Rc::clone(&file), offset, left });
-                Op::SendFile { fd, file, offset, len }
+                self.queue.push_front(Piece::File { file: Rc::clone(&file), offset, len });
+                Op::SendFile { fd, file, offset, len: window }
             }
         })
     }
@@ -137,7 +124,7 @@ impl Output {
         debug_assert!(self.sending);
         (self.sending, self.lent, self.in_flight) = (false, 0, 0);
         if out.remaining() > 0 && !self.abandoned {
-            self.queue.push_front(Segment::Bytes(out));
+            self.queue.push_front(Piece::Bytes(out));
         } else {
             buffers.give_outgoing(out);
         }
@@ -150,12 +137,12 @@ impl Output {
         if self.abandoned {
             return true;
         }
-        let Some(Segment::File { offset, left, .. }) = self.queue.front_mut() else {
+        let Some(Piece::File { offset, len, .. }) = self.queue.front_mut() else {
             unreachable!("a window leaves its file at the front");
         };
         *offset += count;
-        *left -= count;
-        if *left == 0 {
+        *len -= count;
+        if *len == 0 {
             self.queue.pop_front();
         }
         count > 0
@@ -170,8 +157,8 @@ impl Output {
     /// Forgets what has not been sent, for good.
     pub(crate) fn abandon(&mut self, buffers: &mut Buffers) {
         self.abandoned = true;
-        for segment in self.queue.drain(..) {
-            if let Segment::Bytes(out) = segment {
+        for piece in self.queue.drain(..) {
+            if let Piece::Bytes(out) = piece {
                 buffers.give_outgoing(out);
             }
         }
@@ -181,7 +168,11 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::io::Graveyard;
+    use crate::io::{Graveyard, SharedFile};
+
+    fn part_of_file(len: u64) -> Piece {
+        Piece::File { file: SharedFile::new(9, &Graveyard::default()), offset: 0, len }
+    }
 
     #[test]
     fn answers_of_one_batch_leave_in_one_send() {
@@ -217,7 +208,7 @@ mod tests {
         let (mut output, mut buffers) = (Output::default(), Buffers::default());
         let size = Output::WINDOW + 10;
         output.head(&mut buffers).extend_from_slice(b"head");
-        output.file(SharedFile::new(9, &Graveyard::default()), 0, size);
+        output.push(part_of_file(size));
         let Some(Op::Send { mut out, more: true, .. }) = output.next(1) else { panic!() };
         out.advance(4);
         output.on_sent(out, &mut buffers);
@@ -235,7 +226,7 @@ mod tests {
     #[test]
     fn a_shorter_file_is_noticed() {
         let mut output = Output::default();
-        output.file(SharedFile::new(9, &Graveyard::default()), 0, 10);
+        output.push(part_of_file(10));
         assert!(output.next(1).is_some());
         assert!(!output.on_file_sent(0));
     }
@@ -250,7 +241,7 @@ mod tests {
         assert!(output.is_flushed() && output.next(1).is_none());
 
         let mut output = Output::default();
-        output.file(SharedFile::new(9, &Graveyard::default()), 0, 10);
+        output.push(part_of_file(10));
         assert!(output.next(1).is_some());
         output.abandon(&mut buffers);
         assert!(output.on_file_sent(3));

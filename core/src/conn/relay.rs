@@ -8,6 +8,7 @@ use super::backlog::Backlog;
 use super::buffers::Buffers;
 use super::loan::Loan;
 use super::memory::Pressure;
+use super::piece::Piece;
 use super::world::World;
 use crate::io::{Body, Errno, Fd, Outgoing, SharedFile, Stat, Time, Token};
 use crate::limits::Limits;
@@ -43,12 +44,6 @@ pub(crate) struct Relay {
     /// When the request got its slot, and when the response's head had arrived.
     pub(crate) dispatched_at: Option<Time>,
     pub(crate) responded_at: Option<Time>,
-}
-
-/// A part of a response.
-pub(crate) enum Piece {
-    Bytes(Outgoing),
-    File { file: Rc<SharedFile>, offset: u64, len: u64 },
 }
 
 /// How a response ends.

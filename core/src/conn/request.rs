@@ -5,6 +5,7 @@
 use super::client::{Client, State};
 use super::content::Content;
 use super::memory::Pressure;
+use super::piece::Piece;
 use super::relay::{End, Failure, Relay};
 use super::request_id::RequestId;
 use super::response::{self, COPY_MOST, Own};
@@ -402,7 +403,9 @@ impl Client {
         match content {
             FileContent::None => {}
             FileContent::Memory(content) => response::write_content(&mut self.output, &content, w),
-            FileContent::File { file, offset, len } => self.output.file(file, offset, len),
+            FileContent::File { file, offset, len } => {
+                self.output.push(Piece::File { file, offset, len });
+            }
             FileContent::Parts(parts) => {
                 for (head, content) in parts {
                     self.output.head(&mut w.buffers).extend_from_slice(&head);
