@@ -330,13 +330,12 @@ impl Upstream {
         let buffering = head.field("X-Accel-Buffering");
         relay.may_spool = !buffering.is_some_and(|value| value.eq_ignore_ascii_case(b"no"));
         relay.status = head.status;
-        relay.keep_alive = self.client_framing != Framing::UntilClose;
-        relay.ends_by_close = !relay.keep_alive && !head.without_content;
         relay.responded_at = Some(w.now);
         let Meta { version, keep_alive, .. } = self.meta;
-        let keep_alive = keep_alive && relay.keep_alive && !w.draining;
-        relay.keep_alive = keep_alive;
-        http::write_response(out, head, self.client_framing, version, keep_alive, &w.date);
+        let is_delimited = self.client_framing != Framing::UntilClose;
+        relay.ends_by_close = !is_delimited && !head.without_content;
+        relay.keep_alive = keep_alive && is_delimited && !w.draining;
+        http::write_response(out, head, self.client_framing, version, relay.keep_alive, &w.date);
         Ok(Parsed::Final(head.len))
     }
 
