@@ -268,7 +268,9 @@ impl Client {
         match std::mem::replace(&mut self.state, State::Closing) {
             State::File(pending) => {
                 let step = w.files.resume(pending, done, w.now, w.unix_seconds);
-                self.on_file_step(step, w);
+                if self.on_file_step(step, w) {
+                    self.after_answer(w);
+                }
             }
             state => {
                 self.state = state;

@@ -339,7 +339,7 @@ impl Client {
     }
 
     /// Requests that waited behind the one just answered get their turn.
-    fn after_answer(&mut self, w: &mut World) {
+    pub(super) fn after_answer(&mut self, w: &mut World) {
         if matches!(self.state, State::Head) && !self.input.is_empty() {
             self.consume_input(w);
         }
@@ -368,7 +368,8 @@ impl Client {
         self.on_file_step(step, w);
     }
 
-    pub(super) fn on_file_step(&mut self, step: Step, w: &mut World) {
+    /// True: it is answered.
+    pub(super) fn on_file_step(&mut self, step: Step, w: &mut World) -> bool {
         match step {
             Step::Do(op, pending) => {
                 self.file_op = true;
@@ -376,14 +377,12 @@ impl Client {
                 self.receive_deadline = None;
                 self.state = State::File(pending);
                 w.submit(self.token, op);
+                false
             }
             Step::Reply(reply) => {
                 self.meta.keep_alive &= !w.draining;
-                let was_waiting = matches!(self.state, State::Closing);
                 self.answer_file(reply, w);
-                if was_waiting {
-                    self.after_answer(w);
-                }
+                true
             }
         }
     }
