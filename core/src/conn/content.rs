@@ -7,8 +7,8 @@ use super::buffers::Buffers;
 use super::memory::{Memory, Pressure};
 use super::pace::Arrival;
 use super::spool::SpoolFile;
-use super::world::{Meta, Whole};
-use crate::http::{self, ChunkedDecoder, Piece, Reject};
+use super::world::{Meta, Whole, World};
+use crate::http::{self, ChunkedDecoder, Framing, Piece, Reject};
 use crate::io::{Body, Outgoing, Time};
 use crate::limits::Limits;
 use crate::route::Action;
@@ -47,47 +47,44 @@ enum Rest {
 }
 
 impl Content {
-    pub(crate) fn with_length(head: Vec<u8>, length: u64, meta: Meta, action: Action) -> Content {
-        let rest = if length == 0 { Rest::Whole } else { Rest::Length(length) };
-        Content::new(head, rest, length, meta, action)
-    }
-
-    pub(crate) fn chunked(head: Vec<u8>, max: u64, meta: Meta, action: Action) -> Content {
-        Content::new(head, Rest::Chunked(ChunkedDecoder::default()), max, meta, action)
-    }
-
-    fn new(head: Vec<u8>, rest: Rest, max: u64, meta: Meta, action: Action) -> Content {
+    /// The head has arrived now. `content_memory` bounds what stays in memory, if that is not for
+    /// a handler; above half of `memory_budget` it is a small buffer.
+    pub(crate) fn new(
+        head: Vec<u8>,
+        framing: Framing,
+        meta: Meta,
+        action: Action,
+        w: &World,
+    ) -> Content {
+        let rest = match framing {
+            Framing::Length(0) => Rest::Whole,
+            Framing::Length(length) => Rest::Length(length),
+            Framing::Chunked | Framing::UntilClose => Rest::Chunked(ChunkedDecoder::default()),
+        };
+        let piece = match w.memory.pressure() >= Pressure::Half {
+            true => Buffers::SMALL,
+            false => Buffers::LARGE,
+        };
+        let memory = match (&action, piece) {
+            (Action::Pool(_), Buffers::SMALL) => w.limits.content_memory.min(piece as u64),
+            (Action::Pool(_), _) => w.limits.content_memory,
+            _ => u64::MAX,
+        };
         Content {
             head,
             bytes: Vec::new(),
             length: 0,
             rest,
-            max,
-            memory: u64::MAX,
-            piece: Buffers::LARGE,
+            max: w.limits.content_max,
+            memory,
+            piece,
             reserved: 0,
             lent: 0,
             spool: None,
-            arrival: Arrival::begin(Time::default()),
+            arrival: Arrival::begin(w.now),
             meta,
             action,
         }
-    }
-
-    /// The head has arrived now. `content_memory` bounds what stays in memory, if that is not for
-    /// a handler; above half of `memory_budget` it is a small buffer.
-    pub(crate) fn begin(mut self, now: Time, limits: &Limits, memory: &Memory) -> Content {
-        self.arrival = Arrival::begin(now);
-        if memory.pressure() >= Pressure::Half {
-            self.piece = Buffers::SMALL;
-        }
-        if matches!(self.action, Action::Pool(_)) {
-            self.memory = match self.piece {
-                Buffers::SMALL => limits.content_memory.min(Buffers::SMALL as u64),
-                _ => limits.content_memory,
-            };
-        }
-        self
     }
 
     /// Reserves what it lacks, unless memory would be as scarce as `level` then. `counted` is its

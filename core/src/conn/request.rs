@@ -193,20 +193,16 @@ impl Client {
         w: &mut World,
     ) {
         let meta = self.meta;
-        let content = match head.framing {
-            Framing::Length(0) => {
-                let announced =
-                    head.fields.iter().any(|f| f.name.eq_ignore_ascii_case("Content-Length"));
-                let content_length = announced.then_some(0);
-                let (head, content, file) = (canonical, Vec::new(), None);
-                let whole = Whole { head, content, file, content_length, meta };
-                self.hand_off(whole, action, w);
-                return;
-            }
-            Framing::Length(length) => Content::with_length(canonical, length, meta, action),
-            _ => Content::chunked(canonical, w.limits.content_max, meta, action),
-        };
-        let mut content = content.begin(w.now, &w.limits, &w.memory);
+        if head.framing == Framing::Length(0) {
+            let announced =
+                head.fields.iter().any(|f| f.name.eq_ignore_ascii_case("Content-Length"));
+            let content_length = announced.then_some(0);
+            let (head, content, file) = (canonical, Vec::new(), None);
+            let whole = Whole { head, content, file, content_length, meta };
+            self.hand_off(whole, action, w);
+            return;
+        }
+        let mut content = Content::new(canonical, head.framing, meta, action, w);
         if w.memory.pressure() >= Pressure::Content
             || !content.reserve(Pressure::Content, &mut self.counted, &mut w.memory)
         {
