@@ -1,6 +1,6 @@
 //! Every bound and timeout of the edge: unit, default and why.
 //!
-//! Owns the defaults. Must not know who enforces them.
+//! Owns the defaults and what is not possible. Must not know who enforces them.
 //!
 //! The fields here, the keys of `[limits]` in proxy-bin's configuration and the names of the
 //! counters in [`Stats`](crate::Stats) are the same words; nginx's words where nginx has one.
@@ -121,6 +121,34 @@ impl Limits {
     /// at least.
     pub fn per_address_for(connections: usize) -> usize {
         (connections / 8).max(256)
+    }
+
+    /// Whether the limits can be used; building a server checks that, too.
+    ///
+    /// # Errors
+    /// What is wrong with them, in words.
+    pub fn validate(&self) -> Result<(), &'static str> {
+        if self.head_fields > Limits::HEAD_FIELDS_MOST {
+            return Err("head_fields is at most 256");
+        }
+        if self.pipelined == 0 || self.connections == 0 || self.keepalive_requests == 0 {
+            return Err("pipelined, connections and keepalive_requests are at least 1");
+        }
+        if self.connections_per_address == 0 || self.slots == 0 {
+            return Err("connections_per_address and slots are at least 1");
+        }
+        if self.response_memory == 0 || self.head_fields == 0 || self.target_bytes == 0 {
+            return Err("response_memory, head_fields and target_bytes are at least 1");
+        }
+        let least = [self.client_header_timeout, self.client_body_timeout, self.send_timeout];
+        if least.contains(&Duration::ZERO) || self.handler_timeout.is_zero() {
+            return Err("client_header_timeout, client_body_timeout, send_timeout and \
+                 handler_timeout are more than 0; Duration::MAX is none");
+        }
+        if self.head_bytes.min(self.response_head_bytes) < Limits::HEAD_BYTES_LEAST {
+            return Err("head_bytes and response_head_bytes are at least 512");
+        }
+        Ok(())
     }
 }
 

@@ -149,7 +149,6 @@ impl Builder {
         if self.addresses.is_empty() {
             return Err(BuildError::NoAddress);
         }
-        check(&self.limits)?;
         io::probe()?;
         let count = match self.reactors {
             0 => thread::available_parallelism().map_or(1, NonZero::get).min(REACTORS_MOST),
@@ -172,33 +171,6 @@ impl Builder {
 
 /// More than any machine has cores for.
 const REACTORS_MOST: usize = 1_024;
-
-pub(super) fn check(limits: &Limits) -> Result<(), BuildError> {
-    let wrong = |text: &str| Err(BuildError::Limits(text.into()));
-    if limits.head_fields > Limits::HEAD_FIELDS_MOST {
-        return wrong("head_fields is at most 256");
-    }
-    if limits.pipelined == 0 || limits.connections == 0 || limits.keepalive_requests == 0 {
-        return wrong("pipelined, connections and keepalive_requests are at least 1");
-    }
-    if limits.connections_per_address == 0 || limits.slots == 0 {
-        return wrong("connections_per_address and slots are at least 1");
-    }
-    if limits.response_memory == 0 || limits.head_fields == 0 || limits.target_bytes == 0 {
-        return wrong("response_memory, head_fields and target_bytes are at least 1");
-    }
-    let least = [limits.client_header_timeout, limits.client_body_timeout, limits.send_timeout];
-    if least.contains(&Duration::ZERO) || limits.handler_timeout.is_zero() {
-        return wrong(
-            "client_header_timeout, client_body_timeout, send_timeout and handler_timeout are \
-             more than 0; Duration::MAX is none",
-        );
-    }
-    if limits.head_bytes.min(limits.response_head_bytes) < Limits::HEAD_BYTES_LEAST {
-        return wrong("head_bytes and response_head_bytes are at least 512");
-    }
-    Ok(())
-}
 
 impl Target {
     /// So many requests of one client address in every `per`, at least one. Default: no bound.

@@ -3,7 +3,7 @@
 //! Owns the checks, the opening of roots and the binding of new pools' sockets. What it has made is
 //! gone when it is dropped, so a plan that is not carried out leaves nothing.
 
-use super::builder::{Builder, Kind, Route, Target, check};
+use super::builder::{Builder, Kind, Route, Target};
 use super::control::{BoundPool, LeavingPool};
 use super::error::{BuildError, SocketError};
 use super::pool::Pool;
@@ -63,7 +63,7 @@ pub(super) struct Known<'a> {
 impl Plan {
     pub(super) fn new(builder: Builder, known: &Known<'_>) -> Result<Plan, BuildError> {
         let Builder { routes, limits, spool_dir, trusted_proxies, log, .. } = builder;
-        check(&limits)?;
+        limits.validate().map_err(|why| BuildError::Limits(why.into()))?;
         let spool_dir = spool_dir::check(spool_dir)?;
         let count = known.shared.mailboxes.len();
         let mut policy = Policy { trusted_proxies, ..Policy::default() };
