@@ -4,18 +4,13 @@
 
 use super::table::Table;
 use super::timers::Timers;
-use super::{Message, Phase, Reactor, handle, kind};
+use super::{Message, Phase, Reactor, kind};
 use crate::conn::{Connection, HandOver, Machine, Memory, Notice, Whole, World};
-use crate::handler::{Deliver, Handler};
 use crate::io::{Backend, Completion, Done, Errno, Passed, Token};
 use crate::pool::Assignment;
 use crate::route::{RoutedPool, SharedPool};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
-
-/// A handler that takes longer has kept everybody else on this core waiting.
-const HANDLER_BUDGET: Duration = Duration::from_millis(1);
 
 impl<B: Backend> Reactor<B> {
     pub(super) fn dispatch(&mut self, completion: Completion) {
@@ -225,17 +220,6 @@ impl<B: Backend> Reactor<B> {
             exchange.start(&mut self.world);
         }
         self.settle_exchange(token);
-    }
-
-    fn call_handler(&mut self, client: Token, handler: &Arc<dyn Handler>, whole: Whole) {
-        let before = self.backend.now();
-        let by: Arc<dyn Deliver> = Arc::clone(self.mailbox()) as _;
-        if !handle::call(&**handler, whole, client, by, &mut self.world) {
-            self.world.counters.handler_panics.count();
-        }
-        if self.backend.now().since(before) > HANDLER_BUDGET {
-            self.world.counters.handler_overruns.count();
-        }
     }
 
     fn on_relay(&mut self, token: Token) {

@@ -6,10 +6,10 @@
 //! event the notices that it caused are passed on at once; operations are submitted after every
 //! [`SUBMIT_EVERY`] events, so that the last of a large batch does not wait for all others.
 
+mod call_handler;
 mod change;
 mod dispatch;
 mod eviction;
-mod handle;
 mod leftovers;
 mod listeners;
 mod mailbox;

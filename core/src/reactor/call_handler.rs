@@ -2,17 +2,41 @@
 //!
 //! Owns the conversion of a whole request, and what happens when a handler panics or dawdles.
 
+use super::Reactor;
 use crate::conn::{Whole, World};
 use crate::handler::{Deliver, Handler, Reply, Request};
 use crate::http;
-use crate::io::{Budget, Share, Token};
+use crate::io::{Backend, Budget, Share, Token};
 use bytes::Bytes;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
-/// Lets a handler answer. False: it panicked.
-pub(super) fn call(
+/// A handler that takes longer has kept everybody else on this core waiting.
+const BUDGET: Duration = Duration::from_millis(1);
+
+impl<B: Backend> Reactor<B> {
+    /// Lets a handler answer.
+    pub(super) fn call_handler(
+        &mut self,
+        client: Token,
+        handler: &Arc<dyn Handler>,
+        whole: Whole,
+    ) {
+        let before = self.backend.now();
+        let by: Arc<dyn Deliver> = Arc::clone(self.mailbox()) as _;
+        if !call(&**handler, whole, client, by, &mut self.world) {
+            self.world.counters.handler_panics.count();
+        }
+        if self.backend.now().since(before) > BUDGET {
+            self.world.counters.handler_overruns.count();
+        }
+    }
+}
+
+/// False: it panicked.
+fn call(
     handler: &dyn Handler,
     whole: Whole,
     client: Token,
