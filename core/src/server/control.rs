@@ -3,17 +3,18 @@
 //! Owns the pools' sockets and the exchange of one policy for another. Must not know how reactors
 //! carry it out.
 
+use super::bound_pool::{BoundPool, LeavingPool};
 use super::builder::Builder;
 use super::error::BuildError;
-use super::plan::{BoundsByRoute, Known, Plan};
+use super::plan::{BoundsByRoute, Known, Plan, PlannedPool};
 use super::random;
-use super::unix_socket::{SocketAccess, UnixSocket};
+use super::unix_socket::UnixSocket;
 use crate::access_log::AccessLog;
 use crate::io::{self, Budget};
-use crate::reactor::{Change, Message, Shared, Source};
-use crate::route::{RoutedPool, SharedPool};
+use crate::reactor::{Change, Message, Shared};
+use crate::route::SharedPool;
 use crate::stats::{Counters, PoolStats, Stats};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub(super) struct Control {
@@ -38,21 +39,6 @@ struct Current {
     next_root: u32,
     /// The reactors have ended, and the pools were like this then.
     end: Option<Vec<PoolStats>>,
-}
-
-/// A pool that workers can dial in to.
-#[derive(Clone)]
-pub(super) struct BoundPool {
-    pub(super) routed: Arc<RoutedPool>,
-    pub(super) socket: Arc<UnixSocket>,
-    pub(super) access: SocketAccess,
-}
-
-/// A pool that no route leads to.
-pub(super) struct LeavingPool {
-    shared: Weak<SharedPool>,
-    /// As long as earlier requests have it.
-    pub(super) routed: Weak<RoutedPool>,
 }
 
 /// How long the end of a server waits for an access log that does not take its lines.
@@ -185,44 +171,15 @@ impl Current {
             removed: gone(),
         };
         let mut changes: Vec<_> = plan.file_routes.into_iter().map(change).collect();
-        self.pools = plan.pools.into_iter().map(|planned| planned.adopt()).collect();
+        self.pools = plan.pools.into_iter().map(PlannedPool::adopt).collect();
         let is_back = |leaving: &LeavingPool| {
             let routed = leaving.routed.as_ptr();
             self.pools.iter().any(|bound| std::ptr::eq(Arc::as_ptr(&bound.routed), routed))
         };
         self.leaving.retain(|leaving| leaving.is_there() && !is_back(leaving));
-        self.leaving.extend(removed.iter().map(|pool| LeavingPool {
-            shared: Arc::downgrade(pool.routed.shared()),
-            routed: Arc::downgrade(&pool.routed),
-        }));
+        self.leaving.extend(removed.iter().map(LeavingPool::of));
         post(&mut changes);
         changes
-    }
-}
-
-impl LeavingPool {
-    /// Anybody has anything of it.
-    fn is_there(&self) -> bool {
-        self.shared.strong_count() > 0
-    }
-}
-
-impl BoundPool {
-    fn source(&self) -> Source {
-        Source::Workers {
-            fd: self.socket.fd(),
-            open: Arc::clone(&self.socket) as Arc<dyn Send + Sync>,
-            pool: Arc::clone(self.routed.shared()),
-        }
-    }
-}
-
-impl super::plan::PlannedPool {
-    fn adopt(self) -> BoundPool {
-        let pool = self.bound.routed.shared();
-        pool.core().set_limits(self.settings.limits);
-        pool.set_allowed(self.settings.allowed);
-        BoundPool { access: self.settings.access, ..self.bound }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Owns the life of the process's edge. Must not know HTTP.
 
+mod bound_pool;
 mod builder;
 mod control;
 mod error;

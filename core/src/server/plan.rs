@@ -3,8 +3,8 @@
 //! Owns the checks, the opening of roots and the binding of new pools' sockets. What it has made is
 //! gone when it is dropped, so a plan that is not carried out leaves nothing.
 
+use super::bound_pool::{BoundPool, LeavingPool};
 use super::builder::{Builder, Kind, Route, Target};
-use super::control::{BoundPool, LeavingPool};
 use super::error::{BuildError, SocketError};
 use super::pool::Pool;
 use super::random;
@@ -93,6 +93,16 @@ impl Plan {
         adjust_sockets(&pools)?;
         let (policy, limits) = (Arc::new(policy), Arc::new(limits));
         Ok(Plan { policy, limits, spool_dir, file_routes, next_root, pools, bounds, log })
+    }
+}
+
+impl PlannedPool {
+    /// The plan is carried out.
+    pub(super) fn adopt(self) -> BoundPool {
+        let pool = self.bound.routed.shared();
+        pool.core().set_limits(self.settings.limits);
+        pool.set_allowed(self.settings.allowed);
+        BoundPool { access: self.settings.access, ..self.bound }
     }
 }
 
