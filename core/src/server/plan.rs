@@ -64,7 +64,8 @@ impl Plan {
     pub(super) fn new(builder: Builder, known: &Known<'_>) -> Result<Plan, BuildError> {
         let Builder { routes, limits, spool_dir, trusted_proxies, log, .. } = builder;
         limits.validate().map_err(|why| BuildError::Limits(why.into()))?;
-        let spool_dir = spool_dir::check(spool_dir)?;
+        let spool_dir = spool_dir.unwrap_or_else(|| Builder::SPOOL_DIR.into());
+        let spool_dir = spool_dir::check(&spool_dir)?;
         let count = known.shared.mailboxes.len();
         let mut policy = Policy { trusted_proxies, ..Policy::default() };
         let mut plan = Planner { known, files: Vec::new(), pools: Vec::new() };

@@ -2,20 +2,18 @@
 //!
 //! Owns one try. Must not know what is spooled.
 
-use super::builder::Builder;
 use super::error::BuildError;
 use std::ffi::CString;
 use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Makes a file without a name there, as the reactors will.
-pub(super) fn check(directory: Option<PathBuf>) -> Result<CString, BuildError> {
-    let directory = directory.unwrap_or_else(|| Builder::SPOOL_DIR.into());
-    let failed = |error| BuildError::SpoolDir { directory: directory.clone(), error };
-    let absolute = std::path::absolute(&directory).map_err(failed)?;
+pub(super) fn check(directory: &Path) -> Result<CString, BuildError> {
+    let failed = |error| BuildError::SpoolDir { directory: directory.to_owned(), error };
+    let absolute = std::path::absolute(directory).map_err(failed)?;
     let path = CString::new(absolute.as_os_str().as_bytes()).map_err(|e| failed(e.into()))?;
     try_out(&absolute).map_err(failed)?;
     if crate::io::is_in_memory(&path) {
@@ -49,12 +47,12 @@ mod tests {
     #[test]
     fn a_directory_must_be_there_and_stays_empty() {
         let directory = tempfile::tempdir().unwrap();
-        check(Some(directory.path().into())).unwrap();
+        check(directory.path()).unwrap();
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
         let missing = directory.path().join("missing");
-        let error = check(Some(missing.clone())).unwrap_err().to_string();
+        let error = check(&missing).unwrap_err().to_string();
         assert!(error.contains("missing") && error.contains("No such file"), "{error}");
         std::fs::write(&missing, "").unwrap();
-        assert!(check(Some(missing)).is_err());
+        assert!(check(&missing).is_err());
     }
 }
