@@ -73,8 +73,12 @@ impl Builder {
         self
     }
 
-    /// How many reactors, at most 1,024; 0, the default, means one per core that this process may
-    /// use, by its affinity and by the quota of its control group (cgroups(7)).
+    /// More reactors than any machine has cores for.
+    pub const REACTORS_MOST: usize = 1_024;
+
+    /// How many reactors, at most [`Builder::REACTORS_MOST`]; 0, the default, means one per core
+    /// that this process may use, by its affinity and by the quota of its control group
+    /// (cgroups(7)).
     ///
     /// Each is a thread that is pinned to a core, and so are the threads that handlers start, as
     /// they inherit that (sched_setaffinity(2)): start those that are to have other cores before
@@ -150,10 +154,11 @@ impl Builder {
             return Err(BuildError::NoAddress);
         }
         io::probe()?;
+        let most = Builder::REACTORS_MOST;
         let count = match self.reactors {
-            0 => thread::available_parallelism().map_or(1, NonZero::get).min(REACTORS_MOST),
-            count if count > REACTORS_MOST => {
-                return Err(BuildError::Limits(format!("at most {REACTORS_MOST} reactors")));
+            0 => thread::available_parallelism().map_or(1, NonZero::get).min(most),
+            count if count > most => {
+                return Err(BuildError::Limits(format!("at most {most} reactors")));
             }
             count => count,
         };
@@ -168,9 +173,6 @@ impl Builder {
         self
     }
 }
-
-/// More than any machine has cores for.
-const REACTORS_MOST: usize = 1_024;
 
 impl Target {
     /// So many requests of one client address in every `per`, at least one. Default: no bound.

@@ -6,7 +6,7 @@ use super::error::At;
 use super::files;
 use super::limits;
 use super::section::{Reader, Section};
-use forebay::Limits;
+use forebay::{Builder, Limits};
 use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -131,13 +131,14 @@ fn listen(reader: &mut Reader<'_>, section: &Section<'_, '_>) -> Option<Vec<At<S
 fn reactors(reader: &mut Reader<'_>, section: &Section<'_, '_>) -> Option<At<usize>> {
     let value = section.value("reactors")?;
     let line = reader.lines.of(value.span());
+    let most = Builder::REACTORS_MOST;
     let what = match value.get_ref() {
         DeValue::String(text) if text == "auto" => return Some(At { value: 0, line }),
         DeValue::Integer(number) => match usize::from_str_radix(number.as_str(), number.radix()) {
-            Ok(count @ 1..=REACTORS_MOST) => return Some(At { value: count, line }),
-            _ => format!("= {number} is not possible: write \"auto\" or 1 to {REACTORS_MOST}"),
+            Ok(count @ 1..=Builder::REACTORS_MOST) => return Some(At { value: count, line }),
+            _ => format!("= {number} is not possible: write \"auto\" or 1 to {most}"),
         },
-        _ => format!("must be \"auto\" or a number from 1 to {REACTORS_MOST}"),
+        _ => format!("must be \"auto\" or a number from 1 to {most}"),
     };
     section.complain(reader, "reactors", line, &what);
     None
@@ -279,5 +280,3 @@ const POOL_KEYS: [&str; 11] = [
     "group",
     "allowed_users",
 ];
-
-const REACTORS_MOST: usize = 1024;
