@@ -37,8 +37,8 @@ pub(crate) enum EndedBy {
     Reset,
     /// Any other error.
     Other(Errno),
-    /// The request's deadline passed.
-    Deadline,
+    /// We ended it: its deadline has passed, nobody waits for it, or the server stops.
+    CutOff,
 }
 
 impl Verdict {
@@ -92,7 +92,7 @@ pub(crate) fn judge(evidence: &Evidence) -> Verdict {
     if evidence.response_begun {
         return Verdict::Abort;
     }
-    if evidence.ended_by == EndedBy::Deadline {
+    if evidence.ended_by == EndedBy::CutOff {
         return Verdict::GatewayTimeout;
     }
     if evidence.goodbye {
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn after_a_response_byte_it_is_started_whatever_follows() {
-        for ended_by in [EndedBy::EndOfFile, EndedBy::Reset, EPIPE, EndedBy::Deadline] {
+        for ended_by in [EndedBy::EndOfFile, EndedBy::Reset, EPIPE, EndedBy::CutOff] {
             for bits in 0..16 {
                 let seen = Evidence {
                     response_begun: true,
@@ -248,7 +248,7 @@ mod tests {
     fn past_its_deadline_nothing_is_repeated() {
         for bits in 0..16 {
             let seen = Evidence {
-                ended_by: EndedBy::Deadline,
+                ended_by: EndedBy::CutOff,
                 request_sent_whole: bits & 1 != 0,
                 goodbye: bits & 2 != 0,
                 death: death(None, bits & 4 != 0),

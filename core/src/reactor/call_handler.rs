@@ -18,12 +18,7 @@ const BUDGET: Duration = Duration::from_millis(1);
 
 impl<B: Backend> Reactor<B> {
     /// Lets a handler answer.
-    pub(super) fn call_handler(
-        &mut self,
-        client: Token,
-        handler: &Arc<dyn Handler>,
-        whole: Whole,
-    ) {
+    pub(super) fn call_handler(&mut self, client: Token, handler: &Arc<dyn Handler>, whole: Whole) {
         let before = self.backend.now();
         let by: Arc<dyn Deliver> = Arc::clone(self.mailbox()) as _;
         if !call(&**handler, whole, client, by, &mut self.world) {

@@ -382,7 +382,7 @@ impl HandOver {
 
     /// We end the exchange; what the worker still says does not matter.
     fn cut_off(&mut self, w: &mut World) {
-        self.on_slot_end(EndedBy::Deadline, w);
+        self.on_slot_end(EndedBy::CutOff, w);
     }
 
     fn end_late(&mut self, w: &mut World) {
@@ -394,7 +394,7 @@ impl HandOver {
     }
 
     fn is_cut_off(&self) -> bool {
-        self.ended() == Some(EndedBy::Deadline)
+        self.ended() == Some(EndedBy::CutOff)
     }
 
     fn on_slot_end(&mut self, by: EndedBy, w: &mut World) {
