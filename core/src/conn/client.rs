@@ -407,7 +407,7 @@ impl Client {
             self.receive_deadline = Some(w.now.after(self.patience(w)));
         }
         self.would_seem_whole &= matches!(self.state, State::HandedOver(_) | State::BreakingOff);
-        self.delivery.is_through();
+        self.delivery.caught_up();
         self.log_answers(w);
         if self.requests > 0 && matches!(self.state, State::Head | State::Ending) {
             self.permit = None;

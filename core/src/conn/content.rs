@@ -153,7 +153,7 @@ impl Content {
     pub(crate) fn drips_at(&self, limits: &Limits) -> Time {
         match limits.rate_min {
             0 => Time(u64::MAX),
-            rate_min => self.arrival.is_late_at(self.length, rate_min),
+            rate_min => self.arrival.late_at(self.length, rate_min),
         }
     }
 

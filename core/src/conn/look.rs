@@ -24,7 +24,7 @@ impl Client {
         self.look_at = Some(w.now.after(Delivery::interval(&w.limits)));
         if unsent == 0 {
             // What it still has to get is not here yet.
-            return self.delivery.is_through();
+            return self.delivery.caught_up();
         }
         let is_scarce = w.memory.pressure() >= Pressure::Timeouts;
         let patience = w.limits.send_timeout / if is_scarce { HURRY } else { 1 };

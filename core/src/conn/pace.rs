@@ -67,7 +67,7 @@ impl Arrival {
     }
 
     /// When `bytes` will have been less than `rate_min`, if no more come.
-    pub(super) fn is_late_at(&self, bytes: u64, rate_min: u64) -> Time {
+    pub(super) fn late_at(&self, bytes: u64, rate_min: u64) -> Time {
         let enough_for = Duration::from_millis(bytes.saturating_mul(1_000) / rate_min);
         self.since.after(GRACE.max(enough_for))
     }
@@ -100,7 +100,7 @@ impl Delivery {
     }
 
     /// It has taken everything, as far as we can tell without asking.
-    pub(super) fn is_through(&mut self) {
+    pub(super) fn caught_up(&mut self) {
         self.slow = None;
     }
 
@@ -143,14 +143,14 @@ mod tests {
     #[test]
     fn content_is_late_when_its_average_falls_below_the_minimum() {
         let mut arrival = Arrival::begin(at(100));
-        assert_eq!(arrival.is_late_at(0, 500), at(110));
-        assert_eq!(arrival.is_late_at(5_000, 500), at(110));
-        assert_eq!(arrival.is_late_at(10_000, 500), at(120));
+        assert_eq!(arrival.late_at(0, 500), at(110));
+        assert_eq!(arrival.late_at(5_000, 500), at(110));
+        assert_eq!(arrival.late_at(10_000, 500), at(120));
         arrival.hold(at(105));
         arrival.hold(at(130));
         arrival.go_on(at(145));
         arrival.go_on(at(150));
-        assert_eq!(arrival.is_late_at(0, 500), at(150), "40 s were not its fault");
+        assert_eq!(arrival.late_at(0, 500), at(150), "40 s were not its fault");
     }
 
     #[test]
@@ -191,7 +191,7 @@ mod tests {
         let mut delivery = Delivery::default();
         delivery.accepted(1_000);
         assert_eq!(looks(&mut delivery, &[(3, 1_000)]), None);
-        delivery.is_through();
+        delivery.caught_up();
         assert_eq!(looks(&mut delivery, &[(100, 1_000), (109, 1_000)]), None);
     }
 }
