@@ -25,7 +25,7 @@ impl Client {
             Err(Errno(libc::ECANCELED)) if was == Receiving::Resting => {
                 if self.parked {
                     self.receiving = Receiving::Awaiting;
-                    w.submit(self.token, Op::PollIn { fd: self.fd });
+                    w.submit(self.token, Op::AwaitInput { fd: self.fd });
                 }
             }
             Err(_) => self.abort(w),

@@ -164,7 +164,7 @@ impl Slot {
     fn open(&mut self, w: &mut World) {
         self.deadline = None;
         w.buffers.give(std::mem::take(&mut self.input));
-        self.submit(Op::Poll { fd: self.fd }, w);
+        self.submit(Op::AwaitHangUp { fd: self.fd }, w);
         self.submit(Op::PeerEnd(PeerEnd::new(self.fd)), w);
         let (slot, assignment) =
             self.pool.core().join(self.fd, w.reactor, self.token, self.process, w.now);

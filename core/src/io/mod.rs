@@ -252,10 +252,10 @@ pub(crate) enum Op {
     SendFile { fd: Fd, file: Rc<SharedFile>, offset: u64, len: u32 },
     /// Wait until the peer hangs up or the socket is shut down (`POLLRDHUP`, `POLLHUP`,
     /// `POLLERR`). Never for input, so nothing is stolen from a receive elsewhere.
-    Poll { fd: Fd },
-    /// Wait for something to receive, the end of the input included. Answers [`Done::Poll`]. Needs
-    /// less of the kernel's memory than a receive that waits.
-    PollIn { fd: Fd },
+    AwaitHangUp { fd: Fd },
+    /// Wait for something to receive, the end of the input included. Answers [`Done::Awaited`].
+    /// Needs less of the kernel's memory than a receive that waits.
+    AwaitInput { fd: Fd },
     /// Wait for the end of the process that connected a Unix socket. Answers an error at once
     /// where the kernel does not tell.
     PeerEnd(PeerEnd),
@@ -323,7 +323,7 @@ pub(crate) enum Done {
         result: Result<usize, Errno>,
     },
     /// Also when it failed or was cancelled.
-    Poll,
+    Awaited,
     PeerEnd {
         result: Result<Death, Errno>,
     },

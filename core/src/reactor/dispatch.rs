@@ -46,7 +46,7 @@ impl<B: Backend> Reactor<B> {
             Done::Recv { result, armed } => {
                 client.on_received(result.map(|_| &[][..]), armed, world)
             }
-            Done::Poll => client.on_input(world),
+            Done::Awaited => client.on_input(world),
             Done::Fill { buf, result } => client.on_filled(buf, result, world),
             Done::Send { out, result } => client.on_sent(out, result, world),
             Done::SendFile { result, .. } => client.on_file_sent(result, world),
@@ -85,7 +85,7 @@ impl<B: Backend> Reactor<B> {
         match done {
             Done::Fill { buf, result } => slot.on_filled(buf, result, &mut self.world),
             Done::Send { out, result } => slot.on_sent(out, result, &mut self.world),
-            Done::Poll => slot.on_hang_up(&mut self.world),
+            Done::Awaited => slot.on_hang_up(&mut self.world),
             Done::PeerEnd { result } => slot.on_process_end(result, &mut self.world),
             _ => unreachable!("wardens only greet and watch"),
         }

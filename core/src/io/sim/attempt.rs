@@ -244,13 +244,13 @@ impl Kernel {
                 let result = send_file(stream, inode, *offset, most)?;
                 Done::SendFile { file: Rc::clone(file), result }
             }
-            Op::Poll { fd } => {
+            Op::AwaitHangUp { fd } => {
                 let stream = &streams[stream_index(descriptors, *fd)];
-                stream.hung_up().then_some(Done::Poll)?
+                stream.hung_up().then_some(Done::Awaited)?
             }
-            Op::PollIn { fd } => {
+            Op::AwaitInput { fd } => {
                 let stream = &streams[stream_index(descriptors, *fd)];
-                stream.readable().then_some(Done::Poll)?
+                stream.readable().then_some(Done::Awaited)?
             }
             Op::PeerEnd(end) => {
                 let stream = &mut streams[stream_index(descriptors, end.socket)];

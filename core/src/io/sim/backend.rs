@@ -273,7 +273,7 @@ mod tests {
 
         backend.submit(TOKEN, repeated());
         assert_eq!(shots(&mut backend), [(b"!".to_vec(), true, None)]);
-        backend.submit(TOKEN, Op::Poll { fd });
+        backend.submit(TOKEN, Op::AwaitHangUp { fd });
         backend.submit(OTHER, Op::EndRecv { target: TOKEN });
         assert_eq!(shots(&mut backend), [(Vec::new(), false, Some(Errno(libc::ECANCELED)))]);
         assert_eq!(backend.in_flight(), 1, "the poll goes on");
@@ -291,7 +291,7 @@ mod tests {
         kernel.set_capacity(4);
         let (mut backend, mut warden) = (kernel.backend(), kernel.backend());
         let (fd, peer) = connected(&kernel, &mut backend, StreamKind::Unix);
-        warden.submit(OTHER, Op::Poll { fd });
+        warden.submit(OTHER, Op::AwaitHangUp { fd });
         backend.submit(TOKEN, fill(fd));
         backend.submit(TOKEN, send(fd, b"12345678"));
         let Done::Send { out, result: Ok(4) } = only(&mut backend) else { panic!("4 fit") };
@@ -306,7 +306,7 @@ mod tests {
             }
         }
         assert!(kernel.has_work(warden.id()) && backend.in_flight() == 0);
-        assert!(matches!(only(&mut warden), Done::Poll));
+        assert!(matches!(only(&mut warden), Done::Awaited));
         backend.submit(TOKEN, Op::Close { fd });
         assert!(turn(&mut backend).is_empty());
         assert_eq!(peer.receive(), b"1234");
@@ -317,11 +317,11 @@ mod tests {
     #[test]
     fn hangup_is_not_input() {
         let (_kernel, mut backend, fd, peer) = pair();
-        backend.submit(TOKEN, Op::Poll { fd });
+        backend.submit(TOKEN, Op::AwaitHangUp { fd });
         peer.send(b"input");
         assert!(turn(&mut backend).is_empty());
         peer.finish();
-        assert!(matches!(only(&mut backend), Done::Poll));
+        assert!(matches!(only(&mut backend), Done::Awaited));
     }
 
     #[test]
@@ -398,7 +398,7 @@ mod tests {
     fn closing_under_another_reactors_operation_is_a_mistake() {
         let (kernel, mut backend, fd, _peer) = pair();
         let mut other = kernel.backend();
-        other.submit(OTHER, Op::Poll { fd });
+        other.submit(OTHER, Op::AwaitHangUp { fd });
         turn(&mut other);
         backend.submit(TOKEN, Op::Close { fd });
     }
@@ -412,10 +412,10 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "Poll on descriptor 77, which is not open")]
+    #[should_panic(expected = "AwaitHangUp on descriptor 77, which is not open")]
     fn using_an_unknown_descriptor_is_a_mistake() {
         let mut backend = kernel().backend();
-        backend.submit(TOKEN, Op::Poll { fd: 77 });
+        backend.submit(TOKEN, Op::AwaitHangUp { fd: 77 });
     }
 
     #[test]

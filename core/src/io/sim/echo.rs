@@ -72,7 +72,7 @@ impl Echo {
                 let (ending, closed) = (false, false);
                 self.connections.push(Connection { fd, in_flight: 0, ending, closed });
                 let index = self.connections.len() - 1;
-                self.submit(index, Op::Poll { fd });
+                self.submit(index, Op::AwaitHangUp { fd });
                 self.receive(index);
             }
             Err(errno) if self.leaving => assert_eq!(errno.0, libc::ECANCELED),
@@ -100,7 +100,7 @@ impl Echo {
             }
             Done::Send { out, result: Ok(_) } if out.remaining() > 0 => self.send(index, out),
             Done::Send { result: Ok(_), .. } => self.receive(index),
-            Done::Poll => {}
+            Done::Awaited => {}
             Done::Recv { result: Err(_), .. }
             | Done::Fill { result: Err(_), .. }
             | Done::Send { result: Err(_), .. } => {

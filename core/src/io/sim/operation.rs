@@ -56,8 +56,8 @@ pub(super) fn name(op: &Op) -> &'static str {
         Op::Send { .. } => "Send",
         Op::SendIfSilent { .. } => "SendIfSilent",
         Op::SendFile { .. } => "SendFile",
-        Op::Poll { .. } => "Poll",
-        Op::PollIn { .. } => "PollIn",
+        Op::AwaitHangUp { .. } => "AwaitHangUp",
+        Op::AwaitInput { .. } => "AwaitInput",
         Op::PeerEnd(_) => "PeerEnd",
         Op::OpenFile { .. } => "OpenFile",
         Op::StatFile { .. } => "StatFile",
@@ -80,8 +80,8 @@ pub(super) fn descriptors(op: &Op) -> [Option<Fd>; 2] {
         Op::Recv { fd, .. }
         | Op::Fill { fd, .. }
         | Op::FillWithFile { fd, .. }
-        | Op::Poll { fd }
-        | Op::PollIn { fd } => [Some(*fd), None],
+        | Op::AwaitHangUp { fd }
+        | Op::AwaitInput { fd } => [Some(*fd), None],
         Op::PeerEnd(end) => [Some(end.socket), None],
         Op::Send { fd, out, .. } | Op::SendIfSilent { fd, out } => {
             [Some(*fd), out.file_due().map(|file| file.fd())]
@@ -124,8 +124,8 @@ pub(super) fn expected(op: &Op) -> [Option<DescriptorKind>; 2] {
         | Op::WriteFile { .. }
         | Op::StatOpen { .. } => [Some(File), None],
         Op::CreateFile { .. } | Op::OpenDirectory { .. } => [None, None],
-        Op::Poll { .. }
-        | Op::PollIn { .. }
+        Op::AwaitHangUp { .. }
+        | Op::AwaitInput { .. }
         | Op::Shutdown { .. }
         | Op::Close { .. }
         | Op::Cancel { .. }
@@ -149,7 +149,7 @@ pub(super) fn failure(op: &mut Op, errno: Errno) -> Done {
             Done::Send { out: mem::take(out), result: Err(errno) }
         }
         Op::SendFile { file, .. } => Done::SendFile { file: file.clone(), result: Err(errno) },
-        Op::Poll { .. } | Op::PollIn { .. } => Done::Poll,
+        Op::AwaitHangUp { .. } | Op::AwaitInput { .. } => Done::Awaited,
         Op::PeerEnd(end) => Done::PeerEnd { result: end.given_up(errno) },
         Op::OpenFile { .. } | Op::OpenDirectory { .. } => Done::OpenFile { result: Err(errno) },
         Op::StatFile { .. } => Done::StatFile { result: Err(errno) },

@@ -51,8 +51,8 @@ struct Entry {
 #[derive(Clone, Copy, Debug)]
 enum What {
     Recv { poll_first: bool, repeat: bool },
-    Poll,
-    PollIn,
+    AwaitHangUp,
+    AwaitInput,
     Owning,
 }
 
@@ -74,8 +74,8 @@ impl InFlight {
         debug_assert_ne!(token, Token::NOBODY, "there is a list for each place in use");
         let (what, operand) = match op {
             Op::Recv { fd, poll_first, repeat } => (What::Recv { poll_first, repeat }, fd as u32),
-            Op::Poll { fd } => (What::Poll, fd as u32),
-            Op::PollIn { fd } => (What::PollIn, fd as u32),
+            Op::AwaitHangUp { fd } => (What::AwaitHangUp, fd as u32),
+            Op::AwaitInput { fd } => (What::AwaitInput, fd as u32),
             op => (What::Owning, self.owning.insert(op) as u32),
         };
         slack::make_room(&mut self.entries);
@@ -154,8 +154,8 @@ impl Entry {
         let fd = self.operand as Fd;
         match self.what {
             What::Recv { poll_first, repeat } => Some(Op::Recv { fd, poll_first, repeat }),
-            What::Poll => Some(Op::Poll { fd }),
-            What::PollIn => Some(Op::PollIn { fd }),
+            What::AwaitHangUp => Some(Op::AwaitHangUp { fd }),
+            What::AwaitInput => Some(Op::AwaitInput { fd }),
             What::Owning => None,
         }
     }

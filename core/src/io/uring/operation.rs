@@ -38,8 +38,8 @@ pub(super) fn entry(op: &mut Op, message: &mut Message, transit_size: u32) -> sq
         Op::Send { fd, out, more } => send(*fd, out, *more, message),
         Op::SendFile { fd, .. } => poll(*fd, libc::POLLOUT),
         Op::FillWithFile { fd, .. } => poll(*fd, libc::POLLIN | libc::POLLRDHUP),
-        Op::Poll { fd } => poll(*fd, libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR),
-        Op::PollIn { fd } => poll(*fd, libc::POLLIN | libc::POLLRDHUP),
+        Op::AwaitHangUp { fd } => poll(*fd, libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR),
+        Op::AwaitInput { fd } => poll(*fd, libc::POLLIN | libc::POLLRDHUP),
         Op::PeerEnd(end) => {
             let (process, events) = end.event();
             poll(process, events)
@@ -90,7 +90,7 @@ pub(super) fn answer(
             Done::Send { out, result }
         }
         Op::SendFile { file, .. } => Done::SendFile { file, result },
-        Op::Poll { .. } | Op::PollIn { .. } => Done::Poll,
+        Op::AwaitHangUp { .. } | Op::AwaitInput { .. } => Done::Awaited,
         Op::PeerEnd(end) => {
             let errno = result.err().unwrap_or(Errno(libc::EAGAIN));
             Done::PeerEnd { result: end.given_up(errno) }

@@ -241,29 +241,29 @@ fn fill_appends() {
 fn polls_for_hangup_only() {
     let mut bench = Bench::new();
     let (server, mut client) = tcp_pair();
-    bench.submit(1, Op::Poll { fd: server.as_raw_fd() });
+    bench.submit(1, Op::AwaitHangUp { fd: server.as_raw_fd() });
     client.write_all(b"input").unwrap();
     bench.poll();
     assert!(bench.done.is_empty(), "input is not a hang-up");
     client.shutdown(Shutdown::Write).unwrap();
-    assert!(matches!(bench.answer(1), Done::Poll));
+    assert!(matches!(bench.answer(1), Done::Awaited));
 }
 
 #[test]
 fn polls_for_input_and_its_end() {
     let mut bench = Bench::new();
     let (mut server, mut client) = tcp_pair();
-    bench.submit(1, Op::PollIn { fd: server.as_raw_fd() });
+    bench.submit(1, Op::AwaitInput { fd: server.as_raw_fd() });
     bench.poll();
     assert!(bench.done.is_empty(), "nothing has come");
     client.write_all(b"input").unwrap();
-    assert!(matches!(bench.answer(1), Done::Poll));
+    assert!(matches!(bench.answer(1), Done::Awaited));
     server.read_exact(&mut [0; 5]).unwrap();
-    bench.submit(1, Op::PollIn { fd: server.as_raw_fd() });
+    bench.submit(1, Op::AwaitInput { fd: server.as_raw_fd() });
     bench.poll();
     assert!(bench.done.is_empty(), "all has been taken");
     client.shutdown(Shutdown::Write).unwrap();
-    assert!(matches!(bench.answer(1), Done::Poll));
+    assert!(matches!(bench.answer(1), Done::Awaited));
 }
 
 /// The next answer of a repeated receive: bytes, and whether more follow.
@@ -365,7 +365,7 @@ fn ending_a_repeated_receive_ends_nothing_else() {
     let (server, mut client) = tcp_pair();
     let fd = server.as_raw_fd();
     bench.submit(1, Op::Recv { fd, poll_first: false, repeat: true });
-    bench.submit(1, Op::Poll { fd });
+    bench.submit(1, Op::AwaitHangUp { fd });
     client.write_all(b"first").unwrap();
     assert_eq!(piece(&mut bench, 1), Ok((b"first".to_vec(), true)));
     bench.submit(2, Op::EndRecv { target: token(1) });
@@ -395,14 +395,14 @@ fn cancel_ends_exactly_the_operations_of_its_target() {
     let mut bench = Bench::new();
     let (_left, right) = UnixStream::pair().unwrap();
     bench.submit(1, recv(&right));
-    bench.submit(1, Op::Poll { fd: right.as_raw_fd() });
+    bench.submit(1, Op::AwaitHangUp { fd: right.as_raw_fd() });
     bench.submit(2, recv(&right));
     // In the same turn as the operations, and after them.
     bench.submit(3, Op::Cancel { target: token(1) });
     for _ in 0..2 {
         match bench.answer(1) {
             Done::Recv { result, .. } => assert_eq!(result, Err(Errno(libc::ECANCELED))),
-            Done::Poll => {}
+            Done::Awaited => {}
             other => panic!("{other:?}"),
         }
     }

@@ -101,7 +101,7 @@ fn drops_with_everything_in_flight() {
         3,
         Op::Fill { fd: right.as_raw_fd(), buf: Vec::with_capacity(4096), poll_first: false },
     );
-    bench.submit(4, Op::Poll { fd: server.as_raw_fd() });
+    bench.submit(4, Op::AwaitHangUp { fd: server.as_raw_fd() });
     let content = vec![0; 32 << 20];
     let len = content.len();
     bench.submit(5, send(&right, b"head", Body::Owned(content, 0..len)));
