@@ -72,6 +72,7 @@ mod files;
 #[cfg(any(test, feature = "fuzz"))]
 #[doc(hidden)]
 pub mod fuzz;
+mod growth;
 mod handler;
 pub mod http;
 mod io;
@@ -81,7 +82,6 @@ mod pool;
 mod reactor;
 mod route;
 mod server;
-mod slack;
 mod stats;
 
 // The public interface is `http`, and:

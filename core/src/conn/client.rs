@@ -20,9 +20,9 @@ use super::connection::{Connection, Parked};
 use super::content::Content;
 use super::memory::Memory;
 use super::output::Output;
+use super::own_answer;
 use super::pace::Delivery;
 use super::request_id::RequestId;
-use super::response;
 use super::world::{Meta, Notice, World};
 use crate::access_log::Record;
 use crate::files::Pending;
@@ -343,7 +343,7 @@ impl Client {
             // Who did not expect the end may have sent another request, and others an empty line: a
             // reset would eat what has not left of the answer (RFC 9112 §9.6). A small one has.
             self.linger |=
-                !self.has_said_close || self.requests > 1 || content > response::LEAVES_AT_ONCE;
+                !self.has_said_close || self.requests > 1 || content > own_answer::LEAVES_AT_ONCE;
             self.state = State::Ending;
         }
     }
@@ -355,7 +355,7 @@ impl Client {
         self.linger = true;
         let (status, meta) = (reject.status(), self.meta);
         let content =
-            response::write_error(&mut self.output, status, reject.reason(), &[], &meta, w);
+            own_answer::write_error(&mut self.output, status, reject.reason(), &[], &meta, w);
         self.input.clear();
         self.on_answered(status, content, w);
     }

@@ -8,6 +8,7 @@
 //! its own is in flight, closes, and only then leaves its table.
 
 mod address;
+mod address_text;
 mod attached;
 mod backlog;
 mod buffers;
@@ -20,17 +21,16 @@ pub(crate) mod loan;
 mod look;
 mod memory;
 mod output;
+mod own_answer;
 mod pace;
 mod piece;
 mod records;
 mod relay;
-mod request;
 mod request_id;
-mod response;
+mod routing;
 mod slot;
 mod spare;
 mod spool;
-mod text;
 mod upload;
 mod upstream;
 mod world;

@@ -2,7 +2,7 @@
 //!
 //! Owns how many: as many as have been in use at once lately. Must not know what they are.
 
-use crate::slack;
+use crate::growth;
 
 /// Things that nobody uses. The one that was used last is the first to be used again.
 pub(super) struct Spare<T> {
@@ -40,7 +40,7 @@ impl<T> Spare<T> {
     /// Drops what nobody has needed since the last call. Bytes, of which each has so many.
     pub(super) fn trim(&mut self, bytes: impl Fn(&T) -> usize) -> usize {
         let dropped = self.items.drain(..self.low).map(|item| bytes(&item)).sum();
-        slack::trim(&mut self.items);
+        growth::trim(&mut self.items);
         self.low = self.items.len();
         dropped
     }

@@ -5,7 +5,7 @@
 
 use super::client::{Client, HURRY, State};
 use super::memory::Pressure;
-use super::response;
+use super::own_answer;
 use super::spool::SpoolFile;
 use super::world::World;
 use crate::http::Reject;
@@ -127,7 +127,7 @@ impl Client {
         let id = self.meta.id;
         let fields = [("X-Request-Id", id.as_str()), ("Retry-After", "1")];
         let why = "There is no room for the request.";
-        response::write_error(&mut self.output, 503, why, &fields, &self.meta, w)
+        own_answer::write_error(&mut self.output, 503, why, &fields, &self.meta, w)
     }
 }
 

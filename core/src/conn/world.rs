@@ -11,6 +11,7 @@ use super::request_id::{RequestId, RequestIds};
 use super::spool::Spool;
 use crate::access_log::{AccessLog, Record};
 use crate::files::{FileCache, FilesRoute};
+use crate::growth;
 use crate::handler::Handler;
 use crate::http::{DateCache, Version};
 use crate::io::{Budget, Done, Op, SharedFile, Time, Token};
@@ -18,7 +19,6 @@ use crate::limits::Limits;
 use crate::per_address::Permit;
 use crate::pool::{Assignment, ReactorId};
 use crate::route::{Policy, RoutedPool, SharedPool};
-use crate::slack;
 use crate::stats::Counters;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -191,7 +191,7 @@ impl World {
             return false;
         }
         self.dropped = 0;
-        slack::trim(&mut self.ops);
+        growth::trim(&mut self.ops);
         true
     }
 

@@ -3,8 +3,8 @@
 //! **Invariant:** a token names one life of one entry. After removal the generation is another
 //! one, so that a completion which arrives late finds nothing.
 
+use crate::growth;
 use crate::io::Token;
-use crate::slack;
 use slab::Slab;
 
 /// A table of `T`, all of one kind.
@@ -25,11 +25,11 @@ impl<T> Table<T> {
 
     /// Inserts what `make` builds from its future token.
     pub(crate) fn insert_with(&mut self, make: impl FnOnce(Token) -> T) -> Token {
-        slack::make_room(&mut self.entries);
+        growth::make_room(&mut self.entries);
         let vacant = self.entries.vacant_entry();
         let index = vacant.key();
         if index == self.generations.len() {
-            slack::make_room_in(&mut self.generations);
+            growth::make_room_in(&mut self.generations);
             self.generations.push(0);
         }
         let token = Token::new(self.kind, index as u32, self.generations[index]);
@@ -64,7 +64,7 @@ impl<T> Table<T> {
 
     /// Gives room back that was needed once.
     pub(super) fn trim(&mut self) {
-        slack::trim_slab(&mut self.entries);
+        growth::trim_slab(&mut self.entries);
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -10,8 +10,8 @@
 //! an entry: an exchange that is over leaves it to the next one. Places fire up to 4 ms late,
 //! never early.
 
+use crate::growth;
 use crate::io::{Time, Token};
-use crate::slack;
 
 const TICK: u64 = 4_000_000; // nanoseconds
 const BITS: u32 = 8;
@@ -76,7 +76,7 @@ impl Timers {
     fn set_sooner(&mut self, token: Token, at: Time) {
         let places = &mut self.places[usize::from(token.kind())];
         while places.len() <= token.index() as usize {
-            slack::make_room_in(places);
+            growth::make_room_in(places);
             places.push(Place { at: NEVER, next: Link::NONE, previous: Link::NONE });
         }
         let link = Link::of(token);

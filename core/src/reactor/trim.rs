@@ -3,8 +3,8 @@
 //! Owns when: every [`PERIOD`], as long as there is something. Must not know what it is.
 
 use super::Reactor;
+use crate::growth;
 use crate::io::Backend;
-use crate::slack;
 use std::time::Duration;
 
 /// What has not been needed for so long is dropped. A new burst takes as long to be handed the
@@ -34,8 +34,8 @@ impl<B: Backend> Reactor<B> {
     fn trim_tables(&mut self) {
         self.clients.trim();
         self.exchanges.trim();
-        slack::trim(&mut self.fired);
-        slack::trim(&mut self.completions);
+        growth::trim(&mut self.fired);
+        growth::trim(&mut self.completions);
     }
 
     fn has_spare(&self) -> bool {

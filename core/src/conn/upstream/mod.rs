@@ -8,8 +8,8 @@ mod lent;
 use super::attached::{Attached, FilePart};
 use super::buffers::Buffers;
 use super::loan::Receipt;
+use super::own_answer::COPY_MOST;
 use super::relay::Relay;
-use super::response::COPY_MOST;
 use super::world::{Meta, World};
 use crate::http::slot::{Goodbye, SPOOL, begins_like_goodbye};
 use crate::http::{

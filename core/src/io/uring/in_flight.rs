@@ -3,8 +3,8 @@
 //! Owns what they own, until they end. An entry's key is its `user_data`; it is free again only
 //! after the entry's last completion, so a stale key cannot occur. Must not know the ring.
 
+use crate::growth;
 use crate::io::{Fd, Op, Token};
-use crate::slack;
 use slab::Slab;
 use std::mem;
 use std::ops::{Deref, DerefMut};
@@ -66,8 +66,8 @@ impl InFlight {
 
     /// Gives room back that was needed once.
     pub(super) fn trim(&mut self) {
-        slack::trim_slab(&mut self.entries);
-        slack::trim_slab(&mut self.owning);
+        growth::trim_slab(&mut self.entries);
+        growth::trim_slab(&mut self.owning);
     }
 
     pub(super) fn insert(&mut self, token: Token, op: Op) -> u32 {
@@ -78,7 +78,7 @@ impl InFlight {
             Op::AwaitInput { fd } => (What::AwaitInput, fd as u32),
             op => (What::Owning, self.owning.insert(op) as u32),
         };
-        slack::make_room(&mut self.entries);
+        growth::make_room(&mut self.entries);
         let key = self.entries.vacant_key() as u32;
         let next = mem::replace(self.head(token), key);
         if next != NONE {

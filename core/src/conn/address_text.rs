@@ -7,18 +7,18 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Room for the longest socket address, which has 47 bytes.
-pub(super) struct Text {
+pub(super) struct AddressText {
     bytes: [u8; 48],
     len: usize,
 }
 
-impl Default for Text {
+impl Default for AddressText {
     fn default() -> Self {
-        Text { bytes: [0; 48], len: 0 }
+        AddressText { bytes: [0; 48], len: 0 }
     }
 }
 
-impl Text {
+impl AddressText {
     /// An address; IPv4 of a dual-stack listener as IPv4.
     pub(super) fn push_ip(&mut self, ip: IpAddr) {
         match ip.to_canonical() {
@@ -85,16 +85,16 @@ mod tests {
     fn addresses_read_as_usual() {
         for text in ["0.0.0.0:0", "192.0.2.7:65535", "[2001:db8::1]:80", "255.255.255.255:10"] {
             let address: SocketAddr = text.parse().unwrap();
-            let (mut whole, mut ip) = (Text::default(), Text::default());
+            let (mut whole, mut ip) = (AddressText::default(), AddressText::default());
             whole.push_address(address);
             ip.push_ip(address.ip());
             assert_eq!(whole.as_bytes(), text.as_bytes());
             assert_eq!(ip.as_bytes(), address.ip().to_string().as_bytes());
         }
-        let mut mapped = Text::default();
+        let mut mapped = AddressText::default();
         mapped.push_address("[::ffff:192.0.2.7]:80".parse().unwrap());
         assert_eq!(mapped.as_bytes(), b"192.0.2.7:80");
-        let mut zoned = Text::default();
+        let mut zoned = AddressText::default();
         zoned.push_address("[fe80::1%3]:80".parse().unwrap());
         assert_eq!(zoned.as_bytes(), b"[fe80::1]:80");
     }
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn the_longest_address_fits() {
         let longest = "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535";
-        let mut text = Text::default();
+        let mut text = AddressText::default();
         text.push_address(longest.parse().unwrap());
         assert_eq!(text.as_bytes(), longest.as_bytes());
     }

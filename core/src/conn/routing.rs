@@ -2,14 +2,14 @@
 //!
 //! Owns the part of [`Client`] that knows routes and their actions.
 
+use super::address_text::AddressText;
 use super::client::{Client, State};
 use super::content::Content;
 use super::memory::Pressure;
+use super::own_answer::{self, COPY_MOST, Own};
 use super::piece::Piece;
 use super::relay::{End, Failure, Relay};
 use super::request_id::RequestId;
-use super::response::{self, COPY_MOST, Own};
-use super::text::Text;
 use super::world::{Meta, Notice, Whole, World};
 use crate::access_log::Record;
 use crate::files::{Ask, AskFields, FileContent, FileReply, Step};
@@ -142,7 +142,7 @@ impl Client {
             }
             Action::Fixed(fixed) => {
                 self.unread_content_ends(head);
-                let content = response::write_response(&mut self.output, &fixed, &self.meta, w);
+                let content = own_answer::write_response(&mut self.output, &fixed, &self.meta, w);
                 self.on_answered(fixed.status, content, w);
             }
             Action::Redirect(redirect) => {
@@ -227,7 +227,7 @@ impl Client {
         origin: &Origin<'_>,
         w: &mut World,
     ) -> Vec<u8> {
-        let (mut ip, mut local) = (Text::default(), Text::default());
+        let (mut ip, mut local) = (AddressText::default(), AddressText::default());
         ip.push_ip(origin.client.ip());
         local.push_address(self.local);
         let facts = Forwarded {
@@ -270,7 +270,8 @@ impl Client {
         self.meta.keep_alive &= !w.draining;
         match response {
             Some(response) => {
-                let content = response::write_response(&mut self.output, &response, &self.meta, w);
+                let content =
+                    own_answer::write_response(&mut self.output, &response, &self.meta, w);
                 self.on_answered(response.status, content, w);
             }
             None => self.answer_status(500, w),
@@ -397,7 +398,9 @@ impl Client {
     fn queue_file_content(&mut self, content: FileContent, w: &mut World) {
         match content {
             FileContent::None => {}
-            FileContent::Memory(content) => response::write_content(&mut self.output, &content, w),
+            FileContent::Memory(content) => {
+                own_answer::write_content(&mut self.output, &content, w)
+            }
             FileContent::File { file, offset, len } => {
                 self.output.push(Piece::File { file, offset, len });
             }
@@ -423,7 +426,7 @@ impl Client {
         let extra = if failure.status() == 503 { &fields[..] } else { &fields[..1] };
         self.meta.keep_alive &= !w.draining;
         let status = failure.status();
-        let content = response::write_error(&mut self.output, status, why, extra, &self.meta, w);
+        let content = own_answer::write_error(&mut self.output, status, why, extra, &self.meta, w);
         self.on_answered(status, content, w);
     }
 
@@ -442,17 +445,17 @@ impl Client {
         // The next whole second (RFC 9110 §10.2.3).
         let seconds = (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1).to_string();
         let fields = [("Retry-After", seconds.as_str())];
-        let content = response::write_error(&mut self.output, 429, why, &fields, &self.meta, w);
+        let content = own_answer::write_error(&mut self.output, 429, why, &fields, &self.meta, w);
         self.on_answered(429, content, w);
     }
 
     fn answer_status(&mut self, status: u16, w: &mut World) {
-        let content = response::write_error(&mut self.output, status, "", &[], &self.meta, w);
+        let content = own_answer::write_error(&mut self.output, status, "", &[], &self.meta, w);
         self.on_answered(status, content, w);
     }
 
     fn answer_own(&mut self, answer: &Own<'_>, w: &mut World) {
-        let content = response::write(&mut self.output, answer, &self.meta, w);
+        let content = own_answer::write(&mut self.output, answer, &self.meta, w);
         self.on_answered(answer.status, content, w);
     }
 }
