@@ -11,8 +11,6 @@ mod ask;
 mod cache;
 mod coding;
 mod conditional;
-#[cfg(test)]
-mod disk;
 mod fingerprint;
 mod lookup;
 pub(crate) mod name;

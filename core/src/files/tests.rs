@@ -1,12 +1,13 @@
 //! Files as a client sees them, against real directories.
 
-use super::disk::{Disk, GET, Site, get_with};
 use super::*;
 use crate::allocations::allocations;
 use crate::http::Version;
 use crate::io::{Done, Errno, FileKind, Stat, Time};
+use disk::{Disk, GET, Site, get_with};
 use std::os::unix::fs::PermissionsExt;
 
+mod disk;
 mod search;
 
 #[test]

@@ -82,7 +82,7 @@ pub(crate) enum Verdict {
 /// | seen | verdict |
 /// |---|---|
 /// | any byte of a response | started, whatever follows |
-/// | the deadline has passed | too late for another worker |
+/// | we have cut it off | too late for another worker |
 /// | a goodbye | not started |
 /// | not every byte of the request was sent | not started |
 /// | reset, or unread bytes at the worker's death | not started |

@@ -44,13 +44,9 @@ mod delay;
 mod dispatch;
 mod evidence;
 mod limits;
-#[cfg(test)]
-mod model;
-#[cfg(test)]
-mod overload;
 mod queue;
 #[cfg(test)]
-mod random;
+mod tests;
 
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) use dispatch::PoolCounts;

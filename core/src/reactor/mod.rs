@@ -18,9 +18,9 @@ mod shedding;
 #[cfg_attr(not(test), allow(dead_code, unused_imports))]
 #[allow(clippy::unwrap_used)]
 pub(crate) mod simulation;
-#[cfg(test)]
-mod steady_state;
 mod table;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod trim;
 

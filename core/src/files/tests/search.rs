@@ -1,7 +1,7 @@
 //! Which file answers: roots, fallback, coded neighbours, and what is in a root's place.
 
-use super::super::disk::{GET, Site, get_with};
 use super::super::*;
+use super::disk::{GET, Site, get_with};
 use super::head_of;
 use crate::io::{Done, Errno, Links, Op};
 use std::fs::OpenOptions;

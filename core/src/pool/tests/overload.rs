@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
 use super::random::{PrintOnPanic, Random};
-use super::{
+use crate::io::{Time, Token};
+use crate::pool::{
     Admission, AfterRelease, Assignment, PoolCore, PoolLimits, SlotId, StillWaiting, TicketId,
 };
-use crate::io::{Time, Token};
 
 const WORKERS: usize = 4;
 const SERVICE: Duration = Duration::from_millis(20);

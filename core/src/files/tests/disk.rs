@@ -2,7 +2,7 @@
 //!
 //! Owns its open files. Must not know what is to be tested.
 
-use super::{
+use crate::files::{
     Ask, AskFields, CacheLimits, FileCache, FileContent, FileReply, Files, FilesRoute, Pending,
     Root, Step,
 };

@@ -6,11 +6,11 @@
 use std::time::Duration;
 
 use super::random::{PrintOnPanic, Random};
-use super::{
+use crate::io::{Fd, Time, Token};
+use crate::pool::{
     Admission, AfterRelease, Assignment, PoolCore, PoolCounts, PoolLimits, ReactorId, SlotId,
     Ticket, TicketId,
 };
-use crate::io::{Fd, Time, Token};
 
 mod mode;
 

@@ -1,0 +1,5 @@
+//! A pool under random operations and under load.
+
+mod model;
+mod overload;
+mod random;

@@ -1,0 +1,3 @@
+//! A reactor whose allocations are counted.
+
+mod steady_state;
