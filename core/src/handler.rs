@@ -15,8 +15,7 @@ use std::sync::Arc;
 pub struct Request {
     /// The lines of a head that [`http::write_request`] has written.
     head: Bytes,
-    #[allow(dead_code)] // Held, not read.
-    share: Option<Share>,
+    _share: Option<Share>,
     version: Version,
     content: Bytes,
     peer: SocketAddr,
@@ -32,7 +31,7 @@ impl Request {
         content: Bytes,
         peer: SocketAddr,
     ) -> Request {
-        Request { head: Bytes::copy_from_slice(head), share, version, content, peer }
+        Request { head: Bytes::copy_from_slice(head), _share: share, version, content, peer }
     }
 
     /// The method, as sent: methods are case-sensitive (RFC 9110 §9.1).

@@ -53,7 +53,7 @@ impl SimulatedEdge {
         kernel.advance(Duration::from_secs(10));
         let (clients, workers) = (kernel.listen(), kernel.listen_unix());
         let pool = SharedPool::new(Path::new("simulated"), PoolLimits::default(), None);
-        let dial_in = Source::Workers { fd: workers, open: Arc::new(()), pool: Arc::clone(&pool) };
+        let dial_in = Source::Workers { fd: workers, _open: Arc::new(()), pool: Arc::clone(&pool) };
         let sources = vec![Source::Clients(clients), dial_in];
         let shared = Shared::new(1, 1);
         let mailbox = Arc::clone(&shared.mailboxes[0]);

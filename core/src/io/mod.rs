@@ -318,8 +318,7 @@ pub(crate) enum Done {
         result: Result<usize, Errno>,
     },
     SendFile {
-        #[allow(dead_code)] // Held until here, not read.
-        file: Rc<SharedFile>,
+        _file: Rc<SharedFile>,
         result: Result<usize, Errno>,
     },
     /// Also when it failed or was cancelled.

@@ -18,13 +18,8 @@ use std::time::Duration;
 pub(crate) enum Source {
     /// Closed by the reactor.
     Clients(Fd),
-    /// Workers of a pool. Shared by all reactors; whoever lets go of `open` last closes it.
-    Workers {
-        fd: Fd,
-        #[allow(dead_code)] // Held, not read.
-        open: Arc<dyn Send + Sync>,
-        pool: Arc<SharedPool>,
-    },
+    /// Workers of a pool. Shared by all reactors; whoever lets go of `_open` last closes it.
+    Workers { fd: Fd, _open: Arc<dyn Send + Sync>, pool: Arc<SharedPool> },
 }
 
 pub(super) struct Listener {

@@ -26,7 +26,7 @@ impl BoundPool {
     pub(super) fn source(&self) -> Source {
         Source::Workers {
             fd: self.socket.fd(),
-            open: Arc::clone(&self.socket) as Arc<dyn Send + Sync>,
+            _open: Arc::clone(&self.socket) as Arc<dyn Send + Sync>,
             pool: Arc::clone(self.routed.shared()),
         }
     }

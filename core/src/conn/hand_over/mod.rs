@@ -28,8 +28,7 @@ pub(crate) struct HandOver {
     token: Token,
     client: Option<Token>,
     /// Of a client that has gone.
-    #[allow(dead_code)] // Held, not read.
-    permit: Option<Permit>,
+    _permit: Option<Permit>,
     pool: Arc<RoutedPool>,
     request: Request,
     phase: Phase,
@@ -93,7 +92,7 @@ impl HandOver {
         HandOver {
             token,
             client: Some(client),
-            permit: None,
+            _permit: None,
             pool,
             request: Request::new(whole),
             phase: Phase::Waiting(None),
@@ -219,7 +218,7 @@ impl HandOver {
         w: &mut World,
     ) {
         self.client = None;
-        self.permit = permit;
+        self._permit = permit;
         if let Some(mut record) = record {
             record.set_exchange(self.relay.dispatched_at, self.relay.responded_at);
             w.log(*record);

@@ -242,7 +242,7 @@ impl Kernel {
                 let inode = inode(descriptors, file.fd());
                 let most = random.maybe_part(faults.short_sendfile, *len as usize);
                 let result = send_file(stream, inode, *offset, most)?;
-                Done::SendFile { file: Rc::clone(file), result }
+                Done::SendFile { _file: Rc::clone(file), result }
             }
             Op::AwaitHangUp { fd } => {
                 let stream = &streams[stream_index(descriptors, *fd)];

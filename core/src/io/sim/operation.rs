@@ -148,7 +148,7 @@ pub(super) fn failure(op: &mut Op, errno: Errno) -> Done {
         Op::Send { out, .. } | Op::SendIfSilent { out, .. } => {
             Done::Send { out: mem::take(out), result: Err(errno) }
         }
-        Op::SendFile { file, .. } => Done::SendFile { file: file.clone(), result: Err(errno) },
+        Op::SendFile { file, .. } => Done::SendFile { _file: file.clone(), result: Err(errno) },
         Op::AwaitHangUp { .. } | Op::AwaitInput { .. } => Done::Awaited,
         Op::PeerEnd(end) => Done::PeerEnd { result: end.given_up(errno) },
         Op::OpenFile { .. } | Op::OpenDirectory { .. } => Done::OpenFile { result: Err(errno) },

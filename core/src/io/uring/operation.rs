@@ -89,7 +89,7 @@ pub(super) fn answer(
             out.advance(result.unwrap_or(0));
             Done::Send { out, result }
         }
-        Op::SendFile { file, .. } => Done::SendFile { file, result },
+        Op::SendFile { file, .. } => Done::SendFile { _file: file, result },
         Op::AwaitHangUp { .. } | Op::AwaitInput { .. } => Done::Awaited,
         Op::PeerEnd(end) => {
             let errno = result.err().unwrap_or(Errno(libc::EAGAIN));
@@ -152,7 +152,7 @@ pub(super) fn perform(op: &mut Op, read: Option<u32>) -> Tried {
         };
         return match sys::sendfile(*fd, file.fd(), *offset, len) {
             Err(Errno(libc::EAGAIN)) => Tried::Early,
-            result => Tried::Done(Done::SendFile { file: file.clone(), result }),
+            result => Tried::Done(Done::SendFile { _file: file.clone(), result }),
         };
     }
     pass(op).map_or(Tried::Early, Tried::Done)

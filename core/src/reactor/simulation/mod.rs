@@ -169,7 +169,7 @@ impl Edge {
 
     fn dial_in_source(&self, pool: usize) -> Source {
         let (fd, pool) = (self.sockets[pool], Arc::clone(&self.pools[pool]));
-        Source::Workers { fd, open: Arc::new(()), pool }
+        Source::Workers { fd, _open: Arc::new(()), pool }
     }
 
     /// With routes to these pools.
