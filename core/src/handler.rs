@@ -46,12 +46,12 @@ impl Request {
 
     /// The path, without query.
     pub fn path(&self) -> &str {
-        crate::http::split_query(self.target()).0
+        http::split_query(self.target()).0
     }
 
     /// What follows the first `?`, if there is one.
     pub fn query(&self) -> Option<&str> {
-        self.target().split_once('?').map(|(_, query)| query)
+        http::split_query(self.target()).1.strip_prefix('?')
     }
 
     /// The protocol version that the client speaks.
