@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use super::random::{PrintOnPanic, Random};
+use super::PrintOnPanic;
+use crate::io::sim::Random;
 use crate::io::{Fd, Time, Token};
 use crate::pool::{
     Admission, AfterRelease, Assignment, PoolCore, PoolCounts, PoolLimits, ReactorId, SlotId,
@@ -97,11 +98,11 @@ enum SlotState {
 
 impl World {
     fn new(seed: u64) -> World {
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let limits = PoolLimits {
-            queue: [0, 1, 5, 40][random.below(4)],
-            queue_timeout: Duration::from_secs([1, 10][random.below(2)]),
-            boot_grace: Duration::from_secs([3, 30][random.below(2)]),
+            queue: [0, 1, 5, 40][random.within(0..=3)],
+            queue_timeout: Duration::from_secs([1, 10][random.within(0..=1)]),
+            boot_grace: Duration::from_secs([3, 30][random.within(0..=1)]),
             ..PoolLimits::default()
         };
         World {
@@ -119,13 +120,13 @@ impl World {
     }
 
     fn step(&mut self) {
-        self.now = self.now.after(Duration::from_millis(self.random.below(50) as u64));
+        self.now = self.now.after(Duration::from_millis(self.random.within(0..=49) as u64));
         if self.usable() > 0 {
             self.worker_seen = self.now;
         }
         // Some hundred steps many workers are there, then few, so that both ends are reached.
         let plenty = (self.requests.len() / 256).is_multiple_of(2);
-        match self.random.below(100) {
+        match self.random.within(0..=99) {
             0..3 => self.join(),
             3..6 if plenty => self.join(),
             3..45 => self.request(),
@@ -139,7 +140,7 @@ impl World {
 
     fn join(&mut self) {
         let number = self.slots.len();
-        let (fd, warden) = (number as Fd + 100, self.random.below(4) as ReactorId);
+        let (fd, warden) = (number as Fd + 100, self.random.within(0..=3) as ReactorId);
         let warden_token = Token::new(7, number as u32, 0);
         let process = process(number);
         let (id, assignment) = self.pool.join(fd, warden, warden_token, process, self.now);
@@ -154,7 +155,8 @@ impl World {
 
     fn request(&mut self) {
         let number = self.requests.len();
-        let (reactor, token) = (self.random.below(4) as ReactorId, Token::new(3, number as u32, 1));
+        let (reactor, token) =
+            (self.random.within(0..=3) as ReactorId, Token::new(3, number as u32, 1));
         let place = self.tick();
         let state = RequestState::Refused;
         let came_at = self.now;
@@ -183,8 +185,8 @@ impl World {
         let busy = |slot: &Slot| matches!(slot.state, SlotState::Busy(_));
         let Some(slot) = self.any_slot(busy) else { return };
         let SlotState::Busy(request) = self.slots[slot].state else { unreachable!() };
-        let reusable = self.random.below(10) > 0;
-        let not_started = !reusable && self.random.below(2) == 0;
+        let reusable = self.random.within(0..=9) > 0;
+        let not_started = !reusable && self.random.within(0..=1) == 0;
         self.release(slot, reusable);
         if not_started {
             self.request_again(request);
@@ -218,7 +220,7 @@ impl World {
     }
 
     fn request_again(&mut self, number: usize) {
-        let left = process(self.random.below(self.slots.len()));
+        let left = process(self.random.within(0..=self.slots.len() - 1));
         let other = self.idle_used_last(|slot| process(slot) != left);
         let idle = other.or_else(|| self.idle_used_last(|_| true));
         let request = &mut self.requests[number];
@@ -242,7 +244,7 @@ impl World {
         if candidates.is_empty() {
             return;
         }
-        let (number, request) = candidates[self.random.below(candidates.len())];
+        let (number, request) = candidates[self.random.within(0..=candidates.len() - 1)];
         let (state, Some(id)) = (request.state, request.last_id) else { return };
         assert_eq!(self.pool.cancel(id), state == RequestState::Waiting);
         if state == RequestState::Waiting {
@@ -371,7 +373,7 @@ impl World {
 
     fn any_slot(&mut self, suitable: impl Fn(&Slot) -> bool) -> Option<usize> {
         let all: Vec<_> = (0..self.slots.len()).filter(|&n| suitable(&self.slots[n])).collect();
-        (!all.is_empty()).then(|| all[self.random.below(all.len())])
+        (!all.is_empty()).then(|| all[self.random.within(0..=all.len() - 1)])
     }
 
     fn tick(&mut self) -> i64 {

@@ -4,7 +4,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
-use super::random::{PrintOnPanic, Random};
+use super::PrintOnPanic;
+use crate::io::sim::Random;
 use crate::io::{Time, Token};
 use crate::pool::{
     Admission, AfterRelease, Assignment, PoolCore, PoolLimits, SlotId, StillWaiting, TicketId,
@@ -19,7 +20,7 @@ const CAPACITY: usize = 200;
 fn three_times_the_capacity_is_answered_in_time_and_leaves_nothing_behind() {
     for seed in 0..20 {
         let _print = PrintOnPanic(seed);
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let mut arrivals = poisson(&mut random, 600, seconds(0), seconds(10));
         arrivals.extend(poisson(&mut random, 60, seconds(10), seconds(15)));
         let requests = World::run(&arrivals);
@@ -48,7 +49,7 @@ fn three_times_the_capacity_is_answered_in_time_and_leaves_nothing_behind() {
 fn without_overload_nobody_is_refused_or_overtaken() {
     for seed in 0..20 {
         let _print = PrintOnPanic(seed);
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let mut arrivals = poisson(&mut random, 140, seconds(0), seconds(60));
         for burst in 0..12 {
             arrivals.extend([seconds(5 * burst + 1); 100]);
@@ -65,7 +66,7 @@ fn a_short_burst_is_served_whole() {
     for seed in 0..20 {
         let _print = PrintOnPanic(seed);
         let half_a_second = Time(1_500_000_000);
-        let within = poisson(&mut Random(seed), 600, seconds(1), half_a_second);
+        let within = poisson(&mut Random::new(seed), 600, seconds(1), half_a_second);
         assert_all_served_in_order(&World::run(&within));
     }
 }
@@ -80,7 +81,7 @@ fn slow_requests_are_no_overload() {
 
 #[test]
 fn without_a_target_a_queue_never_stands() {
-    let arrivals = poisson(&mut Random(1), 600, seconds(0), seconds(2));
+    let arrivals = poisson(&mut Random::new(1), 600, seconds(0), seconds(2));
     let limits = PoolLimits { queue_target: Duration::MAX, ..PoolLimits::default() };
     assert_all_served_in_order(&World::run_with(&arrivals, SERVICE, limits));
 }
@@ -94,7 +95,7 @@ fn assert_all_served_in_order(requests: &[Request]) {
 fn poisson(random: &mut Random, rate: usize, begin: Time, end: Time) -> Vec<Time> {
     let mut now = begin;
     let gap = || {
-        let unit = (random.below(1 << 30) + 1) as f64 / f64::from(1 << 30);
+        let unit = random.within(1..=1 << 30) as f64 / f64::from(1 << 30);
         now = now.after(Duration::from_secs_f64(-unit.ln() / rate as f64));
         Some(now).filter(|&at| at < end)
     };

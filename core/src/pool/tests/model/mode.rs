@@ -73,7 +73,7 @@ impl World {
         if candidates.is_empty() {
             return;
         }
-        let number = candidates[self.random.below(candidates.len())];
+        let number = candidates[self.random.within(0..=candidates.len() - 1)];
         let Request { state, place, came_at, last_id, .. } = self.requests[number];
         let Some(id) = last_id else { return };
         let answer = self.pool.still_waiting(id, self.now);
