@@ -144,25 +144,6 @@ pub(crate) fn open_log(config: &Config) -> Result<Option<AccessLog>, EdgeError> 
 
 /// Workers are started as `identity`, so the socket is theirs, too, unless it is said whose.
 fn pool(written: &config::Pool, identity: Option<Identity>) -> Result<Pool, UserError> {
-    let mut pool = Pool::at(&written.socket.value);
-    if let Some(queue) = written.queue {
-        pool = pool.queue(queue);
-    }
-    if let Some(timeout) = written.queue_timeout {
-        pool = pool.queue_timeout(timeout);
-    }
-    if let Some(target) = written.queue_target {
-        pool = pool.queue_target(target);
-    }
-    if let Some(deadline) = written.deadline {
-        pool = pool.deadline(deadline);
-    }
-    if let Some(grace) = written.boot_grace {
-        pool = pool.boot_grace(grace);
-    }
-    if let Some(mode) = written.mode {
-        pool = pool.mode(mode);
-    }
     let user = match &written.user {
         Some(name) => Some(users::user(&name.value)?.0),
         None => identity.map(|identity| identity.user),
@@ -171,7 +152,7 @@ fn pool(written: &config::Pool, identity: Option<Identity>) -> Result<Pool, User
         Some(name) => Some(users::group(&name.value)?),
         None => identity.map(|identity| identity.group),
     };
-    pool = pool.owner(user, group);
+    let mut pool = written.settings.clone().owner(user, group);
     if let Some(names) = &written.allowed_users {
         let numbers = names.iter().map(|name| Ok(users::user(&name.value)?.0));
         pool = pool.allowed_uids(numbers.collect::<Result<Vec<_>, UserError>>()?);

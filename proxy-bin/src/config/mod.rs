@@ -113,7 +113,7 @@ pub(crate) enum Target {
     Respond { status: u16, content: String, content_type: String },
 }
 
-/// Workers that dial in, and the queue before them. What is `None` has the edge's default.
+/// Workers that dial in, and the queue before them.
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
     /// As in `[pool.NAME]`.
@@ -122,18 +122,8 @@ pub(crate) struct Pool {
     pub(crate) socket: At<PathBuf>,
     /// Program and arguments to supervise; none: the workers are started by somebody else.
     pub(crate) workers: Option<Vec<At<String>>>,
-    /// Requests that may wait for a worker.
-    pub(crate) queue: Option<usize>,
-    /// How long they may.
-    pub(crate) queue_timeout: Option<Duration>,
-    /// How long they may before the queue counts as long.
-    pub(crate) queue_target: Option<Duration>,
-    /// How long a worker may take to begin its response, and between two pieces of it.
-    pub(crate) deadline: Option<Duration>,
-    /// How long requests wait for a first worker.
-    pub(crate) boot_grace: Option<Duration>,
-    /// Permissions of the socket.
-    pub(crate) mode: Option<u32>,
+    /// The pool of the edge, but for the users and groups below.
+    pub(crate) settings: forebay::Pool,
     /// Name or number of the user who owns the socket.
     pub(crate) user: Option<At<String>>,
     /// Name or number of the group that owns the socket.

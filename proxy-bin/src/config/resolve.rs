@@ -124,20 +124,27 @@ impl Resolver {
         }
         let mode = written.mode.and_then(|mode| self.mode(mode));
         let socket = self.socket(written.socket?, name);
-        Some(Pool {
-            name: written.name,
-            socket,
-            workers: written.workers,
-            queue: written.queue.map(|queue| usize::try_from(queue.value).unwrap_or(usize::MAX)),
-            queue_timeout: written.queue_timeout.map(|timeout| timeout.value),
-            queue_target: written.queue_target.map(|target| target.value),
-            deadline: written.deadline.map(|deadline| deadline.value),
-            boot_grace: written.boot_grace.map(|grace| grace.value),
-            mode,
-            user: written.user,
-            group: written.group,
-            allowed_users: written.allowed_users,
-        })
+        let mut settings = forebay::Pool::at(&socket.value);
+        if let Some(queue) = written.queue {
+            settings = settings.queue(usize::try_from(queue.value).unwrap_or(usize::MAX));
+        }
+        if let Some(timeout) = written.queue_timeout {
+            settings = settings.queue_timeout(timeout.value);
+        }
+        if let Some(target) = written.queue_target {
+            settings = settings.queue_target(target.value);
+        }
+        if let Some(deadline) = written.deadline {
+            settings = settings.deadline(deadline.value);
+        }
+        if let Some(grace) = written.boot_grace {
+            settings = settings.boot_grace(grace.value);
+        }
+        if let Some(mode) = mode {
+            settings = settings.mode(mode);
+        }
+        let written::Pool { name, workers, user, group, allowed_users, .. } = written;
+        Some(Pool { name, socket, workers, settings, user, group, allowed_users })
     }
 
     /// `name` is what a shorter path could be called.

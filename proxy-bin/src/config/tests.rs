@@ -85,18 +85,40 @@ fn the_example_of_the_documentation() {
     assert_eq!((to.as_str(), *status), ("https://example.com/new", 308));
     assert!(matches!(&healthz.target, Target::Respond { status: 204, .. }));
     let [pool] = &config.pools[..] else { panic!("one pool") };
-    assert_eq!(pool.socket.value, Path::new("/etc/forebay/run/app.sock"));
+    let socket = Path::new("/etc/forebay/run/app.sock");
+    assert_eq!(pool.socket.value, socket);
     assert_eq!(pool.workers.as_ref().map(Vec::len), Some(4));
-    assert_eq!((pool.queue, pool.queue_timeout), (Some(1000), Some(Duration::from_secs(10))));
-    assert_eq!((pool.deadline, pool.boot_grace), (None, None));
-    assert_eq!(pool.queue_target, Some(Duration::from_millis(50)));
+    let settings = forebay::Pool::at(socket).queue(1000).queue_timeout(Duration::from_secs(10));
+    assert_eq!(pool.settings, settings.queue_target(Duration::from_millis(50)).mode(0o660));
     let text = |name: &Option<At<String>>| name.as_ref().map(|name| name.value.clone()).unwrap();
     assert_eq!((text(&config.user), text(&config.group)), ("www-data".into(), "33".into()));
     assert_eq!((text(&pool.user), text(&pool.group)), ("33".into(), "adm".into()));
     let allowed = pool.allowed_users.iter().flatten();
     assert_eq!(allowed.map(|name| name.value.as_str()).collect::<Vec<_>>(), ["root", "33"]);
-    assert_eq!(pool.mode, Some(0o660));
     assert_eq!(config.warnings, []);
+}
+
+#[test]
+fn a_pool_gets_all_that_is_written_of_it() {
+    let text = SMALLEST.to_owned()
+        + r#"
+        [[route]]
+        path = "/app/"
+        pool = "app"
+        [pool.app]
+        socket = "/s"
+        queue = 7
+        queue_timeout = "1s"
+        queue_target = "2s"
+        deadline = "3s"
+        boot_grace = "4s"
+        mode = "600"
+        "#;
+    let config = parse(&text, Path::new("/f.toml")).unwrap();
+    let seconds = Duration::from_secs;
+    let settings = forebay::Pool::at("/s").queue(7).mode(0o600);
+    let settings = settings.queue_timeout(seconds(1)).queue_target(seconds(2));
+    assert_eq!(config.pools[0].settings, settings.deadline(seconds(3)).boot_grace(seconds(4)));
 }
 
 #[test]
