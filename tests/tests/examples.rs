@@ -34,6 +34,20 @@ fn an_application_listens_by_itself() {
 }
 
 #[test]
+fn help_and_manual_page_are_the_programs_own() {
+    let run = |argument: &str| {
+        let output = Command::new(example("rust_app")).arg(argument).output().expect("it runs");
+        String::from_utf8([output.stdout, output.stderr].concat()).expect("it is for people")
+    };
+    let help = run("--help");
+    assert!(help.starts_with("Serves its application") && !help.contains("main"), "{help}");
+    let page = run("man");
+    assert!(page.contains(".TH rust_app 1") && !page.contains("worker\\-bin"), "{page}");
+    let version = run("--version");
+    assert!(version.contains("'--version'") && !version.contains("did you mean"), "{version}");
+}
+
+#[test]
 fn a_directory_is_a_web_site() {
     let directory = working_directory();
     fs::write(directory.path().join("examples/app.3f9a2b1c.js"), "1").expect("it is ours");

@@ -76,14 +76,16 @@ use plan::{Plan, PlanError};
 use server::Application;
 use std::process::ExitCode;
 
-const ABOUT: &str = "Serves an application with worker processes";
+const ABOUT: &str = "Serves its application with worker processes, which an arbiter keeps alive";
 
 /// The whole of a program that serves `app`: reads the command line ([`Options`]), runs until
-/// told to stop, and gives the exit code.
+/// told to stop, and gives the exit code. Help and manual page have the name of the program's file;
+/// one with a `--version`, or with more to say, has a command line of its own.
 pub fn main(app: impl App + 'static) -> ExitCode {
     #[derive(clap::Parser)]
-    #[command(about = ABOUT, args_conflicts_with_subcommands = true, after_help = AFTER_HELP)]
-    #[command(args_override_self = true)]
+    #[command(name = program_name(), about = ABOUT)]
+    #[command(args_conflicts_with_subcommands = true, args_override_self = true)]
+    #[command(after_help = AFTER_HELP)]
     struct CommandLine {
         #[command(subcommand)]
         command: Option<Command>,
@@ -165,7 +167,8 @@ pub fn parse_arguments<T: clap::Parser>() -> Result<T, ExitCode> {
             let _ = error.print();
             return ExitCode::SUCCESS;
         }
-        let what = one_too_many(&error, &T::command()).unwrap_or_else(|| one_line(&error));
+        let command = T::command();
+        let what = one_too_many(&error, &command).unwrap_or_else(|| one_line(&error, &command));
         fail(WRONG_SETTINGS, format_args!("{what}; see --help"))
     })
 }
@@ -181,14 +184,19 @@ fn one_too_many(error: &clap::Error, command: &clap::Command) -> Option<String> 
     (!is_known).then(|| format!("unexpected argument '{word}': one application is served"))
 }
 
-/// What is wrong with a command line, and what was meant perhaps.
-fn one_line(error: &clap::Error) -> String {
+/// What is wrong with a command line, and what was meant perhaps: nothing that help does not tell.
+fn one_line(error: &clap::Error, command: &clap::Command) -> String {
     use clap::error::{ContextKind, ContextValue};
     let text = error.to_string();
     let lines = text.lines().take_while(|line| !line.is_empty());
     let mut line = lines.map(str::trim).collect::<Vec<_>>().join(" ");
     let meant = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand];
+    let is_hidden = |meant: &str| {
+        let mut hidden = command.get_arguments().filter(|argument| argument.is_hide_set());
+        hidden.any(|argument| argument.get_long() == meant.strip_prefix("--"))
+    };
     match meant.into_iter().find_map(|kind| error.get(kind)) {
+        Some(ContextValue::String(meant)) if is_hidden(meant) => {}
         Some(ContextValue::String(meant)) => line.push_str(&format!("; did you mean {meant}?")),
         Some(ContextValue::Strings(meant)) if !meant.is_empty() => {
             line.push_str(&format!("; did you mean {}?", meant.join(" or ")));

@@ -15,6 +15,8 @@ use std::path::PathBuf;
 /// and set what is to be set.
 #[non_exhaustive]
 #[derive(clap::Args, Clone, Debug, Default, Serialize, Deserialize)]
+// What a program is about, its own command line says.
+#[command(about = None::<&str>, long_about = None::<&str>)]
 pub struct Options {
     /// Dial in to the edge that listens on this socket
     #[arg(long, value_name = "unix:PATH", help_heading = PLACES)]

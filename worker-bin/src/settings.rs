@@ -136,14 +136,17 @@ fn arguments(variable: impl Fn(&str) -> Option<String>) -> Result<Options, Setti
     let text = variable("GUNICORN_CMD_ARGS").unwrap_or_default();
     let unbalanced = || SettingsError::Arguments("a quotation mark is not closed".into());
     let words = shlex::split(&text).ok_or_else(unbalanced)?;
-    options_of(words).map_err(|error| SettingsError::Arguments(crate::one_line(&error)))
+    options_of(words).map_err(|error| SettingsError::Arguments(crate::one_line(&error, &command())))
 }
 
 fn options_of(words: Vec<String>) -> Result<Options, clap::Error> {
-    let command = clap::Command::new("settings").no_binary_name(true).args_override_self(true);
-    let command = Options::augment_args(command);
-    let matches = command.try_get_matches_from(words)?;
+    let matches = command().no_binary_name(true).try_get_matches_from(words)?;
     Options::from_arg_matches(&matches)
+}
+
+/// The flags alone.
+fn command() -> clap::Command {
+    Options::augment_args(clap::Command::new("settings").args_override_self(true))
 }
 
 impl std::fmt::Display for Origin {
@@ -252,7 +255,7 @@ fn table_of(options: &Options) -> toml::Table {
 
 /// All settings, in the order of `--help`.
 fn names() -> Vec<String> {
-    let command = Options::augment_args(clap::Command::new("settings"));
+    let command = command();
     let all = command.get_arguments().map(|argument| argument.get_id().to_string());
     all.filter(|name| !NO_SETTINGS.contains(&name.as_str()) && !Ignored::knows(name)).collect()
 }
