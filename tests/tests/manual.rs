@@ -99,6 +99,8 @@ fn bash_completes_commands_and_flags() {
     assert_eq!(complete(proxy_bin(), "status --js", 2), "--json\n");
     assert_eq!(complete(proxy_bin(), "completions z", 2), "zsh\n");
     assert_eq!(complete(worker_bin(), "--graceful", 1), "--graceful-timeout\n");
+    // Flags of gunicorn without a meaning are known, and offered to nobody.
+    assert_eq!(complete(worker_bin(), "--worker", 1), "--workers\n");
 }
 
 #[test]

@@ -4,7 +4,8 @@
 
 use crate::exit::FAILED;
 use crate::{fail, program_name};
-use clap::Command;
+use clap::builder::{Resettable, Str};
+use clap::{Arg, ArgGroup, Command};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use std::fs;
@@ -13,13 +14,27 @@ use std::path::Path;
 use std::process::ExitCode;
 
 /// Prints what `shell` reads.
-pub(crate) fn completions(shell: Shell, mut command: Command) -> ExitCode {
+pub(crate) fn completions(shell: Shell, command: Command) -> ExitCode {
     let (name, mut script) = (program_name(), Vec::new());
-    clap_complete::generate(shell, &mut command, &name, &mut script);
+    clap_complete::generate(shell, &mut shown(&command), &name, &mut script);
     // clap_complete 4.6 gives a command of a program with `-` in its name two names in scripts for
     // bash, so that nothing of it would be completed.
     let script = String::from_utf8(script).expect("clap writes text");
     print(script.replace(&name.replace('-', "__subcmd__"), &name.replace('-', "__")).as_bytes())
+}
+
+/// Without hidden arguments, which clap_complete would offer. Where others require or exclude them,
+/// empty groups have their names.
+fn shown(command: &Command) -> Command {
+    let (hidden, shown): (Vec<&Arg>, Vec<_>) =
+        command.get_arguments().partition(|argument| argument.is_hide_set());
+    let version = command.get_version().map(|version| Str::from(version.to_owned()));
+    Command::new(command.get_name().to_owned())
+        .version(Resettable::from(version))
+        .disable_version_flag(command.is_disable_version_flag_set())
+        .args(shown)
+        .groups(hidden.into_iter().map(|argument| ArgGroup::new(argument.get_id().clone())))
+        .subcommands(command.get_subcommands())
 }
 
 /// Writes a page for the program, and one for each command, to `directory`; without one prints the
