@@ -18,7 +18,7 @@ def head(status, fields):
     return answer
 
 
-def caught(status, fields):
+def caught(status, fields, say=lambda error: type(error).__name__):
     """The mistake is the application's to handle."""
 
     def answer(start_response):
@@ -26,7 +26,7 @@ def caught(status, fields):
             start_response(status, fields)
         except (TypeError, ValueError) as error:
             start_response("200 OK", TEXT, sys.exc_info())
-            return [type(error).__name__.encode()]
+            return [say(error).encode()]
         return [b"no error"]
 
     return answer
@@ -103,6 +103,7 @@ KINDS = {
     "status-injected": caught("200 OK\r\nX-Evil: 1", TEXT),
     "name-injected": caught("200 OK", [("X-A: b\r\nX-Evil", "1")]),
     "value-injected": caught("200 OK", [("X-A", "b\r\nX-Evil: 1")]),
+    "value-said": caught("200 OK", [("X-A", "b\r\nc")], str),
     "value-number": caught("200 OK", [("Content-Length", 7)]),
     "value-bytes": caught("200 OK", [("X-A", b"b")]),
     "length-text": caught("200 OK", [("Content-Length", "seven")]),

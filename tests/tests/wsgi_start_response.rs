@@ -93,6 +93,8 @@ fn what_is_no_head_is_the_applications_error() {
         let response = get(&site, path);
         assert_eq!((response.status, response.text()), (200, error), "{path}");
     }
+    let said = get(&site, "/value-said");
+    assert!(said.text().ends_with(r"; not ('X-A', 'b\r\nc')"), "{}", said.text());
     assert_eq!(site.worker_pids().len(), 1);
     assert!(!site.stderr().contains("has exited"), "{}", site.stderr());
 }

@@ -267,9 +267,10 @@ fn add_field(responder: &mut Responder<'static>, field: &Bound<'_, PyAny>) -> Py
     let (name, value) = (pair.get_item(0)?, pair.get_item(1)?);
     let name = string(&name, "the name of a response header")?.to_str()?;
     let value = latin1::encode(string(&value, "the value of a response header")?)?;
-    responder
-        .field(name, &value)
-        .map_err(|why| PyValueError::new_err(format!("{why}; not {:?}", field.repr())))
+    responder.field(name, &value).map_err(|why| match field.repr() {
+        Ok(repr) => PyValueError::new_err(format!("{why}; not {repr}")),
+        Err(error) => error,
+    })
 }
 
 fn string<'a, 'py>(
