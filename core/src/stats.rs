@@ -148,7 +148,9 @@ counters! {
     deadline,
     /// Requests answered 502.
     bad_gateway,
-    /// Requests that went to another worker because the first one had not started them.
+    /// Requests that went to another worker because the first one had surely not started them.
+    requeued,
+    /// Idempotent requests that went to another worker though the first one may have started them.
     repeated,
     /// Responses cut off after their first byte because the application failed.
     responses_aborted,

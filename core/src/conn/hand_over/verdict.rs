@@ -94,10 +94,12 @@ impl HandOver {
                 if !self.has_left() && !self.has_crashed(self.worker) {
                     self.crashed.push(self.worker);
                 }
+                w.counters.requeued.count();
                 self.again(w);
             }
             Verdict::RepeatOnce => {
                 self.repeated = true;
+                w.counters.repeated.count();
                 self.again(w);
             }
             Verdict::Abort if self.upstream.has_passed() => {
@@ -130,7 +132,6 @@ impl HandOver {
 
     /// Back to the head of the queue, with the patience that it had left.
     fn again(&mut self, w: &mut World) {
-        w.counters.repeated.count();
         self.upstream.restart();
         self.phase = Phase::Waiting(None);
         let give_up_at = w.now.after(self.patience);

@@ -255,18 +255,18 @@ fn everything_is_answered_however_slow_the_kernel() {
 
 #[test]
 fn nothing_is_lost_or_started_twice_when_workers_fail() {
-    let (mut answered, mut failures, mut repeated) = (0, [0; 3], 0);
+    let (mut answered, mut failures, mut requeued) = (0, [0; 3], 0);
     seeds(100, |seed| {
         let mut simulation = Simulation::new(seed, Faults::none(), false);
         simulation.run();
         answered += simulation.oracle.answered;
-        repeated += simulation.edge.stats().repeated;
+        requeued += simulation.edge.stats().requeued;
         let more = simulation.oracle.failures;
         failures = std::array::from_fn(|status| failures[status] + more[status]);
     });
-    let everything_happens = answered > 0 && repeated > 0 && failures.iter().all(|&n| n > 0);
+    let everything_happens = answered > 0 && requeued > 0 && failures.iter().all(|&n| n > 0);
     let is_single = std::env::var("FOREBAY_SEED").is_ok();
-    assert!(everything_happens || is_single, "{answered}, {failures:?}, {repeated}");
+    assert!(everything_happens || is_single, "{answered}, {failures:?}, {requeued}");
 }
 
 #[test]

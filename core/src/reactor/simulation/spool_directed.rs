@@ -96,7 +96,7 @@ fn large_content_travels_as_a_file_and_again_to_another_worker() {
         assert!(file.read(0, usize::MAX) == content);
         edge.say(&first, HI);
         assert!(text(&client).ends_with("hi"));
-        assert_eq!((edge.stats().requests_spooled, edge.stats().repeated), (1, 1));
+        assert_eq!((edge.stats().requests_spooled, edge.stats().requeued), (1, 1));
         edge.finish();
     }
 }

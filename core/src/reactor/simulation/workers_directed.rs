@@ -159,6 +159,7 @@ fn goodbyes_and_workers_that_had_nothing_are_no_crashes() {
         edge.settle();
     }
     assert!(text(&client).starts_with("HTTP/1.1 502 "));
+    assert_eq!((edge.stats().repeated, edge.stats().requeued), (0, 7));
     edge.finish();
 }
 
@@ -178,6 +179,8 @@ fn only_what_is_idempotent_is_repeated_once() {
         }
         assert!(text(&client).starts_with("HTTP/1.1 502 "));
         assert!(!client.at_end());
+        let stats = edge.stats();
+        assert_eq!((stats.repeated, stats.requeued), (u64::from(repeats), 0));
         edge.finish();
     }
 }
