@@ -97,6 +97,7 @@ Signals:
              supervised workers reload; if anything is wrong it is told, and nothing changes.
              The demo stops at once
   USR1       reopen the access log, and pass it on to supervised workers
+  TTIN, TTOU nothing: `workers` of [pool.NAME] says how many there are, and HUP reads it again
 
 Exit codes:
   0  stopped by a signal; configuration ok; status shown

@@ -16,7 +16,7 @@ use crate::users::UserError;
 use crate::{notify, sys};
 use control::Control;
 use leaving::Leaving;
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1};
 use signal_hook::iterator::Signals;
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
@@ -156,7 +156,11 @@ enum Event {
 fn watch_signals(events: Sender<Event>) -> io::Result<()> {
     // With a handler CHLD is not ignored, as whoever started us may have had it: ended processes
     // would be gone before anybody has asked how they ended.
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGCHLD])?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGCHLD, SIGTTIN])?;
+    // A terminal sends it, without end, until who writes in the background is stopped (termios(3)).
+    if !io::stdout().is_terminal() && !io::stderr().is_terminal() {
+        signals.add_signal(SIGTTOU)?;
+    }
     sys::unblock_signals()?;
     let forward = move || {
         for signal in signals.forever() {
@@ -167,6 +171,15 @@ fn watch_signals(events: Sender<Event>) -> io::Result<()> {
     };
     thread::Builder::new().name("signals".into()).spawn(forward)?;
     Ok(())
+}
+
+/// gunicorn's signals for one worker more, one less. Their default is to stop the process, which
+/// nobody wants who tries them here (signal(7)).
+fn tell_where_workers_are_set(signal: i32) {
+    let name = if signal == SIGTTIN { "TTIN" } else { "TTOU" };
+    tracing::info!(
+        "{name} changes nothing: `workers` of [pool.NAME] says how many there are, and HUP reads it"
+    );
 }
 
 fn commands(config: &Config) -> Result<Vec<WorkerCommand>, RunError> {
@@ -294,6 +307,7 @@ impl Running {
                 }
             }
             Event::Signal(SIGUSR1) => self.reopen_logs(),
+            Event::Signal(signal @ (SIGTTIN | SIGTTOU)) => tell_where_workers_are_set(signal),
             // The kernel gives orphans to the first thread, this one, if we are process 1 of a
             // container. What we have started ourselves has another thread for its parent.
             Event::Signal(SIGCHLD) => sys::reap_children_of_this_thread(),

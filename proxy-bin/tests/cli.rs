@@ -222,6 +222,20 @@ fn hang_up_reaches_the_workers() {
 }
 
 #[test]
+fn signals_of_gunicorn_for_more_and_fewer_workers_stop_nothing() {
+    let mut running = Running::start(&format!("{READY}; {SLEEP}"));
+    assert!(running.line().starts_with("listening on "));
+    let mut stderr = BufReader::new(running.child.stderr.take().unwrap()).lines();
+    for signal in ["TTIN", "TTOU"] {
+        running.signal(signal);
+        let says = format!("{signal} changes nothing: `workers` of [pool.NAME]");
+        assert!(stderr.any(|line| line.unwrap().contains(&says)));
+    }
+    running.signal("TERM");
+    assert_eq!(running.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn workers_that_do_not_start_stop_everything() {
     let mut running = Running::start("echo no such application; exit 4");
     assert_eq!(running.line(), "");
