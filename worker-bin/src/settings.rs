@@ -202,7 +202,7 @@ fn read_file(path: &Path) -> Result<toml::Table, SettingsError> {
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
         SettingsError::NotToml(path.into(), error.to_string().trim_end().replace('\n', " "))
     })?;
-    let known = names();
+    let known = known();
     let mut settings = toml::Table::new();
     for (name, value) in &table {
         if !known.contains(name) {
@@ -260,12 +260,18 @@ fn names() -> Vec<String> {
     all.filter(|name| !NO_SETTINGS.contains(&name.as_str()) && !Ignored::knows(name)).collect()
 }
 
+/// What a setting may be called.
+fn known() -> Vec<String> {
+    names().into_iter().chain([ERROR_LOGFILE.to_owned()]).collect()
+}
+
 /// The strongest first.
 fn variables_for(name: &str) -> Vec<String> {
     let own = format!("FOREBAY_{}", name.to_uppercase());
     let other = match name {
         "workers" => Some("WEB_CONCURRENCY"),
         "forwarded_allow_ips" => Some("FORWARDED_ALLOW_IPS"),
+        "log_file" => Some("FOREBAY_ERROR_LOGFILE"),
         _ => None,
     };
     std::iter::once(own).chain(other.map(str::to_owned)).collect()
@@ -274,7 +280,7 @@ fn variables_for(name: &str) -> Vec<String> {
 /// What is wrong with these variables: those that are none of ours, but resemble one. Others may
 /// be somebody else's.
 pub(crate) fn misspelt(variables: impl Iterator<Item = String>) -> Vec<String> {
-    let known = names();
+    let known = known();
     let what = |variable: String| {
         let name = variable.strip_prefix("FOREBAY_")?.to_lowercase();
         let is_ours = known.contains(&name) || NO_SETTINGS_VARIABLES.contains(&name.as_str());
@@ -300,6 +306,8 @@ fn hint(unreadable: &Path) -> &'static str {
 }
 
 const PLACES: [&str; 2] = ["edge", "bind"];
+/// gunicorn's name of `log_file`.
+const ERROR_LOGFILE: &str = "error_logfile";
 /// May be a list in the file.
 const LISTS: [&str; 2] = ["bind", "env"];
 /// Flags about settings.
@@ -425,6 +433,19 @@ mod tests {
         for name in ours.iter().chain(&others) {
             assert_eq!(said(&[&format!("FOREBAY_{name}")]), [""; 0]);
         }
+    }
+
+    #[test]
+    fn the_log_file_has_two_names() {
+        let variable = ("FOREBAY_ERROR_LOGFILE", "a");
+        for (environment, file) in [(&[variable][..], None), (&[], Some("error_logfile = 'a'"))] {
+            let found = effective(&Options::default(), environment, file).unwrap();
+            assert!(found.to_toml().contains("\nlog_file = \"a\"  # "), "{}", found.to_toml());
+        }
+        let both = [variable, ("FOREBAY_LOG_FILE", "b")];
+        let found = effective(&Options::default(), &both, None).unwrap();
+        assert_eq!(found.options.log_file, Some("b".into()));
+        assert_eq!(misspelt([variable.0.to_owned()].into_iter()), [""; 0]);
     }
 
     #[test]
