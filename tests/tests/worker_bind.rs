@@ -52,7 +52,7 @@ fn behind_an_edge_what_was_bound_with_gunicorn_is_not() {
     let site = Site::builder().raw_app().pool(&command("\"hello\"")).start();
     assert_eq!(site.client().get("/").status, 200);
     let said = site.stderr();
-    let warning = "--bind: FOREBAY_EDGE goes before that in GUNICORN_CMD_ARGS";
+    let warning = "--bind: the edge goes before that in GUNICORN_CMD_ARGS";
     assert_eq!(said.matches(warning).count(), 1, "{said}");
     assert_eq!(site.worker_pids().len(), 2);
     site.reload().unwrap();

@@ -122,7 +122,7 @@ impl Flag {
     }
 }
 
-const BIND: Flag = value("bind", "FOREBAY_EDGE goes before that in GUNICORN_CMD_ARGS");
+const BIND: Flag = value("bind", "the edge goes before that in GUNICORN_CMD_ARGS");
 
 const fn switch(name: &'static str, why: &'static str) -> Flag {
     Flag { name, short: None, kind: Kind::Switch, why }

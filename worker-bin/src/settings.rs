@@ -89,6 +89,7 @@ impl Effective {
         }
         let mut arguments = arguments(variable)?;
         // They were written for gunicorn, which knows no edge.
+        let has_edge = has_edge || flags.edge.is_some();
         if has_edge && !std::mem::take(&mut arguments.bind).is_empty() {
             arguments.ignored = arguments.ignored.and(&Ignored::bind());
         }
@@ -386,6 +387,9 @@ mod tests {
         let found = effective(&Options::default(), &gunicorn, None).unwrap().options;
         assert_eq!((found.edge.as_deref(), found.bind.len()), (Some("unix:a"), 0));
         assert_eq!((found.workers, found.ignored.reasons().count()), (Some(3), 1));
+        let flag = Options { edge: Some("unix:c".into()), ..Options::default() };
+        let found = effective(&flag, &gunicorn[1..], None).unwrap().options;
+        assert_eq!((found.bind.len(), found.ignored.reasons().count()), (0, 1));
         let supervised = [environment[0], ("FOREBAY_SUPERVISED", "1")];
         assert!(effective(&bind, &supervised, None).unwrap_err().contains("leave --bind out"));
         let both = Options { edge: Some("unix:a".into()), ..bind };
