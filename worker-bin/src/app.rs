@@ -149,7 +149,8 @@ impl Request {
         self.local.as_ref().map(|span| self.str(span))
     }
 
-    /// `http` or `https`: how the client has come to the edge. Without an edge `http`.
+    /// `http` or `https`: how the client has come to the edge. Without an edge what a front server
+    /// of `--forwarded-allow-ips` says, else `http`.
     pub fn scheme(&self) -> &str {
         self.scheme.as_ref().map_or("http", |span| self.str(span))
     }

@@ -152,7 +152,6 @@ const fn refused_unless(
     Flag { name, short: None, kind: Kind::RefusedUnless(fitting), why }
 }
 
-const EDGES: &str = "it is a limit of the edge, or of the front server";
 const OURS: &str = "the log has its own form";
 const NO_TLS: &str = "workers speak no TLS: the edge, or another front server, does";
 const NO_EVENTS: &str = "a worker has no event loop: --threads N runs N requests at the same time";
@@ -188,11 +187,14 @@ static FLAGS: &[Flag] = &[
     switch("preload", "applications are imported before the fork, unless --no-preload is given"),
     value("worker-connections", NO_EVENTS),
     value("worker-tmp-dir", "workers are watched without files"),
-    value("keep-alive", "the edge keeps the connections of clients"),
+    value(
+        "keep-alive",
+        "the edge keeps the connections of clients; with --bind an idle one is kept for 2 s",
+    ),
     value("backlog", "the queue is the edge's; with --bind it is 2048 connections long"),
-    value("limit-request-line", EDGES),
-    value("limit-request-fields", EDGES),
-    value("limit-request-field_size", EDGES),
+    value("limit-request-line", "the edge has `target_bytes`; with --bind it is 8 KiB"),
+    value("limit-request-fields", "the edge has `head_fields`; with --bind it is 100"),
+    value("limit-request-field_size", "the edge has `head_bytes`; with --bind all have 32 KiB"),
     switch("reuse-port", "workers share one listener, so that no connection waits for a busy one"),
     switch("initgroups", "--user comes with all groups of the user"),
     short(switch("enable-stdio-inheritance", "standard output is always inherited"), 'R'),

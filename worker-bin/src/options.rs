@@ -210,6 +210,7 @@ Signals to the arbiter (the process that you start):
   USR1       open the log files anew
   WINCH      stop all workers gracefully until HUP or TTIN; not with a terminal, whose window may
              have changed its size
+  USR2       nothing: workers of a new program come with HUP
 
 Environment, flags going before all of it, and all of it before the file:
   GUNICORN_CMD_ARGS   flags, as a shell would split them; they go before the variables below, but

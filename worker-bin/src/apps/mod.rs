@@ -23,9 +23,10 @@ Applications:
            /sleep/MS /spin/MS      answers after MS milliseconds, idle or burning CPU
            /status/CODE            a status
            /drip/N/MS              N chunks, MS milliseconds apart
-           /once/ID                appends a line to the file named by PROBE_LOG
+           /once/ID /once/ID/MS    appends a line to the file named by PROBE_LOG; then waits
            /exit                   dies
-           /fork/MS /keep/MS       forks a child that sleeps, and that keeps all that is open";
+           /fork/MS /keep/MS       forks a child that sleeps, and that keeps all that is open
+           /stray/HOW              forks a child that comes back, by return, stream or panic";
 
 /// A built-in application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
