@@ -160,6 +160,20 @@ fn unable_to_boot_or_load_ends_the_server_only_at_first_start() {
 }
 
 #[test]
+fn a_code_of_the_application_ends_no_server_that_others_are_still_booting_for() {
+    for code in [CANNOT_BOOT, CANNOT_LOAD] {
+        let mut world = World::new(2);
+        world.told();
+        world.tell(Event::Ready(100));
+        world.dies(100, End::Code(code));
+        assert_eq!(world.told(), []);
+        world.pass(1.0);
+        assert_eq!(world.told(), [Action::Spawn(0)]);
+        assert_eq!(world.core.crashes(), 1);
+    }
+}
+
+#[test]
 fn other_children_are_nobodys_business() {
     let mut world = World::booted(1);
     world.dies(4711, CRASH);

@@ -224,7 +224,8 @@ impl Core {
         if self.is_candidate(worker.generation) {
             return self.reject(Flaw::Ended(end));
         }
-        if self.cannot_ever(Some(end), now) {
+        // One that was ready has booted: its code is the application's.
+        if !worker.ready && self.cannot_ever(Some(end), now) {
             return;
         }
         self.crashes += 1;
