@@ -101,7 +101,8 @@ pub struct Limits {
     /// that of `connections`; for another number of those there is [`Limits::per_address_for`].
     pub connections_per_address: usize,
     /// Connections of workers of the whole process, idle or at work: one for each request that they
-    /// can run at the same time. More are closed at once, and dial in again later.
+    /// can run at the same time. More are closed at once, and dial in again later. Workers that
+    /// replace others dial in before those leave, so there has to be room for both.
     pub slots: usize,
     /// Pipelined requests of one connection that are answered before others get their turn.
     pub pipelined: usize,

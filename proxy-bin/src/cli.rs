@@ -207,7 +207,8 @@ const CONFIGURATION_HELP: &str = r#"Configuration, with defaults unless it says 
   connections = 16384             # client connections of the process
   connections_per_address = 2048  # of one address without a complete head yet; at least 256,
                                   # and at least an eighth of connections, unless it is said
-  slots = 4096                    # connections of workers of the process
+  slots = 4096                    # connections of workers of the process: their threads, and
+                                  # those of workers that replace others, before these leave
   pipelined = 16                  # requests of one connection answered in one turn
 
   [[route]]                       # example; a prefix on segment boundaries, the longest wins

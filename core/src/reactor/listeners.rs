@@ -266,7 +266,11 @@ impl<B: Backend> Reactor<B> {
             self.shared.slots.fetch_sub(1, Ordering::Relaxed);
             self.world.counters.slots.count();
             if self.world.may_warn() {
-                tracing::warn!(%socket, process, "as many workers have dialled in as `slots` says");
+                tracing::warn!(
+                    %socket, process,
+                    "as many workers have dialled in as `slots` says: it needs room for those, \
+                     too, that are to replace others"
+                );
             }
         }
         has_place
