@@ -330,9 +330,14 @@ impl Client {
         self.meta.keep_alive = false;
     }
 
-    /// The response to the current request, with so much content, is queued as a whole.
+    /// An answer of ours to the current request, with so much content, is queued as a whole.
     pub(super) fn on_answered(&mut self, status: u16, content: u64, w: &mut World) {
         w.counters.responses(status).count();
+        self.on_queued(status, content, w);
+    }
+
+    /// The answer to the current request is queued as a whole, and was counted when it began.
+    pub(super) fn on_queued(&mut self, status: u16, content: u64, w: &mut World) {
         self.note_answer(status, content);
         self.receive_deadline = None;
         if self.meta.keep_alive {

@@ -303,14 +303,14 @@ impl Client {
             match end {
                 End::Complete => {
                     self.meta.keep_alive &= relay.keep_alive;
-                    self.on_answered(relay.status, relay.content_bytes, w);
+                    self.on_queued(relay.status, relay.content_bytes, w);
                 }
                 // It ends before its end, which the client can tell. A reset would also eat the
                 // answers before it.
                 End::Broken => {
                     self.meta.keep_alive = false;
                     self.linger = true;
-                    self.on_answered(relay.status, relay.content_bytes, w);
+                    self.on_queued(relay.status, relay.content_bytes, w);
                     if relay.ends_by_close {
                         self.state = State::BreakingOff;
                     }

@@ -414,7 +414,9 @@ impl Upstream {
         relay: &mut Relay,
         w: &mut World,
     ) {
-        self.passed = true;
+        if !std::mem::replace(&mut self.passed, true) {
+            w.counters.responses(relay.status).count();
+        }
         relay.content_bytes += data.len() as u64;
         let is_chunk = self.client_framing == Framing::Chunked && !data.is_empty();
         // What fills a small buffer is not worth another one.

@@ -178,13 +178,14 @@ impl Client {
             "the connection ends without a reason: {}",
             seen.head
         );
+        oracle.on_head(seen.status);
         self.saw_last |= seen.is_last || (planned.ends && seen.status != 100);
         self.answered += 1;
     }
 
     /// The edge has ended the connection: why?
     fn on_end(&mut self, was_reset: bool, oracle: &mut Oracle) {
-        self.is_over = true;
+        self.leave(oracle);
         let for_pool = match self.plan.get(self.answered).map(|planned| &planned.expected) {
             Some(Expected::Pool(id)) => Some(*id),
             _ => None,
@@ -239,7 +240,7 @@ impl Client {
         count > 0
     }
 
-    fn maybe_leave(&mut self, _: &mut Oracle) -> bool {
+    fn maybe_leave(&mut self, oracle: &mut Oracle) -> bool {
         let Some(peer) = &self.peer else { return false };
         let (leaves, resets) = match self.style.ending {
             Ending::Close => (self.answered == self.plan.len() && !self.saw_last, false),
@@ -255,9 +256,17 @@ impl Client {
                 peer.reset();
             }
             self.peer = None;
-            self.is_over = true;
+            self.leave(oracle);
         }
         leaves
+    }
+
+    /// What it has seen of its next answer, and how many it has not.
+    fn leave(&mut self, oracle: &mut Oracle) {
+        self.is_over = true;
+        let begun = response::begun(&self.received);
+        begun.into_iter().for_each(|status| oracle.on_head(status));
+        oracle.unseen += (self.begun - self.answered - usize::from(begun.is_some())) as u64;
     }
 }
 

@@ -54,6 +54,31 @@ fn fields_that_workers_could_mistake_for_others() {
 }
 
 #[test]
+fn an_answer_counts_once_when_it_begins() {
+    let mut edge = Edge::new(&Settings::default());
+    let counted = |edge: &Edge| (edge.stats().responses_2xx, edge.stats().responses_5xx);
+    let worker = edge.dial_in(0);
+    for (round, leaves) in [(1, false), (2, true)] {
+        let client = edge.client(0, get("/app/"));
+        text(&worker);
+        edge.say(&worker, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha");
+        assert_eq!(counted(&edge), (round, 0), "it is under way");
+        assert!(text(&client).ends_with("ha"));
+        if leaves {
+            client.reset();
+        }
+        edge.say(&worker, "lf");
+        assert_eq!(counted(&edge), (round, 0));
+    }
+    let client = edge.client(0, get("/app/"));
+    edge.say(&worker, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno chunk\r\n");
+    edge.pass(Duration::from_secs(2));
+    assert!(text(&client).starts_with("HTTP/1.1 502 "), "nothing of the other has been sent");
+    assert_eq!(counted(&edge), (2, 1));
+    edge.finish();
+}
+
+#[test]
 fn receives_that_wait_for_a_buffer() {
     let faults = Faults { no_buffers: 500, ..Faults::none() };
     let mut edge = Edge::new(&Settings { faults, ..Settings::default() });

@@ -4,6 +4,7 @@
 
 use super::request::Answer;
 use crate::pool::CRASHES_MOST;
+use crate::stats::Stats;
 
 /// All requests for pools, by number.
 #[derive(Default)]
@@ -29,6 +30,10 @@ pub(super) struct Oracle {
     /// Requests without an answer that waited when their clients had half-closed.
     pub(super) left: u64,
     pub(super) failures: [u64; 3],
+    /// Answers that clients have seen the head of, by class.
+    pub(super) seen: [u64; 4],
+    /// Requests whose clients have left or were cut off before they saw that.
+    pub(super) unseen: u64,
 }
 
 /// One request for a pool.
@@ -133,6 +138,21 @@ impl Oracle {
         let Known { starts, crashes, .. } = self.requests[id];
         self.left += 1;
         starts == 0 && crashes == 0
+    }
+
+    /// A client has seen the head of an answer, whole or not.
+    pub(super) fn on_head(&mut self, status: u16) {
+        self.seen[usize::from(status / 100 - 2)] += 1;
+    }
+
+    /// What was seen has been counted, once.
+    pub(super) fn check_counters(&self, stats: &Stats) {
+        let Stats { responses_2xx, responses_3xx, responses_4xx, responses_5xx, .. } = *stats;
+        let counted = [responses_2xx, responses_3xx, responses_4xx, responses_5xx];
+        let (seen, unseen) = (self.seen, self.unseen);
+        let is_counted = counted.iter().zip(seen).all(|(counted, seen)| *counted >= seen);
+        let is_once = counted.iter().sum::<u64>() <= seen.iter().sum::<u64>() + unseen;
+        assert!(is_counted && is_once, "{counted:?} counted, {seen:?} and {unseen} unseen");
     }
 
     /// Whether this may be the answer to a request for which nothing else fails.

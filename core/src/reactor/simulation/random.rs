@@ -122,6 +122,7 @@ impl Simulation {
         let left: u64 = self.edge.pools.iter().map(|pool| pool.core().left).sum();
         assert!(self.oracle.left <= left, "{} of {left} have left", self.oracle.left);
         self.edge.assert_clean();
+        self.oracle.check_counters(&self.edge.stats());
     }
 
     fn drain(&mut self) {

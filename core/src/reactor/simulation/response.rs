@@ -17,12 +17,7 @@ pub(super) struct Seen {
 
 /// The response at the start of `bytes`, if it is whole. `ended`: no more bytes come.
 pub(super) fn parse(bytes: &[u8], to_head: bool, ended: bool) -> Option<Seen> {
-    let end = find(bytes, b"\r\n\r\n")? + 4;
-    // Values may be of any encoding.
-    let head: String = bytes[..end].iter().copied().map(char::from).collect();
-    let status_line = head.split("\r\n").next().unwrap();
-    assert!(status_line.starts_with("HTTP/1.1 "), "not a status line: {status_line:?}");
-    let status: u16 = status_line[9..12].parse().expect("a status");
+    let (status, head, end) = head(bytes)?;
     let rest = &bytes[end..];
     let length = field(&head, "content-length").map(|value| value.parse::<usize>().unwrap());
     let chunked = field(&head, "transfer-encoding").is_some();
@@ -38,6 +33,21 @@ pub(super) fn parse(bytes: &[u8], to_head: bool, ended: bool) -> Option<Seen> {
     };
     let is_last = field(&head, "connection").is_some_and(|value| value == "close");
     Some(Seen { status, head, content, is_last, len: end + len })
+}
+
+/// The status of the response at the start of `bytes`, if its head is whole.
+pub(super) fn begun(bytes: &[u8]) -> Option<u16> {
+    head(bytes).map(|(status, ..)| status)
+}
+
+fn head(bytes: &[u8]) -> Option<(u16, String, usize)> {
+    let end = find(bytes, b"\r\n\r\n")? + 4;
+    // Values may be of any encoding.
+    let head: String = bytes[..end].iter().copied().map(char::from).collect();
+    let status_line = head.split("\r\n").next().unwrap();
+    assert!(status_line.starts_with("HTTP/1.1 "), "not a status line: {status_line:?}");
+    let status = status_line[9..12].parse().expect("a status");
+    Some((status, head, end))
 }
 
 /// The value of the only field of that name, in lower case.
