@@ -6,8 +6,8 @@
 //! A line is the combined format and times in seconds: `rt` from the head to the last byte sent,
 //! `qt` from the head until a worker gets the request, `ut` from then to the head of its response
 //! (`-` where there was no worker, or no response). A client that did not wait for its answer has
-//! 499 there; if the kernel has taken any of the answer, its status and the bytes of content that
-//! it has taken. Here it is broken in two:
+//! 499 there, one that was cut off by the end of the server 503; if the kernel has taken any of the
+//! answer, its status and the bytes of content that it has taken. Here it is broken in two:
 //!
 //! ```text
 //! 127.0.0.1 - - [24/Nov/2026:09:36:24 +0000] "GET / HTTP/1.1" 200 13 "-" "curl/8"
@@ -252,7 +252,10 @@ pub(crate) struct Record {
     /// The request line, then the quoted `Referer` and `User-Agent`.
     text: Vec<u8>,
     request_line: usize,
-    status: u16,
+    /// That of its answer, if there is any.
+    status: Option<u16>,
+    /// What is logged otherwise.
+    unanswered: u16,
     /// Bytes of content that are queued or sent.
     content: u64,
     /// Where the answer begins in all that the connection sends, and where what there is of it
@@ -305,7 +308,8 @@ impl Record {
             started,
             text,
             request_line,
-            status: CLIENT_CLOSED_REQUEST,
+            status: None,
+            unanswered: CLIENT_CLOSED_REQUEST,
             content: 0,
             begins_at: 0,
             ends_at: 0,
@@ -336,17 +340,26 @@ impl Record {
 
     /// All of its answer is queued, and ends behind so many bytes of its connection.
     pub(crate) fn answered(&mut self, status: u16, content: u64, ends_at: u64) {
-        (self.status, self.content, self.ends_at) = (status, content, ends_at);
+        (self.status, self.content, self.ends_at) = (Some(status), content, ends_at);
+    }
+
+    /// What is not sent of its answer now is not its client's fault.
+    pub(crate) fn cut_off(&mut self) {
+        self.unanswered = CUT_OFF;
     }
 
     /// Nothing more is sent of it: the kernel has accepted so many bytes of its connection.
     pub(crate) fn ends_with(&mut self, accepted: u64) {
         if accepted <= self.begins_at {
-            (self.status, self.content) = (CLIENT_CLOSED_REQUEST, 0);
+            (self.status, self.content) = (None, 0);
         } else {
             let lost = self.ends_at.saturating_sub(accepted);
             self.content = self.content.saturating_sub(lost);
         }
+    }
+
+    fn status(&self) -> u16 {
+        self.status.unwrap_or(self.unanswered)
     }
 
     /// Writes its line as sent at `now`. `date`: the same moment as in the `Date` field.
@@ -370,7 +383,7 @@ impl Record {
             time.unwrap_or("-"),
         );
         line.extend_from_slice(request_line);
-        let _ = write!(line, "\" {} {}", self.status, self.content);
+        let _ = write!(line, "\" {} {}", self.status(), self.content);
         line.extend_from_slice(fields);
         let _ = writeln!(
             line,
@@ -419,6 +432,9 @@ fn escape(out: &mut Vec<u8>, bytes: &[u8]) {
 /// What the log says about a request whose client did not wait for the answer, or not send all of
 /// the request, as nginx does.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// What it says about one that the end of the server has left without an answer.
+const CUT_OFF: u16 = 503;
 
 /// Bytes of a refused request's first line that are logged.
 const REFUSED_MOST: usize = 512;

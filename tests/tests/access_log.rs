@@ -1,6 +1,6 @@
 //! Each request is one line in combined format plus times, when its answer has been sent.
 
-use forebay_tests::{Client, PATIENCE, RawWorker, Site, SiteBuilder, wait_until};
+use forebay_tests::{Client, PATIENCE, RawWorker, Site, SiteBuilder, TERM, wait_until};
 use std::process::Command;
 use std::{fs, io};
 
@@ -164,6 +164,32 @@ fn who_leaves_inside_a_workers_answer_is_logged_with_what_was_sent() {
         assert!((1..big.len() as u64).contains(&line.bytes), "{target}: {}", line.bytes);
         assert!(!line.times.contains('-'), "{target}: {}", line.times);
     }
+}
+
+#[test]
+fn whom_the_end_cuts_off_is_logged_with_what_was_sent() {
+    let server = "access_log = \"-\"\ndrain_timeout = \"300ms\"";
+    let mut site = Site::builder().server(server).control().raw_app().start();
+    let mut clients = [(); 3].map(|()| site.client());
+    let mut silent = RawWorker::dial(&site);
+    clients[0].send(get("/silent"));
+    silent.read_head();
+    let mut streams = RawWorker::dial(&site);
+    clients[1].send(get("/streams"));
+    streams.read_head();
+    streams.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npiece");
+    clients[1].read_head().unwrap();
+    clients[2].send("POST /half HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\nab");
+    wait_until("all are there", PATIENCE, || site.counter("requests") == 3);
+    site.signal(TERM);
+    site.wait_exit(PATIENCE);
+    let [silent, streams] = ["/silent", "/streams"].map(|target| line_of(&site, target));
+    assert_eq!((silent.status, silent.bytes), (503, 0));
+    assert!(!silent.times.contains("qt=-") && silent.times.ends_with("ut=-"), "{}", silent.times);
+    assert_eq!((streams.status, streams.bytes), (200, 5));
+    assert!(!streams.times.contains('-'), "{}", streams.times);
+    let half = logged(&site.stdout()).into_iter().find(|line| line.request.contains("/half"));
+    assert_eq!(half.map(|line| (line.status, line.bytes)), Some((503, 0)));
 }
 
 /// Workers come from the test.

@@ -52,7 +52,7 @@ fn of_an_answer_that_breaks_off_only_what_was_sent_is_content() {
         record.begins_behind(1_000);
         record.passes(200, 50, 30);
         record.ends_with(accepted);
-        (record.status, record.content)
+        (record.status(), record.content)
     };
     let expected = [(999, 499, 0), (1_000, 499, 0), (1_001, 200, 0), (1_030, 200, 0)];
     let with_content = [(1_031, 200, 1), (1_080, 200, 50), (2_000, 200, 50)];

@@ -292,8 +292,7 @@ impl Client {
 
     /// Ends the connection at once.
     pub(crate) fn stop(&mut self, w: &mut World) {
-        // It is not the client that has gone.
-        self.record = None;
+        self.record.iter_mut().chain(&mut self.unsent_records).for_each(Record::cut_off);
         self.abort(w);
         self.settle(w);
     }
