@@ -262,7 +262,7 @@ struct Running {
     /// When patience with those who have been told to end is over.
     deadline: Option<Instant>,
     started: Instant,
-    /// When it was last said, or looked whether to say, that something is awaited.
+    /// When something began to be awaited, or it was last looked whether to say so.
     noted: Instant,
     failure: Option<RunError>,
 }
@@ -272,7 +272,7 @@ impl Running {
         while self.is_edge_running || !self.supervisor.is_empty() {
             match events.recv_timeout(self.patience()) {
                 Ok(event) => self.on(event),
-                Err(RecvTimeoutError::Timeout) if self.deadline.is_none() => self.note(),
+                Err(RecvTimeoutError::Timeout) if self.deadline.is_none() => {}
                 Err(_) if self.is_edge_running && self.stop == Stop::Drain => {
                     tracing::warn!("`drain_timeout` is over, open requests are cut off");
                     self.end_quickly();
@@ -287,6 +287,7 @@ impl Running {
                     self.deadline = Some(Instant::now() + NOTE_EVERY);
                 }
             }
+            self.note();
             self.let_go();
         }
     }
@@ -294,7 +295,7 @@ impl Running {
     fn patience(&self) -> Duration {
         match self.deadline {
             Some(deadline) => deadline.saturating_duration_since(Instant::now()),
-            None if self.leaving.is_empty() => NOTE_EVERY,
+            None if self.leaving.is_empty() => NOTE_EVERY.saturating_sub(self.noted.elapsed()),
             None => LOOK_EVERY,
         }
     }

@@ -8,6 +8,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
 
 const GET: &str = "GET /hello HTTP/1.1\r\nHost: test\r\n\r\n";
 
@@ -145,6 +147,23 @@ fn a_changed_command_is_replaced_when_its_successor_is_ready() {
     wait_until("one command", PATIENCE, || children(site.pid()).len() == 1);
     assert_eq!(site.client().get("/status/204").status, 204, "the new application");
     assert_eq!(site.stop().code(), Some(0));
+}
+
+#[test]
+fn a_reload_that_waits_is_not_said_to_wait_still() {
+    let site = Site::builder().control().app("hello", 1).start();
+    let first = site.arbiter_pid();
+    // For longer than the time after which it would be said.
+    for _ in 0..6 {
+        sleep(Duration::from_secs(2));
+        site.status();
+    }
+    let slow = format!("[\"sh\", \"-c\", \"sleep 1; exec {} hello\"]", worker_bin().display());
+    let command = "[\"worker-bin\", \"-w\", \"1\", \"hello\"]";
+    site.set_config(&site.config().replace(command, &slow));
+    site.reload().unwrap();
+    wait_until("the first's end", PATIENCE, || !is_alive(first));
+    assert!(!site.stderr().contains("still waiting"), "{}", site.stderr());
 }
 
 #[test]

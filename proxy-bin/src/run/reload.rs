@@ -8,6 +8,7 @@ use crate::edge;
 use crate::log;
 use crate::supervise::{CommandId, FirstStart, WorkerCommand};
 use signal_hook::consts::SIGHUP;
+use std::time::Instant;
 
 impl Running {
     /// Takes over what the file says now, or says why not.
@@ -55,6 +56,9 @@ impl Running {
         for command in wanted.iter().filter(|wanted| !old.iter().any(|(_, old)| old == *wanted)) {
             match self.supervisor.start(command.clone(), FirstStart::IsRepeated) {
                 Ok(id) => {
+                    if self.not_ready.is_empty() {
+                        self.noted = Instant::now();
+                    }
                     self.not_ready.insert(id);
                 }
                 Err(error) => {
