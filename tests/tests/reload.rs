@@ -150,6 +150,25 @@ fn a_changed_command_is_replaced_when_its_successor_is_ready() {
 }
 
 #[test]
+fn a_changed_command_gets_the_pid_file_and_the_control_socket() {
+    let flags = ["-w", "1", "--control", "unix:run/workers.sock", "--pid", "run/pid"];
+    let mut site = Site::builder().app_with("probe", &flags).start();
+    let named = |site: &Site| fs::read_to_string(site.path("run/pid")).unwrap();
+    let first = site.arbiter_pid();
+    assert_eq!(named(&site), format!("{first}\n"));
+    site.set_config(&site.config().replace("\"1\"", "\"2\""));
+    site.reload().unwrap();
+    wait_until("the first's end", PATIENCE, || !is_alive(first));
+    let are_taken = || site.stderr().contains("are this server's now");
+    wait_until("both are taken over", PATIENCE, are_taken);
+    assert_eq!(named(&site), format!("{}\n", site.arbiter_pid()));
+    assert_eq!(site.worker_status()["workers_wanted"], 2);
+    site.signal(TERM);
+    assert_eq!(site.wait_exit(PATIENCE).code(), Some(0));
+    assert!(!site.path("run/pid").exists() && !site.path("run/workers.sock").exists());
+}
+
+#[test]
 fn a_reload_that_waits_is_not_said_to_wait_still() {
     let site = Site::builder().control().app("hello", 1).start();
     let first = site.arbiter_pid();

@@ -59,6 +59,7 @@ mod signals;
 mod socket;
 mod threads;
 mod watched;
+mod whereabouts;
 mod wire;
 mod worker;
 

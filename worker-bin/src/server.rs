@@ -5,14 +5,13 @@
 use crate::address::{Address, AddressError, Listener};
 use crate::app::App;
 use crate::arbiter::{self, Handover, Host, Program, Recipe, Settings, Signals, Station};
-use crate::control::Control;
 use crate::exit::{CANNOT_BOOT, FAILED};
 use crate::identity::Identity;
 use crate::options::Options;
 use crate::outlet::Outlet;
-use crate::pid_file::PidFile;
 use crate::plan::{Endpoints, Plan, ProcessSettings};
 use crate::watched::Watched;
+use crate::whereabouts::Whereabouts;
 use crate::worker::{self, Source};
 use crate::{fail, gunicorn, identity, log, log_file, python, settings};
 use std::cell::RefCell;
@@ -44,7 +43,7 @@ pub(crate) fn serve(flags: &Options, plan: Plan, app: Application<'_>) -> ExitCo
         Ok(server) => server,
         Err(error) => return fail(CANNOT_BOOT, error),
     };
-    let Server { program, control, plan, .. } = &server;
+    let Server { program, whereabouts, plan, .. } = &server;
     let variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     for reason in plan.without_meaning().into_iter().chain(settings::misspelt(variables)) {
         log::warning!("{reason}");
@@ -57,7 +56,7 @@ pub(crate) fn serve(flags: &Options, plan: Plan, app: Application<'_>) -> ExitCo
         log::warning!("--reload: it is for applications of Python");
     }
     arbiter::process::set_name(&format!("arbiter [{}]", plan.worker.name));
-    let ended = arbiter::run(&plan.arbiter, program, signals, control.as_ref(), &server);
+    let ended = arbiter::run(&plan.arbiter, program, signals, whereabouts, &server);
     server.listeners().iter().for_each(Listener::remove_path);
     match ended {
         Ok(code) => ExitCode::from(code),
@@ -97,14 +96,13 @@ struct Server<'a> {
     app: Application<'a>,
     program: Program,
     source: Source,
-    control: Option<Control>,
-    _pid_file: Option<PidFile>,
+    whereabouts: Whereabouts,
 }
 
 impl<'a> Server<'a> {
     /// Privileges are given up last: a low port, and files that only root may write, come first.
     fn set_up(flags: &'a Options, plan: Plan, app: Application<'a>) -> Result<Server<'a>, String> {
-        let ProcessSettings { umask, log_file, pid, control, identity, .. } = &plan.process;
+        let ProcessSettings { umask, log_file, identity, .. } = &plan.process;
         log::set_least(plan.process.log_level);
         let program = Program::of_this_process().map_err(text)?;
         arbiter::process::set_environment(&plan.process.environment);
@@ -112,14 +110,11 @@ impl<'a> Server<'a> {
             identity::set_umask(*mask);
         }
         enter_directory(&plan.process)?;
-        let pid_file = pid.as_deref().map(|path| PidFile::create(path, identity));
-        let pid_file = pid_file.transpose().map_err(text)?;
+        let whereabouts = Whereabouts::new(&plan.process, arbiter::is_supervised())?;
         let source = match &plan.endpoints {
             Endpoints::Edge(path) => Source::Edge(path.clone()),
             Endpoints::Bind(addresses) => Source::Clients(bind(addresses).map_err(text)?),
         };
-        let control = control.as_deref().map(|path| Control::bind(path, identity));
-        let control = control.transpose().map_err(text)?;
         let access_log = access_log(&plan.endpoints, &plan.options);
         let give = |path: &Path| give_log(path, identity).map_err(|error| cannot_log(path, error));
         let given = log_file.as_deref().map(give).transpose()?.flatten();
@@ -131,8 +126,7 @@ impl<'a> Server<'a> {
         use_access_log(access_log)?;
         let options = RefCell::new(plan.options.clone());
         let environment = RefCell::new(plan.process.environment.clone());
-        let _pid_file = pid_file;
-        Ok(Server { flags, plan, options, environment, app, program, source, control, _pid_file })
+        Ok(Server { flags, plan, options, environment, app, program, source, whereabouts })
     }
 
     /// Where workers with these settings begin.

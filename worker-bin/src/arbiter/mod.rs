@@ -25,6 +25,7 @@ pub(crate) use self::launch::{Handover, Program, Recipe, Task, start_directory};
 use self::launch::{Release, Successor};
 pub(crate) use self::process::Signals;
 pub(crate) use self::status::Status;
+pub(crate) use self::supervisor::is_supervised;
 pub(crate) use self::words::{Word, Words};
 
 use self::decisions::Core;
@@ -40,6 +41,7 @@ use crate::liveness::Table;
 use crate::log;
 use crate::options::Options;
 use crate::socket::{Socket, wait_readable};
+use crate::whereabouts::Whereabouts;
 use std::collections::BTreeMap;
 use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -78,7 +80,7 @@ pub(crate) fn run(
     settings: &Settings,
     program: &Program,
     signals: Signals,
-    control: Option<&Control>,
+    whereabouts: &Whereabouts,
     host: &dyn Host,
 ) -> io::Result<u8> {
     let supervisor = Supervisor::from_environment()?;
@@ -95,7 +97,7 @@ pub(crate) fn run(
         signals,
         words,
         workers_words: Words::new(workers_words),
-        control,
+        whereabouts,
         out_of_memory: OutOfMemory::watch(),
         started,
     };
@@ -117,7 +119,7 @@ struct Shell<'a> {
     signals: Signals,
     words: PipeReader,
     workers_words: Words,
-    control: Option<&'a Control>,
+    whereabouts: &'a Whereabouts,
     out_of_memory: OutOfMemory,
     started: Instant,
 }
@@ -241,7 +243,7 @@ impl Shell<'_> {
     /// What only the arbiter should have.
     fn private(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let private = [self.signals.as_fd(), self.words.as_fd()];
-        let control = self.control.map(|control| control.as_fd());
+        let control = self.whereabouts.control().map(|control| control.as_fd());
         let private = private.into_iter().chain(control);
         private.chain(self.supervisor.pipe().map(|pipe| pipe.as_fd()))
     }
@@ -276,12 +278,14 @@ impl Shell<'_> {
 
     /// What has happened until something has, or may have: at least a tick.
     fn wait(&mut self, core: &Core) -> io::Result<Vec<Event>> {
-        let rest = self.control.and_then(Control::rests_until);
+        let control = self.whereabouts.control();
+        let rest = control.and_then(Control::rests_until);
         let times = core.next_wakeup().into_iter().chain(self.molds.next()).chain(rest);
+        let times = times.chain(self.whereabouts.look_at());
         let until = times.fold(self.watch.next(), Instant::min);
         let timeout = until.saturating_duration_since(Instant::now());
         let (signals, words) = (self.signals.as_fd(), self.words.as_fd());
-        let control = self.control.filter(|_| rest.is_none());
+        let control = control.filter(|_| rest.is_none());
         // Without a control socket, the signals twice.
         let asked = control.map_or(signals, AsFd::as_fd);
         let readable = wait_readable([signals, words, asked], Some(timeout))?;
@@ -296,6 +300,7 @@ impl Shell<'_> {
         if let (Some(control), true) = (control, readable[2]) {
             control.answer(&status::status(core, &self.watch, self.started));
         }
+        self.whereabouts.look();
         events.extend(self.look(core));
         Ok(events)
     }

@@ -8,6 +8,11 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
 
+/// The parent process looks after this one.
+pub(crate) fn is_supervised() -> bool {
+    std::env::var(Supervisor::SUPERVISED).as_deref() == Ok("1")
+}
+
 /// The other end of the agreement.
 #[derive(Debug)]
 pub(super) struct Supervisor {
@@ -25,7 +30,7 @@ impl Supervisor {
 
     pub(super) fn from_environment() -> io::Result<Supervisor> {
         let variable = |name| std::env::var(name).ok();
-        let is_supervised = variable(Self::SUPERVISED).as_deref() == Some("1");
+        let is_supervised = is_supervised();
         if is_supervised {
             process::end_with_parent()?;
         }
