@@ -11,6 +11,10 @@ use crate::server::{
 
 pub(crate) const CASES: &[Case] = &[
     Case { is_quick: true, ..case("wsgi-hello", "13 bytes from a bare WSGI application", "app") },
+    Case {
+        doing: Doing::Exchange(Exchange { connections: 1, ..Exchange::of("/hello") }),
+        ..case("wsgi-c1", "13 bytes from a bare WSGI application, one client", "app")
+    },
     case("wsgi-flask", "13 bytes from Flask", "app_flask"),
     case("wsgi-django", "13 bytes from Django", "app_django"),
 ];
