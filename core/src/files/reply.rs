@@ -151,8 +151,8 @@ impl FileReply {
 
     /// An error, its name as content.
     pub(super) fn error(status: u16) -> FileReply {
-        let text = format!("{status} {}\n", http::reason_phrase(status));
-        FileReply { status, head: ReplyHead::Text(None), content: FileContent::Memory(text.into()) }
+        let text = Bytes::from_static(http::status_text(status).as_bytes());
+        FileReply { status, head: ReplyHead::Text(None), content: FileContent::Memory(text) }
     }
 
     pub(super) fn method_not_allowed() -> FileReply {
@@ -207,12 +207,13 @@ impl FileReply {
                 out.extend_from_slice(of.validator_lines());
             }
             ReplyHead::Text(field) => {
-                let field = field.iter().map(|(name, value)| (*name, &**value));
+                let field = field.as_ref().map(|(name, value)| (*name, &**value));
                 let has_content = !matches!(self.content, FileContent::None);
-                let fields: Vec<_> = field.chain(has_content.then_some(PLAIN)).collect();
+                let most = [field.unwrap_or(PLAIN), PLAIN];
+                let fields = &most[..usize::from(field.is_some()) + usize::from(has_content)];
                 let length = Some(self.content_length());
                 let status = self.status;
-                http::write_own_response(out, status, &fields, length, version, keep_alive, date);
+                http::write_own_response(out, status, fields, length, version, keep_alive, date);
                 return;
             }
         }

@@ -50,6 +50,7 @@ pub use response::{
 pub use room::{FIELDS_MOST, FieldRoom};
 pub use search::{HeadLimits, HeadSearch};
 pub use status::reason_phrase;
+pub(crate) use status::status_text;
 pub(crate) use syntax::hex_value;
 pub use syntax::{is_field_value, is_token};
 pub use target::is_host;
