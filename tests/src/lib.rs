@@ -120,7 +120,7 @@ pub use python::{Python, python};
 pub use random::Random;
 pub use raw_worker::RawWorker;
 pub use response::Response;
-pub use site::{Site, SiteBuilder};
+pub use site::{Site, SiteBuilder, worker_status};
 pub use storm::{Outcomes, Storm};
 pub use strict::Strict;
 pub use sys::{

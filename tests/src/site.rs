@@ -189,14 +189,13 @@ impl Site {
         json_of(command.current_dir("/"))
     }
 
-    /// What `worker-bin status --json` says of the workers that were started with the flag
+    /// [`worker_status`] of the workers that were started with the flag
     /// `--control unix:run/workers.sock`.
     ///
     /// # Panics
     /// When it says nothing.
     pub fn worker_status(&self) -> Value {
-        let socket = format!("unix:{}", self.path("run/workers.sock").display());
-        json_of(Command::new(worker_bin()).args(["status", "--json", "--control", &socket]))
+        worker_status(&self.path("run/workers.sock"))
     }
 
     /// One of the edge's counters. Needs [`SiteBuilder::control`].
@@ -415,6 +414,15 @@ impl SiteBuilder {
 }
 
 /// What it prints, which is to be one JSON document.
+/// What `worker-bin status --json` says of the arbiter with this control socket.
+///
+/// # Panics
+/// When it says nothing.
+pub fn worker_status(control: &Path) -> Value {
+    let socket = format!("unix:{}", control.display());
+    json_of(Command::new(worker_bin()).args(["status", "--json", "--control", &socket]))
+}
+
 fn json_of(command: &mut Command) -> Value {
     let output = command.output().expect("a program that was built runs");
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));

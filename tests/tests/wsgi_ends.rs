@@ -3,8 +3,9 @@
 
 use forebay_tests::{
     Client, HUP, INT, PATIENCE, Process, TERM, USR2, is_alive, python, send_signal, wait_until,
-    workers_of,
+    worker_status, workers_of,
 };
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -31,6 +32,7 @@ impl Site {
         );
         fs::write(folder.path().join("ending.py"), source).expect("its own folder is writable");
         let mut command = python.command(&["--bind", "127.0.0.1:0", "ending"]);
+        command.args(["--control", &format!("unix:{}", folder.path().join(CONTROL).display())]);
         let arbiter = Process::start(command.args(flags).current_dir(folder.path()));
         Some(Site { folder, arbiter })
     }
@@ -52,6 +54,18 @@ impl Site {
         wait_until("the new generation", PATIENCE, || seen(&self.arbiter) > before);
     }
 
+    /// Waits until all workers are of the last generation, and none boots or leaves.
+    fn settle(&self) {
+        wait_until("idle workers, as many as wanted", PATIENCE, || {
+            let status = worker_status(&self.folder.path().join(CONTROL));
+            let workers = status["workers"].as_array().expect("a list");
+            let is_settled = |worker: &Value| {
+                worker["state"] == "idle" && worker["generation"] == status["generation"]
+            };
+            workers.len() as u64 == status["workers_wanted"] && workers.iter().all(is_settled)
+        });
+    }
+
     fn end(mut self) -> TempDir {
         self.arbiter.signal(TERM);
         let end = self.arbiter.wait_exit(PATIENCE);
@@ -59,6 +73,8 @@ impl Site {
         self.folder
     }
 }
+
+const CONTROL: &str = "control.sock";
 
 fn lines(file: &Path) -> Vec<String> {
     fs::read_to_string(file).unwrap_or_default().lines().map(str::to_owned).collect()
@@ -145,7 +161,7 @@ fn an_import_that_is_not_shared_leaves_nothing() {
     let Some(mut site) = Site::start(import, "0", &["-w", "2"]) else { return };
     site.ask();
     site.reload();
-    wait_until("the old ones' end", PATIENCE, || workers_of(site.arbiter.pid()).len() == 2);
+    site.settle();
     assert_eq!(made(site.folder.path()), 2, "one of each worker");
     let folder = site.end();
     assert_eq!(made(folder.path()), 0);
@@ -212,6 +228,7 @@ fn what_was_written_is_in_the_file_once() {
     for flags in [&retiring[..2], &retiring, &["-w", "2"], &["--threads", "2"]] {
         let Some(mut site) = Site::start(import, "Kept.file.write(chr(10))", flags) else { return };
         (0..10).for_each(|_| drop(site.ask()));
+        site.settle();
         site.arbiter.signal(TERM);
         assert_eq!(site.arbiter.wait_exit(PATIENCE).code(), Some(0));
         let at = |name: &str| lines(&site.folder.path().join(name));
