@@ -184,8 +184,7 @@ fn is_flag(flag: &str) -> bool {
     String::from_utf8_lossy(&help.stdout).contains(flag)
 }
 
-/// With another storm beside it there are more requests than workers can answer, and the queue
-/// refuses some.
+/// With another storm beside it there are more requests than workers can answer.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 fn disturbed(disturbance: &Disturbance, shape: &Shape) -> Sum {
@@ -215,7 +214,9 @@ fn on_one_site(
 ) -> (Site, Outcomes) {
     let (workers, threads) = (shape.workers.to_string(), shape.threads.to_string());
     let flags = [&["-w", &workers, "--threads", &threads], disturbance.flags].concat();
-    let site = (shape.app)(&flags).path_variable("PROBE_LOG", "log").start();
+    // Slow machines are not overload, and CLIENTS bounds the queue.
+    let app = (shape.app)(&flags).pool("queue_timeout = \"60s\"").pool("queue_target = \"60s\"");
+    let site = app.path_variable("PROBE_LOG", "log").start();
     wait_until("workers", PATIENCE, || site.worker_pids().len() == shape.workers);
     let storm = Storm::start(site.address(), shape.method, CLIENTS, shape.per_second);
     let more = |count| {
