@@ -23,6 +23,9 @@ impl Kernel {
         }
         let is_spared = matches!(op, Op::AcceptNow { .. } | Op::PeerEnd(_));
         if !is_spared && self.random.chance(self.faults.no_memory) {
+            if let Some(stream) = self.stream_of(ring, index) {
+                self.streams[stream].faulted.set(true);
+            }
             return self.fail(ring, index, Errno(libc::ENOMEM));
         }
         self.maybe_sever(ring, index);
@@ -103,24 +106,25 @@ impl Kernel {
 
     /// The fault "reset": on any occasion to send or receive.
     fn maybe_sever(&mut self, ring: usize, index: usize) {
-        let op = &self.rings[ring].operations[index].op;
+        let Some(stream) = self.stream_of(ring, index) else { return };
+        if self.random.chance(self.faults.reset) && self.streams[stream].is_severable() {
+            self.streams[stream].sever();
+            self.wake(stream, Event::End);
+        }
+    }
+
+    /// The connection that an operation sends or receives on.
+    fn stream_of(&self, ring: usize, index: usize) -> Option<usize> {
         let (Op::Recv { fd, .. }
         | Op::Fill { fd, .. }
         | Op::FillWithFile { fd, .. }
         | Op::Send { fd, .. }
         | Op::SendIfSilent { fd, .. }
-        | Op::SendFile { fd, .. }) = *op
+        | Op::SendFile { fd, .. }) = self.rings[ring].operations[index].op
         else {
-            return;
+            return None;
         };
-        if !self.random.chance(self.faults.reset) {
-            return;
-        }
-        let stream = stream_index(&self.descriptors, fd);
-        if self.streams[stream].is_severable() {
-            self.streams[stream].sever();
-            self.wake(stream, Event::End);
-        }
+        Some(stream_index(&self.descriptors, fd))
     }
 
     /// Turns that the answer takes because the file was not in memory.

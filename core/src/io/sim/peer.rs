@@ -8,7 +8,9 @@ use super::descriptors::Object;
 use super::files::SimFile;
 use super::stream::{Stream, StreamKind};
 use super::{Kernel, Listener, SimKernel};
+use std::cell::Cell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 impl SimKernel {
     /// A listening TCP socket. Any backend may accept from it.
@@ -152,6 +154,12 @@ impl Peer {
     /// before has been received).
     pub(crate) fn was_reset(&self) -> bool {
         self.kernel.kernel().streams[self.stream].peer_was_reset()
+    }
+
+    /// Becomes true when a fault ends the connection or an operation on it, also after this end has
+    /// been dropped.
+    pub(crate) fn faulted(&self) -> Rc<Cell<bool>> {
+        Rc::clone(&self.kernel.kernel().streams[self.stream].faulted)
     }
 
     /// Bytes sent that the other side has not received.

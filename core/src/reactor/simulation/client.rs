@@ -191,14 +191,15 @@ impl Client {
             _ => None,
         };
         let is_broken = for_pool.is_some_and(|id| oracle.may_break(id));
-        let is_excused =
-            oracle.kills_at_random || oracle.fails_at_random || oracle.is_stopped || is_broken;
+        let is_faulted = self.peer.as_ref().is_some_and(|peer| peer.faulted().get());
+        let is_excused = is_faulted || oracle.fails_at_random || oracle.is_stopped || is_broken;
         assert!(self.received.is_empty() || is_excused, "half an answer: {}", self.describe());
         assert!(!was_reset || is_excused || oracle.lacks_memory, "reset after {}", self.describe());
         let is_done = self.saw_last || (self.finished && self.answered == self.plan.len());
         let is_drained = oracle.is_draining && self.received.is_empty();
         // An idle connection may end while another request is on its way.
-        let is_shed = oracle.lacks_memory && self.received.is_empty();
+        let makes_room = oracle.lacks_memory || oracle.lacks_descriptors;
+        let is_shed = makes_room && self.received.is_empty();
         let is_explained = is_done || is_excused || is_drained || is_shed || {
             self.finished && for_pool.is_some_and(|id| oracle.on_leave(id))
         };
@@ -282,7 +283,7 @@ fn check_pool(id: usize, to_head: bool, seen: &Seen, oracle: &mut Oracle) {
         let len = if without_content { 0 } else { answer.len };
         let expected = answer_content(id, len);
         // Who is killed inside such an answer seems to have ended it.
-        let may_be_short = oracle.kills_at_random && answer.form == Form::UntilClose;
+        let may_be_short = oracle.has_lost_worker(id) && answer.form == Form::UntilClose;
         let is_right = if may_be_short {
             expected.starts_with(&seen.content)
         } else {

@@ -5,21 +5,25 @@
 use super::request::Answer;
 use crate::pool::CRASHES_MOST;
 use crate::stats::Stats;
+use std::cell::Cell;
+use std::rc::Rc;
 
 /// All requests for pools, by number.
 #[derive(Default)]
 pub(super) struct Oracle {
     pub(super) requests: Vec<Known>,
+    /// The pools of all slots, and whether a fault has ended them.
+    pub(super) slots: Vec<(usize, Faulted)>,
     /// Nobody vanishes and no operation fails but by what workers do.
     pub(super) is_calm: bool,
-    /// Workers and clients may vanish without knowing it themselves.
-    pub(super) kills_at_random: bool,
     /// An operation may fail though its connection is well.
     pub(super) fails_at_random: bool,
     /// Files may not be made or written though there is a disk.
     pub(super) disk_fails: bool,
     /// `memory_budget` is small: requests may be refused, and idle connections end.
     pub(super) lacks_memory: bool,
+    /// Connections may have to wait for descriptors: idle ones end.
+    pub(super) lacks_descriptors: bool,
     /// The edge has been told to drain.
     pub(super) is_draining: bool,
     /// The edge has been told to end at once.
@@ -52,7 +56,12 @@ pub(super) struct Known {
     is_blamed: bool,
     /// A worker has not answered for longer than the deadline.
     hung: bool,
+    /// Slots on which workers have seen it.
+    holders: Vec<Faulted>,
 }
+
+/// Whether a fault has ended a connection: nobody at its ends need have noticed yet.
+pub(super) type Faulted = Rc<Cell<bool>>;
 
 impl Oracle {
     pub(super) fn add(
@@ -62,11 +71,18 @@ impl Oracle {
         answer: Answer,
         pool: usize,
     ) -> usize {
-        let (starts, crashes, breaks) = (0, 0, 0);
-        let (is_blamed, hung) = (false, false);
-        let known =
-            Known { method, content, answer, pool, starts, crashes, breaks, is_blamed, hung };
-        self.requests.push(known);
+        self.requests.push(Known {
+            method,
+            content,
+            answer,
+            pool,
+            starts: 0,
+            crashes: 0,
+            breaks: 0,
+            is_blamed: false,
+            hung: false,
+            holders: Vec::new(),
+        });
         self.requests.len() - 1
     }
 
@@ -76,6 +92,16 @@ impl Oracle {
 
     pub(super) fn request(&self, id: usize) -> &Known {
         &self.requests[id]
+    }
+
+    /// A worker has a new slot.
+    pub(super) fn on_slot(&mut self, pool: usize, faulted: Faulted) {
+        self.slots.push((pool, faulted));
+    }
+
+    /// A worker sees a request on this slot.
+    pub(super) fn on_sight(&mut self, id: usize, faulted: Faulted) {
+        self.requests[id].holders.push(faulted);
     }
 
     /// A worker has taken the last byte of a request.
@@ -118,8 +144,10 @@ impl Oracle {
         let known = &self.requests[id];
         let Known { starts, crashes, breaks, hung, .. } = *known;
         let explained = match status {
-            // A worker that is killed cannot tell which request it had.
-            502 => (starts > 0 && breaks > 0) || crashes >= CRASHES_MOST || self.kills_at_random,
+            502 => {
+                let is_broken = breaks > 0 || self.has_lost_worker(id);
+                (starts > 0 && is_broken) || crashes + self.faulted(known.pool) >= CRASHES_MOST
+            }
             503 => !self.is_calm,
             504 => hung,
             _ => false,
@@ -162,7 +190,18 @@ impl Oracle {
 
     /// Whether a client's connection may be cut off inside the answer to this request.
     pub(super) fn may_break(&self, id: usize) -> bool {
-        self.requests[id].breaks > 0 || self.requests[id].hung
+        self.requests[id].breaks > 0 || self.requests[id].hung || self.has_lost_worker(id)
+    }
+
+    /// Whether a fault has ended a slot on which a worker had this request.
+    pub(super) fn has_lost_worker(&self, id: usize) -> bool {
+        self.requests[id].holders.iter().any(|faulted| faulted.get())
+    }
+
+    /// Slots of a pool that faults have ended, with whatever request was on them.
+    fn faulted(&self, pool: usize) -> u32 {
+        let of_pool = self.slots.iter().filter(|(its, faulted)| *its == pool && faulted.get());
+        of_pool.count() as u32
     }
 }
 

@@ -69,9 +69,9 @@ impl Simulation {
         let edge = Edge::new(&Settings { seed, faults, reactors, limits, pool });
         let mut oracle = Oracle {
             is_calm: calm,
-            kills_at_random: faults.reset > 0,
             fails_at_random: faults.no_memory > 0,
             lacks_memory,
+            lacks_descriptors: faults.no_descriptors > 0,
             disk_fails: faults.disk > 0 || lacks_budget,
             ..Oracle::default()
         };

@@ -9,6 +9,8 @@ use super::super::{Death, Direction, Errno, PeerEnd};
 use super::files::SimFile;
 use super::pipe::Pipe;
 use super::ring::Waiter;
+use std::cell::Cell;
+use std::rc::Rc;
 
 /// What the two socket families do differently when a connection is aborted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub(super) struct Stream {
     /// Nothing passes any more.
     dead: bool,
     peer_reset: bool,
+    /// A fault has ended it, or an operation on it. Outlives the connection.
+    pub(super) faulted: Rc<Cell<bool>>,
     peer_open: bool,
     /// The number of the peer's process.
     pub(super) process: u32,
@@ -59,6 +63,7 @@ impl Stream {
             read_shut: false,
             dead: false,
             peer_reset: false,
+            faulted: Rc::default(),
             peer_open: true,
             process: 0,
             peer_killed_by: None,

@@ -92,6 +92,7 @@ impl Stream {
             StreamKind::Unix => self.peer_close(),
         }
         self.peer_reset = true;
+        self.faulted.set(true);
     }
 
     pub(in crate::io::sim) fn is_severable(&self) -> bool {

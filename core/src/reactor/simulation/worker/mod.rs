@@ -140,7 +140,7 @@ impl Worker {
         if now < self.asleep_until {
             return false;
         }
-        let Some(peer) = &self.peer else { return self.dial_in(edge) };
+        let Some(peer) = &self.peer else { return self.dial_in(edge, oracle) };
         let ended = peer.at_end() || peer.was_reset();
         let acted = match std::mem::replace(&mut self.state, State::Away) {
             State::Away => unreachable!("connected"),
@@ -155,7 +155,7 @@ impl Worker {
         acted
     }
 
-    fn dial_in(&mut self, edge: &Edge) -> bool {
+    fn dial_in(&mut self, edge: &Edge, oracle: &mut Oracle) -> bool {
         if self.stays_away {
             return false;
         }
@@ -163,6 +163,7 @@ impl Worker {
         edge.kernel.set_capacity(self.capacity);
         let peer = edge.kernel.connect(edge.sockets[self.pool]);
         assert_eq!(peer.send(GREETING), GREETING.len());
+        oracle.on_slot(self.pool, peer.faulted());
         self.peer = Some(peer);
         self.state = State::Greeting(Vec::new());
         true
@@ -231,6 +232,7 @@ impl Worker {
             return ended && self.end(now);
         };
         assert_eq!(oracle.request(request.id).pool, self.pool, "another pool's request");
+        oracle.on_sight(request.id, peer.faulted());
         match self.fate {
             Fate::DieUnread if taken.is_empty() => return self.crash(request.id, now, oracle),
             Fate::LeaveUnread => return self.leave(now),
