@@ -221,12 +221,24 @@ fn changed_limits_of_a_pool_hold_for_who_comes_then() {
     assert_eq!(site.client().get("/hello").status, 503, "the queue is full");
     assert_eq!((site.counter("queue_full"), site.counter("queue_timeout")), (1, 0));
     change("queue = 1", "queue = 9");
-    change("\"60s\"", "\"100ms\"");
+    change("queue_timeout = \"60s\"", "queue_timeout = \"100ms\"");
     assert_eq!(site.client().get("/hello").status, 503, "its time is over");
     assert_eq!((site.counter("queue_full"), site.counter("queue_timeout")), (1, 1));
     let edge = format!("unix:{}", site.path("run/app.sock").display());
     let _worker = Process::start(Command::new(worker_bin()).args(["--edge", &edge, "hello"]));
     assert_eq!(waiting.read_response().status, 200, "who came before has the time of then");
+}
+
+#[test]
+fn a_changed_boot_grace_holds_for_who_waits() {
+    let pool = "queue_timeout = \"60s\"\nboot_grace = \"60s\"";
+    let site = Site::builder().control().raw_app().pool(pool).start();
+    let mut waiting = site.client();
+    waiting.send(GET);
+    wait_until("it waits", PATIENCE, || site.status()["pools"][0]["queued"] == 1);
+    site.set_config(&site.config().replace("boot_grace = \"60s\"", "boot_grace = \"100ms\""));
+    site.reload().unwrap();
+    assert_eq!(waiting.read_response().status, 503);
 }
 
 #[test]

@@ -143,7 +143,8 @@ impl PoolCore {
         }
     }
 
-    /// For requests that come from now on, and those that ask how long they may wait.
+    /// For requests that come from now on. Those that wait keep their `queue_timeout`; how long no
+    /// worker may be there, and the queue be long, is a matter of the pool.
     pub(crate) fn set_limits(&mut self, limits: PoolLimits) {
         self.delay.set_target(limits.queue_target);
         self.limits = limits;
