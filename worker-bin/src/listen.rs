@@ -110,10 +110,7 @@ impl<'a> Server<'a> {
                     self.serve_connection(connection, service, &mut exchanger)
                 }
                 Ok(Event::Newcomer(listener)) => self.accept(&self.listeners[listener]),
-                Ok(Event::Time) => {
-                    self.close_the_idle();
-                    Ok(())
-                }
+                Ok(Event::Time) => self.close_the_idle(),
                 Err(error) => Err(error),
             };
             if let Err(error) = done {
@@ -181,8 +178,7 @@ impl<'a> Server<'a> {
                 lingering.push(connection);
                 continue;
             }
-            let arrived = wait_readable([connection.socket.as_fd()], Some(Duration::ZERO));
-            if !arrived.is_ok_and(|[arrived]| arrived) {
+            if !connection.has_input() {
                 continue;
             }
             if let Err(error) = self.serve_connection(connection, service, exchanger) {
@@ -261,13 +257,24 @@ impl<'a> Server<'a> {
         Ok(())
     }
 
-    fn close_the_idle(&self) {
+    /// A request that has come in time is served, though nobody has looked at it in time.
+    fn close_the_idle(&self) -> io::Result<()> {
         let now = Instant::now();
-        self.waiting().connections.retain(|connection| connection.until > now);
+        let is_late = |connection: &mut Connection| connection.until <= now;
+        let late: Vec<_> = self.waiting().connections.extract_if(.., is_late).collect();
+        let mut asking = late.into_iter().filter(|late| !late.lingers && late.has_input());
+        asking.try_for_each(|connection| self.let_wait(connection))
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Connection {
+    fn has_input(&self) -> bool {
+        let arrived = wait_readable([self.socket.as_fd()], Some(Duration::ZERO));
+        arrived.is_ok_and(|[arrived]| arrived)
     }
 }
 
