@@ -87,9 +87,9 @@ impl Delay {
 
 impl Length {
     /// At most one request per slot: nobody waits much longer than a request takes, however long
-    /// that is. Without any slot there is nothing to judge the queue by.
+    /// that is.
     fn is_short(self) -> bool {
-        self.slots == 0 || self.queued <= self.slots
+        self.queued <= self.slots
     }
 }
 

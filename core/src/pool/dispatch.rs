@@ -218,7 +218,8 @@ impl PoolCore {
         let refusal = if self.patience_ends(ticket, since) <= now {
             self.refusals.queue_timeout += 1;
             StillWaiting::TimedOut
-        } else if since.is_some_and(|since| self.delay.refuses(now.since(since))) {
+        } else if self.usable > 0 && since.is_some_and(|since| self.delay.refuses(now.since(since)))
+        {
             self.refusals.queue_delay += 1;
             StillWaiting::Delayed
         } else {

@@ -220,10 +220,30 @@ fn a_queue_that_stands_serves_the_newest_and_refuses_the_late() {
     assert_eq!(pool.still_waiting(id, after(19_000)), StillWaiting::Until(after(20_000)));
     let AfterRelease::Assign(next) = pool.release(slot, true, after(19_000)) else { panic!() };
     assert_eq!(next.id, id);
-    // Without a worker nothing can be said about the queue: it does not stand.
+    // Without a worker nothing can be said about the queue.
     let late = ids[ids.len() - 3];
     assert!(!pool.hang_up(slot, NOW));
     assert!(matches!(pool.still_waiting(late, after(9_000)), StillWaiting::Until(_)));
+}
+
+#[test]
+fn a_queue_stands_though_its_worker_leaves_after_each_request() {
+    let mut pool = pool(1000);
+    let mut number = 0;
+    for round in 1..=100 {
+        let now = after(round * 20);
+        for _ in 0..2 {
+            number += 1;
+            assert!(matches!(
+                pool.request(1, Token::new(0, number, 0), now),
+                Admission::Queued(..)
+            ));
+        }
+        let (slot, next) = pool.join(5, 2, Token::new(0, 0, 0), 77, now);
+        assert!(next.is_some());
+        assert!(matches!(pool.release(slot, false, now), AfterRelease::Close { .. }));
+    }
+    assert_eq!(pool.counts().stood, 1);
 }
 
 #[test]

@@ -35,7 +35,7 @@ impl Mode {
     }
 
     pub(super) fn on_length(&mut self, waiting: usize, slots: usize) {
-        if waiting <= slots || slots == 0 {
+        if waiting <= slots {
             self.dispatches.clear();
         }
     }
@@ -83,7 +83,7 @@ impl World {
         } else if self.now >= self.patience_ends(number) {
             assert_eq!(answer, StillWaiting::TimedOut);
             self.requests[number].state = RequestState::TimedOut;
-        } else if may_be_delayed && self.mode.stands() {
+        } else if may_be_delayed && self.mode.stands() && self.usable() > 0 {
             assert_eq!(answer, StillWaiting::Delayed);
             self.requests[number].state = RequestState::Delayed;
         } else {
