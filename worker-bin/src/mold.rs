@@ -89,6 +89,11 @@ impl Mold {
         self.plan.worker.threads
     }
 
+    /// Whether there is no other worker, and no other thread, that could take a request.
+    pub fn is_alone(&self) -> bool {
+        self.plan.arbiter.targets.workers == 1 && self.threads() == 1
+    }
+
     /// Whether files that the application answers with are handed over, and not read here.
     pub fn sends_files(&self) -> bool {
         !self.plan.options.no_sendfile.unwrap_or(false)

@@ -174,7 +174,8 @@ impl Mold {
         let order = order.0.take().ok_or_else(|| PyOSError::new_err("it works already"))?;
         let threads = Arc::clone(&self.threads);
         let template = Template::new(py, self.mold.threads() > 1, self.mold.sends_files())?;
-        let shared = Shared { application, template, threads };
+        let is_alone = self.mold.is_alone();
+        let shared = Shared { application, template, threads, is_alone };
         Ok(py.detach(|| self.mold.work(order, |seat| Slot::new(&shared, seat))))
     }
 }

@@ -20,6 +20,8 @@ pub(crate) struct Shared {
     pub(crate) application: Py<PyAny>,
     pub(crate) template: Template,
     pub(crate) threads: Arc<Threads>,
+    /// No other slot is in this worker or another one.
+    pub(crate) is_alone: bool,
 }
 
 /// Serves one slot.
@@ -50,7 +52,7 @@ impl<'a> Slot<'a> {
             environ: RefCell::new(environ),
             seat,
             threads: &shared.threads,
-            afterwork: Afterwork::default(),
+            afterwork: Afterwork::new(shared.is_alone),
             number,
             _thread: thread,
         }
