@@ -191,6 +191,35 @@ fn a_pid_file_that_stays_names_nobody() {
     assert_eq!(fs::read_to_string(&file).unwrap(), "");
 }
 
+/// As when an edge has started this command because its configuration has changed.
+#[test]
+fn what_a_changed_command_can_never_take_over_ends_it() {
+    let dir = tempfile::tempdir().expect("there is room");
+    let taken = dir.path().join("pid");
+    fs::write(&taken, std::process::id().to_string()).unwrap();
+    let start = |flags: &[&str]| {
+        let mut command = Command::new(worker_bin());
+        command.args(["--bind", "127.0.0.1:0", "--pid"]).arg(&taken).args(flags).arg("hello");
+        Process::start(command.env("FOREBAY_SUPERVISED", "1"))
+    };
+    let mut failing = vec![(&["--control", "unix:/nowhere/control"][..], "/nowhere")];
+    if is_root() {
+        failing.push((&["--user", "nobody"], "name a directory that it may write"));
+    }
+    for (flags, says) in failing {
+        let mut worker = start(flags);
+        assert_eq!(worker.wait_exit(PATIENCE).code(), Some(3), "{}", worker.stderr());
+        assert!(worker.stderr().contains(says), "{}", worker.stderr());
+    }
+    let mut worker = start(&[]);
+    worker.listening(1, PATIENCE);
+    assert!(worker.stderr().contains("waiting for that"));
+    fs::write(&taken, "").unwrap();
+    wait_until("it is taken over", PATIENCE, || {
+        fs::read_to_string(&taken).is_ok_and(|pid| pid == format!("{}\n", worker.pid()))
+    });
+}
+
 #[test]
 fn root_follows_no_link_to_a_log_for_another_user() {
     if !is_root() || !is_open_to_all(worker_bin()) {

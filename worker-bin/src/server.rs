@@ -120,6 +120,7 @@ impl<'a> Server<'a> {
         let given = log_file.as_deref().map(give).transpose()?.flatten();
         access_log.map(give).transpose()?;
         identity.assume().map_err(text)?;
+        whereabouts.check()?;
         if let Some(path) = log_file {
             log_file::use_open_file(path, given).map_err(|error| cannot_log(path, error))?;
         }

@@ -9,20 +9,26 @@ use crate::identity::Identity;
 use crate::log;
 use crate::pid_file::{PidFile, PidFileError};
 use crate::plan::ProcessSettings;
-use std::cell::{Cell, OnceCell};
-use std::path::PathBuf;
+use rustix::fs::{Access, access};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// See the module's documentation. Dropped, they are removed.
 #[derive(Debug)]
 pub(crate) struct Whereabouts {
-    pid_path: Option<PathBuf>,
-    control_path: Option<PathBuf>,
+    pid_file: Wanted<PidFile>,
+    control: Wanted<Control>,
     identity: Identity,
-    pid_file: OnceCell<PidFile>,
-    control: OnceCell<Control>,
     /// When to look again whether what is missing has become free.
     look_at: Cell<Option<Instant>>,
+}
+
+#[derive(Debug)]
+struct Wanted<T> {
+    /// None: it is there, or not to be had, or not wanted.
+    path: RefCell<Option<PathBuf>>,
+    has: OnceCell<T>,
 }
 
 /// Why something is missing.
@@ -38,27 +44,32 @@ impl Whereabouts {
     pub(crate) fn new(settings: &ProcessSettings, waits: bool) -> Result<Whereabouts, String> {
         let ProcessSettings { pid, control, identity, .. } = settings;
         let new = Whereabouts {
-            pid_path: pid.clone(),
-            control_path: control.clone(),
+            pid_file: Wanted::new(pid),
+            control: Wanted::new(control),
             identity: identity.clone(),
-            pid_file: OnceCell::new(),
-            control: OnceCell::new(),
             look_at: Cell::new(None),
         };
-        match new.take() {
-            Ok(()) => {}
-            Err(Missing::Taken(by)) if waits => {
-                log::warning!("{by} (waiting for that)");
-                new.look_at.set(Some(Instant::now() + AGAIN));
+        for missing in new.take() {
+            match missing {
+                Missing::Taken(by) if waits => {
+                    log::warning!("{by} (waiting for that)");
+                    new.look_at.set(Some(Instant::now() + AGAIN));
+                }
+                Missing::Taken(error) | Missing::Failed(error) => return Err(error),
             }
-            Err(Missing::Taken(error) | Missing::Failed(error)) => return Err(error),
         }
         Ok(new)
     }
 
+    /// Whether what is waited for can be had then. To be asked by the user whom it will run as.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        self.pid_file.check()?;
+        self.control.check()
+    }
+
     /// Who asks there is answered.
     pub(crate) fn control(&self) -> Option<&Control> {
-        self.control.get()
+        self.control.has.get()
     }
 
     /// When to look next, if something is missing.
@@ -72,42 +83,61 @@ impl Whereabouts {
         if self.look_at.get().is_none_or(|at| at > now) {
             return;
         }
-        let again = match self.take() {
-            Ok(()) => {
-                log::info!("the pid file and the control socket are this server's now");
-                None
+        let mut again = None;
+        let missing = self.take();
+        if missing.is_empty() {
+            log::info!("the pid file and the control socket are this server's now");
+        }
+        for missing in missing {
+            match missing {
+                Missing::Taken(_) => again = Some(now + AGAIN),
+                Missing::Failed(error) => log::error!("{error}"),
             }
-            Err(Missing::Taken(_)) => Some(now + AGAIN),
-            Err(Missing::Failed(error)) => {
-                log::error!("{error}");
-                None
-            }
-        };
+        }
         self.look_at.set(again);
     }
 
-    /// One of them does not wait for the other.
-    fn take(&self) -> Result<(), Missing> {
-        let (pid_file, control) = (self.take_pid_file(), self.take_control());
-        pid_file.and(control)
+    /// What is still missing: one of them does not wait for the other.
+    fn take(&self) -> Vec<Missing> {
+        let pid_file = self.pid_file.take(|path| PidFile::create(path, &self.identity));
+        let control = self.control.take(|path| Control::bind(path, &self.identity));
+        pid_file.into_iter().chain(control).collect()
+    }
+}
+
+impl<T> Wanted<T> {
+    fn new(path: &Option<PathBuf>) -> Wanted<T> {
+        Wanted { path: RefCell::new(path.clone()), has: OnceCell::new() }
     }
 
-    fn take_pid_file(&self) -> Result<(), Missing> {
-        if let Some(path) = &self.pid_path
-            && self.pid_file.get().is_none()
-        {
-            let _ = self.pid_file.set(PidFile::create(path, &self.identity)?);
+    fn take<E: Into<Missing>>(&self, make: impl FnOnce(&Path) -> Result<T, E>) -> Option<Missing> {
+        let path = self.path.take()?;
+        match make(&path).map_err(E::into) {
+            Ok(made) => {
+                let _ = self.has.set(made);
+                None
+            }
+            Err(missing) => {
+                let is_taken = matches!(missing, Missing::Taken(_));
+                *self.path.borrow_mut() = Some(path).filter(|_| is_taken);
+                Some(missing)
+            }
         }
-        Ok(())
     }
 
-    fn take_control(&self) -> Result<(), Missing> {
-        if let Some(path) = &self.control_path
-            && self.control.get().is_none()
-        {
-            let _ = self.control.set(Control::bind(path, &self.identity)?);
-        }
-        Ok(())
+    /// Whether this user could make it, if nobody else had it.
+    fn check(&self) -> Result<(), String> {
+        let path = self.path.borrow();
+        let Some(path) = &*path else { return Ok(()) };
+        let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+        let directory = directory.unwrap_or(Path::new("."));
+        access(directory, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
+            format!(
+                "{} is another server's until this one is ready, and then this user cannot make \
+                 it: {error}; restart, or name a directory that it may write",
+                path.display()
+            )
+        })
     }
 }
 
