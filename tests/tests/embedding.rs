@@ -48,6 +48,28 @@ fn statuses_and_fields_are_kept() {
 }
 
 #[test]
+fn there_is_no_content_where_none_may_be_rfc_9110_15_3_6() {
+    for (status, length) in [(204, None), (205, Some("0")), (304, None)] {
+        let response = Response::text("none").with_status(status).unwrap();
+        let fixed = response.clone();
+        let embedded = Embedded::start(|builder| {
+            let handler = move |_: Request, reply: Reply| reply.send(response.clone());
+            builder.route("/", handler).route("/fixed", fixed)
+        });
+        for path in ["/", "/fixed"] {
+            let mut client = embedded.client();
+            let head = format!("{path} HTTP/1.1\r\nHost: test\r\n");
+            client.send(format!("GET {head}\r\nHEAD {head}Connection: close\r\n\r\n"));
+            for response in [client.read_response(), client.read_response_to_head()] {
+                assert_eq!((response.status, response.field("Content-Length")), (status, length));
+                assert_eq!(response.text(), "");
+            }
+            assert_eq!(client.read_to_end(), b"");
+        }
+    }
+}
+
+#[test]
 fn a_reply_may_come_later_from_another_thread() {
     let (sender, replies) = mpsc::channel::<Reply>();
     let sender = Mutex::new(sender);

@@ -35,14 +35,17 @@ fn write_parts(
     w: &mut World,
 ) -> u64 {
     let head = output.head(&mut w.buffers);
-    let length = (!matches!(status, 204 | 304)).then_some(content.len() as u64);
+    let length = match status {
+        204 | 304 => None,
+        // RFC 9110 §15.3.6: no content, which others than these have to say.
+        205 => Some(0),
+        _ => Some(content.len() as u64),
+    };
     let Meta { version, keep_alive, .. } = *meta;
     http::write_own_response(head, status, fields, length, version, keep_alive, &w.date);
-    if length.is_none() || meta.to_head {
-        return 0;
-    }
+    let Some(length @ 1..) = length.filter(|_| !meta.to_head) else { return 0 };
     write_content(output, content, w);
-    content.len() as u64
+    length
 }
 
 /// Queues content behind the head just written.
