@@ -3,12 +3,16 @@
 //! Owns the public types of such an exchange. Must not know connections, of which it has tokens, or
 //! the ring.
 
+mod remains;
+
 use crate::http::{self, Version};
 use crate::io::{Share, Token};
 use bytes::Bytes;
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
+
+pub(crate) use remains::dispose;
 
 /// A whole request: nothing of it is still on its way.
 #[derive(Clone)]

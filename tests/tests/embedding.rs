@@ -7,8 +7,7 @@ use forebay_tests::{Client, Failure, PATIENCE, wait_until};
 use std::io::{ErrorKind, Read};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
-use std::sync::Mutex;
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -110,10 +109,12 @@ fn an_answer_for_a_client_that_has_gone_is_dropped() {
 
 #[test]
 fn a_dropped_reply_and_a_panic_are_500_for_that_request_alone() {
+    let payload = Arc::new(());
+    let thrown = Arc::clone(&payload);
     let embedded = Embedded::start(|builder| {
-        builder.route("/", |request: Request, reply: Reply| match request.path() {
+        builder.route("/", move |request: Request, reply: Reply| match request.path() {
             "/drop" => drop(reply),
-            "/panic" => panic!("on purpose"),
+            "/panic" => std::panic::panic_any(Arc::clone(&thrown)),
             "/bomb" => std::panic::panic_any(Bomb),
             _ => reply.send(Response::text("fine")),
         })
@@ -130,6 +131,7 @@ fn a_dropped_reply_and_a_panic_are_500_for_that_request_alone() {
         }
         assert_eq!(client.get("/").text(), "fine");
     }
+    assert_eq!(Arc::strong_count(&payload), 2, "nothing of a panic is kept");
 }
 
 #[test]

@@ -4,11 +4,10 @@
 
 use super::Reactor;
 use crate::conn::{Whole, World};
-use crate::handler::{Deliver, Handler, Reply, Request};
+use crate::handler::{Deliver, Handler, Reply, Request, dispose};
 use crate::http;
 use crate::io::{Backend, Budget, Share, Token};
 use bytes::Bytes;
-use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,14 +48,7 @@ fn call(
     w.buffers.give(whole.head);
     let reply = Reply::new(client, by);
     // A handler that panics has dropped its reply, which answers 500.
-    match catch_unwind(AssertUnwindSafe(|| handler.call(request, reply))) {
-        Ok(()) => true,
-        Err(payload) => {
-            // The end of a payload can panic as well, and nobody would catch that.
-            mem::forget(payload);
-            false
-        }
-    }
+    catch_unwind(AssertUnwindSafe(|| handler.call(request, reply))).map_err(dispose).is_ok()
 }
 
 /// A head counts as long as its request; a small one is not worth it.

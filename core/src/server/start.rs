@@ -6,6 +6,7 @@ use super::error::RunError;
 use super::random;
 use crate::conn::{Spool, WorldParts};
 use crate::files::{CacheLimits, FileCache};
+use crate::handler::dispose;
 use crate::io::{self, Errno, Graveyard, Uring, UringOptions};
 use crate::reactor::{Change, Leftovers, Message, Reactor, Source};
 use std::net::TcpListener;
@@ -43,7 +44,10 @@ pub(super) fn run(server: &mut Server, begun: impl FnOnce()) -> Result<(), RunEr
                 let result = catch_unwind(AssertUnwindSafe(|| {
                     run_one(control, number, start, left_open, sender)
                 }));
-                let result = result.unwrap_or(Err(RunError::Panic(number)));
+                let result = result.unwrap_or_else(|payload| {
+                    dispose(payload);
+                    Err(RunError::Panic(number))
+                });
                 if result.is_err() {
                     abandon_all(control);
                 }

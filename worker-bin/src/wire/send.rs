@@ -82,7 +82,10 @@ fn next_piece(pieces: &mut Pieces) -> io::Result<Option<Bytes>> {
         .transpose()
 }
 
-/// None: it has panicked. With what is forgotten: its end could panic, too.
+/// None: it has panicked. With what, that is dropped: its end could panic, too, and so on.
 fn caught<T>(call: impl FnOnce() -> T) -> Option<T> {
-    catch_unwind(AssertUnwindSafe(call)).map_err(std::mem::forget).ok()
+    let dispose = |payload| {
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(payload))).map_err(std::mem::forget);
+    };
+    catch_unwind(AssertUnwindSafe(call)).map_err(dispose).ok()
 }
