@@ -41,8 +41,10 @@ struct Shared {
 
 struct Buffer {
     lines: Vec<u8>,
-    is_writing: bool,
     reopen: bool,
+    /// Turns of the writer: each does all that is asked for when it begins.
+    begun: u64,
+    ended: u64,
     /// Nobody logs any more.
     is_over: bool,
 }
@@ -95,22 +97,28 @@ impl AccessLog {
 
     /// Waits until what has been logged so far is written, and what has been asked for is done.
     pub fn flush(&self) {
-        let done = self.shared().filled.wait_while(self.lock(), Buffer::has_work);
+        let buffer = self.lock();
+        let last = buffer.last_turn();
+        let done = self.shared().filled.wait_while(buffer, |buffer| buffer.ended < last);
         drop(done.unwrap_or_else(PoisonError::into_inner));
     }
 
     /// The same, but only so long. False: something is not written yet.
     pub(crate) fn flush_for(&self, patience: Duration) -> bool {
         let filled = &self.shared().filled;
-        let waited = filled.wait_timeout_while(self.lock(), patience, Buffer::has_work);
+        let buffer = self.lock();
+        let last = buffer.last_turn();
+        let is_behind = |buffer: &mut Buffer| buffer.ended < last;
+        let waited = filled.wait_timeout_while(buffer, patience, is_behind);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
     fn start(sink: impl Sink) -> io::Result<AccessLog> {
         let buffer = Buffer {
             lines: Vec::with_capacity(BUFFER_BYTES),
-            is_writing: false,
             reopen: false,
+            begun: 0,
+            ended: 0,
             is_over: false,
         };
         let shared = Arc::new(Shared {
@@ -150,9 +158,14 @@ impl AccessLog {
 }
 
 impl Buffer {
-    /// Something is not written yet, or not done.
-    fn has_work(&mut self) -> bool {
-        !self.lines.is_empty() || self.is_writing || self.reopen
+    /// There is something for a next turn.
+    fn has_work(&self) -> bool {
+        !self.lines.is_empty() || self.reopen
+    }
+
+    /// When this turn has ended, all that is asked for now is done.
+    fn last_turn(&self) -> u64 {
+        self.begun + u64::from(self.has_work())
     }
 }
 
@@ -169,14 +182,14 @@ impl Shared {
         let mut failing = false;
         loop {
             let mut buffer = self.lock();
-            while buffer.lines.is_empty() && !buffer.reopen {
+            while !buffer.has_work() {
                 if buffer.is_over {
                     return;
                 }
                 buffer = self.filled.wait(buffer).unwrap_or_else(PoisonError::into_inner);
             }
             std::mem::swap(&mut buffer.lines, &mut lines);
-            buffer.is_writing = true;
+            buffer.begun += 1;
             let reopen = std::mem::take(&mut buffer.reopen);
             drop(buffer);
             let result = sink.write_all(&lines).and_then(|()| sink.flush());
@@ -194,7 +207,7 @@ impl Shared {
             if reopen && let Err(error) = sink.reopen() {
                 tracing::error!(%error, "cannot reopen the access log; it goes on as before");
             }
-            self.lock().is_writing = false;
+            self.lock().ended += 1;
             self.filled.notify_all();
         }
     }

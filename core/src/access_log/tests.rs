@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::http::{FieldRoom, HeadLimits, parse_request};
-use std::sync::mpsc;
+use std::sync::{OnceLock, Weak, mpsc};
 use std::time::Duration;
 
 struct Channel(mpsc::Sender<Vec<u8>>);
@@ -147,4 +147,44 @@ fn a_blocked_sink_drops_lines_and_counts_them() {
     assert!(!log.flush_for(Duration::from_millis(10)));
     drop(release);
     assert!(log.flush_for(Duration::from_secs(60)));
+}
+
+#[test]
+fn a_flush_does_not_wait_for_what_is_logged_meanwhile() {
+    /// Whenever it writes, there is more to write.
+    struct Fed(Arc<OnceLock<Weak<Owner>>>, mpsc::Sender<Vec<u8>>);
+    impl Write for Fed {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if let Some(owner) = self.0.get().and_then(Weak::upgrade) {
+                AccessLog(owner).push(b"more\n");
+            }
+            if bytes != b"more\n" {
+                let _ = self.1.send(bytes.to_vec());
+            }
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    impl Sink for Fed {
+        fn reopen(&mut self) -> io::Result<()> {
+            self.1.send(b"reopened\n".to_vec()).map_err(io::Error::other)
+        }
+    }
+    let (sender, written) = mpsc::channel();
+    let owner = Arc::new(OnceLock::new());
+    let log = AccessLog::start(Fed(Arc::clone(&owner), sender)).unwrap();
+    owner.set(Arc::downgrade(&log.0)).unwrap();
+    for number in 0..100 {
+        let line = format!("{number}\n");
+        log.push(line.as_bytes());
+        log.reopen();
+        assert!(log.flush_for(Duration::from_secs(20)));
+        let written = String::from_utf8(written.try_iter().flatten().collect()).unwrap();
+        assert!(written.contains(&line) && written.ends_with("reopened\n"), "{written:?}");
+    }
+    log.push(b"last\n");
+    log.flush();
+    assert!(written.try_iter().any(|lines| lines.ends_with(b"last\n")));
 }
