@@ -28,11 +28,11 @@ use std::time::Duration;
 /// | `response_head_bytes` | 64 KiB | head of a response; more is 502, also more than 272 fields |
 /// | `response_memory` | 256 KiB | of a response, waiting for its client; more goes to the spool |
 /// | `response_max` | 1 GiB | of a response, in the spool; beyond, the worker has to wait |
-/// | `memory_budget` | 256 MiB | what requests hold, of the process; then less is kept, more refused |
-/// | `spool_budget` | 4 GiB | spool files of the process; beyond, as if the disk were full |
-/// | `connections` | 16,384 | client connections of the process |
+/// | `memory_budget` | 256 MiB | what requests hold, of the server; then less is kept, more refused |
+/// | `spool_budget` | 4 GiB | spool files of the server; beyond, as if the disk were full |
+/// | `connections` | 16,384 | client connections of the server |
 /// | `connections_per_address` | 2,048 | those of one address without a complete head yet |
-/// | `slots` | 4,096 | connections of workers of the process |
+/// | `slots` | 4,096 | connections of workers of the server |
 /// | `pipelined` | 16 | requests of one connection answered in one turn |
 /// | `handler_timeout` | 60 s | how long a handler may keep a [`Reply`](crate::Reply); then 504 |
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ pub struct Limits {
     pub response_memory: usize,
     /// Bytes of one response that wait in the spool file; beyond, the worker is not read from.
     pub response_max: u64,
-    /// Bytes of memory of the whole process for everything that connections and requests hold:
+    /// Bytes of memory of the whole server for everything that connections and requests hold:
     /// heads, content that arrives, waits or is at a handler, what is received from workers and
     /// waits for clients, and unused buffers. Not files kept in memory.
     ///
@@ -88,11 +88,11 @@ pub struct Limits {
     /// incomplete heads are answered 503; when all of it is used, so is every new request. What has
     /// been taken is never given up.
     pub memory_budget: u64,
-    /// Bytes in the spool files of the whole process. Requests that need one and announce more than
+    /// Bytes in the spool files of the whole server. Requests that need one and announce more than
     /// is left are answered 503 at once, others when they find nothing left; responses wait in
     /// memory and at their workers.
     pub spool_budget: u64,
-    /// Client connections of the whole process. Beyond, a new one takes the place of the one that
+    /// Client connections of the whole server. Beyond, a new one takes the place of the one that
     /// has idled longest between two requests at the same reactor, or is closed at once if none
     /// does.
     pub connections: usize,
@@ -100,7 +100,7 @@ pub struct Limits {
     /// yet. More are closed at once; not those of trusted proxies. The default fits
     /// that of `connections`; for another number of those there is [`Limits::per_address_for`].
     pub connections_per_address: usize,
-    /// Connections of workers of the whole process, idle or at work: one for each request that they
+    /// Connections of workers of the whole server, idle or at work: one for each request that they
     /// can run at the same time. More are closed at once, and dial in again later. Workers that
     /// replace others dial in before those leave, so there has to be room for both.
     pub slots: usize,

@@ -65,7 +65,7 @@ impl Memory {
         &self.budget
     }
 
-    /// Of the process.
+    /// Of the server.
     #[inline]
     pub(crate) fn pressure(&self) -> Pressure {
         let used = self.budget.used();
@@ -81,7 +81,7 @@ impl Memory {
         self.used
     }
 
-    /// Takes `more` bytes, unless that would be so much that the process reached `level`.
+    /// Takes `more` bytes, unless that would be so much that the server reached `level`.
     pub(super) fn take(&mut self, more: u64, level: Pressure) -> bool {
         let Some(wanted) = self.used.checked_add(more) else { return false };
         let bound = self.bound(level);

@@ -1,6 +1,6 @@
 //! The server: binds, checks, starts one reactor per core, stops them.
 //!
-//! Owns the life of the process's edge. Must not know HTTP.
+//! Owns the life of an edge. Must not know HTTP.
 
 mod bound_pool;
 mod builder;
