@@ -77,13 +77,25 @@ fn the_http_module_needs_nothing_but_bytes() {
     client.send(["a", "b"].map(|content| post("Content-Length: 1", content)).concat());
     assert_eq!(client.read_response().text(), "a");
     assert_eq!(client.read_response().text(), "b");
+    client.send(post("Content-Length: 5\r\nExpect: 100-continue", ""));
+    assert_eq!(client.read_response().status, 100);
+    assert_eq!(client.exchange("hello").text(), "hello");
+    drop(client);
+    // One client at a time: each has to go before the next one is served.
+    let refused = |request: String| {
+        let mut client = Client::connect(address);
+        let response = client.exchange(request);
+        assert!(response.closes(), "{response:?}");
+        assert_eq!(client.read_to_end(), b"", "an orderly end, RFC 9112 section 9.6");
+        response.status
+    };
     let smuggled = post("Content-Length: 5\r\nTransfer-Encoding: chunked", chunks);
-    let refused = client.exchange(smuggled);
-    assert_eq!(refused.status, 400, "RFC 9112 section 6.1");
-    assert!(refused.closes());
-    let large = Client::connect(address).exchange(post("Content-Length: 9999999999", ""));
-    assert_eq!(large.status, 413);
-    wait_until("a word about those", PATIENCE, || echo.stderr().lines().count() == 2);
+    assert_eq!(refused(smuggled), 400, "RFC 9112 section 6.1");
+    assert_eq!(refused(post("Content-Length: 999999999", &"x".repeat(1 << 20))), 413);
+    let unasked = post("Content-Length: 999999999\r\nExpect: 100-continue", "");
+    assert_eq!(refused(unasked), 413, "RFC 9110 section 10.1.1");
+    assert_eq!(refused("CONNECT test:80 HTTP/1.1\r\nHost: test:80\r\n\r\n".into()), 501);
+    wait_until("a word about those", PATIENCE, || echo.stderr().lines().count() == 4);
 }
 
 /// With what `embed` looks for.
