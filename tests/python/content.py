@@ -8,9 +8,11 @@ import lzma
 import os
 import tempfile
 import time
+import types
 
 CLOSED = 0
 TEXT = [("Content-Type", "text/plain")]
+WRITTEN = []
 
 
 class Closing:
@@ -141,6 +143,17 @@ def application(environ, start_response):
         file.seek(0)
         start()
         return environ["wsgi.file_wrapper"](file)
+    if kind == "written-file":
+        file = tempfile.TemporaryFile()
+        file.write(b"0123456789" * 300)
+        file.seek(0)
+        file.read(4)
+        file.write(b"####")
+        file.seek(0)
+        start()
+        # Without a close, which would write it at last.
+        WRITTEN.append(file)
+        return environ["wsgi.file_wrapper"](types.SimpleNamespace(read=file.read))
     if kind == "raw-file":
         start()
         return environ["wsgi.file_wrapper"](open(__file__, "rb", buffering=0))

@@ -34,6 +34,7 @@ fn content_comes_in_every_form() {
             ("/file-with-length/4", "0123"),
             ("/no-file", &"0123456789".repeat(2000)),
             ("/named-file", "named"),
+            ("/written-file", &format!("0123####89{}", "0123456789".repeat(299))),
             ("/gzip-file", "unpacked"),
             ("/bz2-file", "unpacked"),
             ("/lzma-file", "unpacked"),

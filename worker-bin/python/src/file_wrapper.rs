@@ -26,6 +26,8 @@ impl FileWrapper {
     pub(crate) fn file(&self, py: Python<'_>) -> Option<(i32, u64)> {
         let file = plain_file(self.filelike.bind(py)).ok()??;
         let descriptor = file.call_method0(intern!(py, "fileno")).ok()?.extract().ok()?;
+        // What was written may be in its buffer only.
+        file.call_method0(intern!(py, "flush")).ok()?;
         let position = file.call_method0(intern!(py, "tell")).ok()?.extract().ok()?;
         Some((descriptor, position))
     }
