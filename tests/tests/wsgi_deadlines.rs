@@ -8,7 +8,11 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 fn start(python: &Python, flags: &[&str]) -> (Process, SocketAddr) {
-    let own = ["--bind", "127.0.0.1:0", "--timeout", "1", "late"];
+    start_application(python, "late", flags)
+}
+
+fn start_application(python: &Python, name: &str, flags: &[&str]) -> (Process, SocketAddr) {
+    let own = ["--bind", "127.0.0.1:0", "--timeout", "1", name];
     let mut worker = python.worker(&[flags, &own].concat());
     let address = worker.listening(1, PATIENCE)[0];
     (worker, address)
@@ -39,6 +43,17 @@ fn a_request_is_interrupted_where_it_is_and_answered() {
         let again = Client::connect(address).get("/at-once");
         assert_eq!(again.text(), "at once", "another process");
         assert!(!worker.stderr().contains("killed by us"), "{}", worker.stderr());
+    }
+}
+
+#[test]
+fn among_greenlets_a_request_is_interrupted() {
+    let Some(python) = python() else { return };
+    for flags in [&[][..], &["--no-preload"]] {
+        let (worker, address) = start_application(python, "green", flags);
+        assert_eq!(Client::connect(address).get("/sleep").status, 504, "{flags:?}");
+        wait_for_log(&worker, "in sleep");
+        assert_eq!(Client::connect(address).get("/at-once").text(), "at once");
     }
 }
 

@@ -12,6 +12,9 @@ import sys
 import threading
 import traceback
 
+# Before the application is imported, which may replace the module's with that of greenlets.
+from _thread import get_ident
+
 from forebay import _forebay
 
 FAILED = 1
@@ -44,7 +47,7 @@ def work(mold, order, application):
 def interrupt(mold, frame):
     """In the main thread, which may be the one that is late: `frame` is where it was."""
     mold.stop()
-    own = threading.get_ident()
+    own = get_ident()
     frames = {**sys._current_frames(), own: frame}
     is_late = False
     for thread, request, age in mold.overdue():

@@ -28,16 +28,16 @@ pub(crate) struct Threads {
 
 impl Threads {
     /// The thread that calls this answers the requests of `seat` from now on. Gives its number.
-    pub(crate) fn enter(&self, py: Python<'_>, seat: Seat) -> PyResult<c_ulong> {
-        let current = py.import("threading")?.call_method0("current_thread")?;
-        // Threads that the application starts are daemons if the one is that starts them. Nobody
-        // waits for this one all the same: that is decided when a thread begins.
-        current.setattr("_daemonic", false)?;
-        let thread = current.getattr("ident")?.extract()?;
+    pub(crate) fn enter(&self, py: Python<'_>, seat: Seat) -> c_ulong {
+        // It is as good an origin of threads if this fails, but for what it says of them.
+        let _ = present(py);
+        // What `threading` calls its number may be that of a greenlet, as gevent has it.
+        // SAFETY: it asks the system.
+        let thread = unsafe { pyo3::ffi::PyThread_get_thread_ident() };
         let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
         seats.retain(|(other, _)| *other != thread);
         seats.push((thread, seat));
-        Ok(thread)
+        thread
     }
 
     /// Those whose requests should have ended: thread, the request's id, its age in seconds.
@@ -68,4 +68,12 @@ impl Threads {
             };
         }
     }
+}
+
+/// This thread, as those that it starts see it.
+fn present(py: Python<'_>) -> PyResult<()> {
+    let current = py.import("threading")?.call_method0("current_thread")?;
+    // Threads that the application starts are daemons if the one is that starts them. Nobody
+    // waits for this one all the same: that is decided when a thread begins.
+    current.setattr("_daemonic", false)
 }

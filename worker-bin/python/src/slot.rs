@@ -31,8 +31,8 @@ pub(crate) struct Slot<'a> {
     seat: Seat,
     threads: &'a Threads,
     afterwork: Afterwork,
-    /// This thread's number; none, if it cannot be interrupted.
-    number: Option<c_ulong>,
+    /// This thread's number.
+    number: c_ulong,
     /// Last: what is above needs it.
     _thread: Thread,
 }
@@ -42,7 +42,7 @@ impl<'a> Slot<'a> {
     pub(crate) fn new(shared: &'a Shared, seat: Seat) -> Slot<'a> {
         let thread = Thread::enter();
         let (environ, number) = Python::attach(|py| {
-            let number = shared.threads.enter(py, seat.clone()).ok();
+            let number = shared.threads.enter(py, seat.clone());
             // What has come before anybody waited.
             handlers::run(py);
             (Environ::new(py, &shared.template), number)
@@ -82,7 +82,7 @@ impl Service for Slot<'_> {
                 }
             };
             drop(running);
-            self.number.iter().for_each(|&number| self.threads.forget(py, number));
+            self.threads.forget(py, self.number);
             // What has come while its answer was sent must not hit another.
             handlers::run(py);
             Ok(answered)
