@@ -124,8 +124,8 @@ pub use site::{Site, SiteBuilder, worker_status};
 pub use storm::{Outcomes, Storm};
 pub use strict::Strict;
 pub use sys::{
-    HUP, INT, KILL, TERM, TTIN, TTOU, USR1, USR2, as_user, cpu_time, is_root, limit_descriptors,
-    limit_file_size, raise_descriptor_limit,
+    CONT, HUP, INT, KILL, STOP, TERM, TTIN, TTOU, USR1, USR2, as_user, cpu_time, is_root,
+    limit_descriptors, limit_file_size, raise_descriptor_limit,
 };
 pub use tools::{Tool, is_full, is_required, skip, tool};
 pub use wait::{PATIENCE, wait_until};

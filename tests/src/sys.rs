@@ -21,6 +21,10 @@ pub const USR2: i32 = libc::SIGUSR2;
 pub const TTIN: i32 = libc::SIGTTIN;
 /// Asks an arbiter for one worker less.
 pub const TTOU: i32 = libc::SIGTTOU;
+/// Stops a process that is not asked, until it gets [`CONT`].
+pub const STOP: i32 = libc::SIGSTOP;
+/// Lets a stopped process go on.
+pub const CONT: i32 = libc::SIGCONT;
 /// Ends a process that is not asked.
 pub const KILL: i32 = libc::SIGKILL;
 

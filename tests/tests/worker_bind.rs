@@ -1,12 +1,13 @@
 //! A worker listens plainly, without an edge, so that curl or a stock nginx can talk to it.
 
 use forebay_tests::{
-    Client, HUP, PATIENCE, Process, Site, TERM, USR1, USR2, children, is_alive, pattern, sha256,
-    tool, wait_until, worker_bin, workers_of,
+    CONT, Client, HUP, PATIENCE, Process, STOP, Site, TERM, USR1, USR2, children, is_alive,
+    pattern, send_signal, sha256, tool, wait_until, worker_bin, workers_of,
 };
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::Command;
+use std::time::Duration;
 
 #[test]
 fn on_a_port() {
@@ -232,6 +233,26 @@ fn an_empty_line_behind_a_request_keeps_no_thread_and_gets_no_answer() {
 }
 
 #[test]
+fn a_request_that_comes_in_time_is_served_though_its_worker_has_no_core_until_later() {
+    for threads in ["1", "4"] {
+        let mut command = Command::new(worker_bin());
+        command.args(["--bind", "127.0.0.1:0", "--threads", threads, "hello"]);
+        let mut arbiter = Process::start(&mut command);
+        let address = arbiter.listening(1, PATIENCE)[0];
+        let mut client = Client::connect(address);
+        assert_eq!(client.get("/").status, 200);
+        let worker = workers_of(arbiter.pid())[0];
+        send_signal(worker, STOP);
+        let status = || std::fs::read_to_string(format!("/proc/{worker}/status")).unwrap();
+        wait_until("it has stopped", PATIENCE, || status().contains("State:\tT"));
+        client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+        std::thread::sleep(IDLE_TIMEOUT);
+        send_signal(worker, CONT);
+        assert_eq!(client.read_response().status, 200, "{threads} threads");
+    }
+}
+
+#[test]
 fn sockets_that_systemd_passes_are_not_used_and_that_is_said() {
     let mut command = Command::new(worker_bin());
     let mut worker = Process::start(command.arg("hello").env("LISTEN_FDS", "1"));
@@ -258,6 +279,9 @@ fn dead_workers_are_replaced() {
 
 /// More than the kernel holds, so that the answer is still on its way when its worker has sent it.
 const LARGE: usize = 8 << 20;
+
+/// Of a connection of `worker-bin --bind` without a request.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn bound(app: &str, workers: usize) -> (Process, SocketAddr) {
     let mut command = Command::new(worker_bin());
