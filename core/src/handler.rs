@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-pub(crate) use remains::dispose;
+pub(crate) use remains::{EndsElsewhere, Remains, dispose};
 
 /// A whole request: nothing of it is still on its way.
 #[derive(Clone)]
@@ -115,6 +115,10 @@ fn text(ascii: &[u8]) -> &str {
 }
 
 /// An answer: status, fields, content. `Date`, `Content-Length` and `Connection` are added.
+///
+/// What content has that a handler answers with, such as the owner in `Bytes::from_owner`, may be
+/// dropped by a reactor when it has been sent: that must be quick, and a panic ends the server. A
+/// route's fixed content ends as a [`Handler`] does.
 #[derive(Clone, Debug)]
 pub struct Response {
     pub(crate) status: u16,
@@ -202,6 +206,9 @@ impl Response {
 /// [`handler_timeout`](crate::Limits::handler_timeout) has lost it: the client is answered 504.
 /// Until then the connection stays open, and [`Handle::stop`](crate::Handle::stop) waits for it. A
 /// dropped reply is a 500.
+///
+/// It is dropped by the thread in [`Server::run`](crate::Server::run), after a reload or at the
+/// end, when the last call of it is over: that may take its time, which `run` waits for, and panic.
 ///
 /// Closures `Fn(Request, Reply)` are handlers.
 pub trait Handler: Send + Sync + 'static {

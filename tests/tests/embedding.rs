@@ -1,7 +1,8 @@
 //! The `forebay` crate serves from inside another program.
 
 use forebay::{
-    Builder, Files, Handle, Limits, Pool, Redirect, Reply, Request, Response, RunError, Server,
+    Builder, Files, Handle, Handler, Limits, Pool, Redirect, Reply, Request, Response, RunError,
+    Server, Target,
 };
 use forebay_tests::{Client, Failure, PATIENCE, wait_until};
 use std::io::{ErrorKind, Read};
@@ -358,6 +359,66 @@ fn routes_change_while_it_runs() {
     wait_until("the pool is freed", PATIENCE, || pools().is_empty());
 }
 
+/// Tells that it ends, does so when it may, and panics.
+struct Stubborn {
+    ends: mpsc::Sender<()>,
+    may: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Handler for Stubborn {
+    fn call(&self, _: Request, reply: Reply) {
+        reply.send(Response::text("stubborn"));
+    }
+}
+
+impl Drop for Stubborn {
+    fn drop(&mut self) {
+        self.ends.send(()).expect("the test waits");
+        let may = self.may.lock().expect("nobody else has it");
+        let _ = may.recv_timeout(2 * PATIENCE);
+        panic!("on purpose");
+    }
+}
+
+/// The last request that has it outlives the reload; the reactor serves others meanwhile.
+#[test]
+fn the_end_of_a_handler_is_nobody_elses() {
+    let ((ends, ended), (allow, may)) = (mpsc::channel(), mpsc::channel());
+    let stubborn = Stubborn { ends, may: Mutex::new(may) };
+    let mut embedded = Embedded::start(|builder| builder.route("/", stubborn));
+    let mut early = embedded.client();
+    let post = "POST / HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n";
+    assert_eq!(early.exchange(post).status, 100);
+    embedded.reload(Response::text("new"));
+    let mut client = embedded.client();
+    assert_eq!(client.get("/").text(), "new");
+    assert!(ended.try_recv().is_err(), "a request has it");
+    assert_eq!(early.exchange("x").text(), "stubborn");
+    ended.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((client.get("/").text(), early.get("/").text()), ("new", "new"));
+    allow.send(()).unwrap();
+    embedded.reload(Response::text("newer"));
+    assert_eq!(client.get("/").text(), "newer");
+    embedded.handle.stop();
+    assert!(embedded.thread.take().unwrap().join().unwrap().is_ok());
+}
+
+#[test]
+fn handlers_and_fixed_content_may_panic_when_they_end() {
+    let bomb = || Response::new(bytes::Bytes::from_owner(Bomb));
+    let mut embedded = Embedded::start(|builder| builder.route("/", bomb()));
+    assert_eq!(embedded.client().get("/").text(), "tick");
+    embedded.reload(bomb());
+    let kept = Bomb;
+    embedded.reload(move |_: Request, reply: Reply| {
+        reply.send(Response::text(str::from_utf8(kept.as_ref()).unwrap()));
+    });
+    assert_eq!(embedded.client().get("/").text(), "tick");
+    embedded.handle.stop();
+    assert!(embedded.thread.take().unwrap().join().unwrap().is_ok());
+    drop(Server::builder().listen("127.0.0.1:0").route("/", bomb()).build().unwrap());
+}
+
 /// Its handle is still there, and says how the pools were.
 #[test]
 fn a_server_that_has_ended_keeps_no_worker_waiting() {
@@ -398,6 +459,12 @@ impl Embedded {
         let server = routes(builder).build().expect("the server can be built");
         let (address, handle) = (server.addresses()[0], server.handle());
         Embedded { address, handle, thread: Some(thread::spawn(move || server.run())) }
+    }
+
+    /// To this alone.
+    fn reload(&self, target: impl Into<Target>) {
+        let builder = Server::builder().listen("127.0.0.1:0").reactors(1);
+        self.handle.reload(builder.route("/", target)).expect("it can be reloaded");
     }
 
     fn client(&self) -> Client {

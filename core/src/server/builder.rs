@@ -12,7 +12,7 @@ use crate::limits::Limits;
 use crate::route::{Network, Redirect};
 use std::num::NonZero;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -163,9 +163,11 @@ impl Builder {
             count => count,
         };
         let addresses = self.addresses.clone();
-        let (control, changes) = Control::new(self, count)?;
+        let (sender, remains) = mpsc::channel();
+        let (control, changes) = Control::new(self, count, sender)?;
         let (addresses, listeners) = listen::bind_all(&addresses, count)?;
-        Ok(Server { addresses, listeners, changes, control: Arc::new(control) })
+        let (control, remains) = (Arc::new(control), Mutex::new(remains));
+        Ok(Server { addresses, listeners, changes, control, remains })
     }
 
     fn add(mut self, host: Option<String>, path: String, target: Target) -> Builder {

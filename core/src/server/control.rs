@@ -10,10 +10,12 @@ use super::plan::{BoundsByRoute, Known, Plan, PlannedPool};
 use super::random;
 use super::unix_socket::UnixSocket;
 use crate::access_log::AccessLog;
+use crate::handler::Remains;
 use crate::io::{self, Budget};
 use crate::reactor::{Change, Message, Shared};
 use crate::route::SharedPool;
 use crate::stats::{Counters, PoolStats, Stats};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +26,7 @@ pub(super) struct Control {
     pub(super) spool_budget: Budget,
     /// Of all reactors.
     pub(super) memory_budget: Budget,
+    pub(super) remains: Sender<Remains>,
     current: Mutex<Current>,
 }
 
@@ -49,6 +52,7 @@ impl Control {
     pub(super) fn new(
         builder: Builder,
         count: usize,
+        remains: Sender<Remains>,
     ) -> Result<(Control, Vec<Change>), BuildError> {
         let shared = Arc::new(Shared::new(count, random()));
         let mut current = Current {
@@ -62,13 +66,20 @@ impl Control {
             end: None,
         };
         let bounds = &BoundsByRoute::new();
-        let known = Known { pools: &[], leaving: &[], bounds, next_root: 0, shared: &shared };
+        let known = Known {
+            pools: &[],
+            leaving: &[],
+            bounds,
+            next_root: 0,
+            shared: &shared,
+            remains: &remains,
+        };
         let plan = Plan::new(builder, &known)?;
         let changes = current.adopt(plan, |_| {});
         let counters = (0..count).map(|_| Arc::new(Counters::default())).collect();
         let (spool_budget, memory_budget) = (Budget::default(), Budget::default());
         let current = Mutex::new(current);
-        Ok((Control { shared, counters, spool_budget, memory_budget, current }, changes))
+        Ok((Control { shared, counters, spool_budget, memory_budget, remains, current }, changes))
     }
 
     pub(super) fn reload(&self, builder: Builder) -> Result<(), BuildError> {
@@ -84,7 +95,14 @@ impl Control {
         }
         let Current { pools, leaving, bounds, next_root, .. } = &*current;
         let next_root = *next_root;
-        let known = Known { pools, leaving, bounds, next_root, shared: &self.shared };
+        let known = Known {
+            pools,
+            leaving,
+            bounds,
+            next_root,
+            shared: &self.shared,
+            remains: &self.remains,
+        };
         let plan = Plan::new(builder, &known)?;
         current.adopt(plan, |changes| {
             for (mailbox, change) in self.shared.mailboxes.iter().zip(changes.drain(..)) {

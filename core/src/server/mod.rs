@@ -20,12 +20,14 @@ pub use handle::Handle;
 pub use pool::Pool;
 pub use unix_socket::{SocketAccess, UnixSocket};
 
+use crate::handler::{Remains, dispose};
 use crate::reactor::Change;
 use control::Control;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A server that is bound and ready to run. Connections may be made already; they are served
 /// from [`Server::run`] on.
@@ -36,6 +38,8 @@ pub struct Server {
     /// How each reactor begins.
     changes: Vec<Change>,
     control: Arc<Control>,
+    /// What reactors must not drop. Nobody locks it, but a server can be shared.
+    remains: Mutex<Receiver<Remains>>,
 }
 
 impl Server {
@@ -74,11 +78,17 @@ impl Server {
     pub fn run_and(mut self, begun: impl FnOnce()) -> Result<(), RunError> {
         start::run(&mut self, begun)
     }
+
+    fn remains(&mut self) -> &mut Receiver<Remains> {
+        self.remains.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         self.control.close();
+        self.changes.clear();
+        self.remains().try_iter().for_each(dispose);
     }
 }
 

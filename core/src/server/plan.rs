@@ -12,11 +12,13 @@ use super::spool_dir;
 use super::unix_socket::{SocketAccess, UnixSocket};
 use crate::access_log::AccessLog;
 use crate::files::Files;
+use crate::handler::{EndsElsewhere, Remains};
 use crate::http;
 use crate::limits::Limits;
 use crate::per_address::{Concurrency, Rate};
 use crate::reactor::{OpenFiles, OpenRoot, Shared};
 use crate::route::{Action, Bounds, Policy, Routed, RoutedPool, SharedPool};
+use bytes::Bytes;
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::fs::File;
@@ -24,6 +26,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 
 /// How requests are to be answered.
 pub(super) struct Plan {
@@ -58,6 +61,8 @@ pub(super) struct Known<'a> {
     /// No root has this id or a larger one.
     pub(super) next_root: u32,
     pub(super) shared: &'a Arc<Shared>,
+    /// Where handlers and fixed content end.
+    pub(super) remains: &'a Sender<Remains>,
 }
 
 impl Plan {
@@ -122,8 +127,14 @@ impl Planner<'_> {
                 Action::Files(self.files.len() - 1)
             }
             Kind::Pool(pool) => Action::Pool(self.pool(pool)?),
-            Kind::Handler(handler) => Action::Handler(handler),
-            Kind::Fixed(response) => Action::Fixed(Arc::new(response)),
+            Kind::Handler(handler) => {
+                Action::Handler(Arc::new(EndsElsewhere::new(handler, self.known.remains)))
+            }
+            Kind::Fixed(mut response) => {
+                let content = EndsElsewhere::new(response.content, self.known.remains);
+                response.content = Bytes::from_owner(content);
+                Action::Fixed(Arc::new(response))
+            }
             Kind::Redirect(redirect) => {
                 if !http::is_field_value(redirect.template().as_bytes()) {
                     return Err(BuildError::Location(redirect.template().into()));

@@ -6,7 +6,7 @@ use super::error::RunError;
 use super::random;
 use crate::conn::{Spool, WorldParts};
 use crate::files::{CacheLimits, FileCache};
-use crate::handler::dispose;
+use crate::handler::{Remains, dispose};
 use crate::io::{self, Errno, Graveyard, Uring, UringOptions};
 use crate::reactor::{Change, Leftovers, Message, Reactor, Source};
 use std::net::TcpListener;
@@ -14,7 +14,7 @@ use std::os::fd::IntoRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
 /// Where the reactors of the process's next server begin.
@@ -27,7 +27,8 @@ pub(super) fn run(server: &mut Server, begun: impl FnOnce()) -> Result<(), RunEr
     let first = NEXT_CORE.fetch_add(server.listeners.len(), Ordering::Relaxed);
     let listeners = std::mem::take(&mut server.listeners);
     let changes = std::mem::take(&mut server.changes);
-    let control = &*server.control;
+    let control = &*Arc::clone(&server.control);
+    let remains = server.remains();
     let open = Leftovers::default();
     let left_open = &open;
     let (mut result, mut panic) = (Ok(()), None);
@@ -51,6 +52,7 @@ pub(super) fn run(server: &mut Server, begun: impl FnOnce()) -> Result<(), RunEr
                 if result.is_err() {
                     abandon_all(control);
                 }
+                let _ = control.remains.send(Remains::Reactor);
                 result
             };
             let builder = thread::Builder::new().name(format!("forebay-{number}"));
@@ -69,6 +71,7 @@ pub(super) fn run(server: &mut Server, begun: impl FnOnce()) -> Result<(), RunEr
             let called = catch_unwind(AssertUnwindSafe(begun));
             panic = called.inspect_err(|_| abandon_all(control)).err();
         }
+        dispose_of(remains, threads.len());
         for (number, thread) in threads.into_iter().enumerate() {
             let ended = thread.join().unwrap_or(Err(RunError::Panic(number)));
             if result.is_ok() {
@@ -77,6 +80,18 @@ pub(super) fn run(server: &mut Server, begun: impl FnOnce()) -> Result<(), RunEr
         }
     });
     panic.map_or(result, |payload| resume_unwind(payload))
+}
+
+/// Drops what reactors leave, until so many of them have ended.
+fn dispose_of(remains: &Receiver<Remains>, mut running: usize) {
+    while running > 0
+        && let Ok(left) = remains.recv()
+    {
+        match left {
+            Remains::Thing(it) => dispose(it),
+            Remains::Reactor => running -= 1,
+        }
+    }
 }
 
 fn run_one(
