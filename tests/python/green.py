@@ -27,7 +27,16 @@ def sleep(seconds):
         asleep.remove(thread_number())
 
 
+def start(function, arguments=(), words={}, **_):
+    """Another greenlet runs in the same thread, at the next occasion."""
+    function(*arguments, **words)
+
+
 time.sleep = sleep
 threading.main_thread()._ident = get_ident() + 2
+STARTS = ["start_new_thread", "start_joinable_thread"]
 for module in (_thread, threading):
     module.get_ident = get_ident
+    for name in STARTS + ["_" + name for name in STARTS]:
+        if hasattr(module, name):
+            setattr(module, name, start)

@@ -55,6 +55,9 @@ fn among_greenlets_a_request_is_interrupted() {
         wait_for_log(&worker, "in sleep");
         assert_eq!(Client::connect(address).get("/at-once").text(), "at once");
     }
+    let (worker, address) = start_application(python, "green", &["--threads", "2"]);
+    assert_eq!(Client::connect(address).get("/loop").status, 504);
+    wait_for_log(&worker, "in loop");
 }
 
 #[test]

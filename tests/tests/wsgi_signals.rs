@@ -85,6 +85,15 @@ fn handlers_run_while_a_worker_waits() {
     }
 }
 
+#[test]
+fn they_run_where_new_threads_are_greenlets() {
+    let source = format!("import green\n{SOURCE}");
+    let Some(served) = Written::start(&source, &["--threads", "2"]) else { return };
+    assert_eq!(served.get("/").status, 200);
+    send_signal(workers_of(served.arbiter.pid())[0], USR2);
+    served.wait_for_note("usr2");
+}
+
 /// It is about a request that has ended.
 #[test]
 fn what_a_handler_raises_then_is_in_the_log_and_hits_nobody() {

@@ -9,7 +9,6 @@ import faulthandler
 import os
 import signal
 import sys
-import threading
 import traceback
 
 # Before the application is imported, which may replace the module's with that of greenlets.
@@ -17,7 +16,6 @@ from _thread import get_ident
 
 from forebay import _forebay
 
-FAILED = 1
 STANDARD_ERROR = 2
 
 
@@ -31,17 +29,8 @@ def work(mold, order, application):
     # worker-bin has a handler of its own over this one, which is what an application gets to call
     # or to put back.
     signal.signal(signal.SIGTERM, lambda *_: mold.stop())
-    if mold.threads == 1:
-        signal.set_wakeup_fd(mold.handle_signals(), warn_on_full_buffer=False)
-        return mold.work(order, application)
-    # Signals are handled by the main thread, between two instructions: it has no other work.
-    codes = []
-    slot = threading.Thread(
-        target=lambda: codes.append(mold.work(order, application)), name="slot-0", daemon=True
-    )
-    slot.start()
-    slot.join()
-    return codes[0] if codes else FAILED
+    signal.set_wakeup_fd(mold.handle_signals(), warn_on_full_buffer=False)
+    return mold.work(order, application)
 
 
 def interrupt(mold, frame):

@@ -10,9 +10,11 @@ import gc
 import os
 import signal
 import sys
-import threading
 import time
 import warnings
+
+# Before the application is imported, which may replace the module's with those of greenlets.
+from _thread import allocate_lock, start_new_thread
 
 from forebay import _forebay, deadlines
 from forebay.ending import finish, flush
@@ -95,9 +97,17 @@ def preload(mold):
 
 def in_time(function):
     """What may take too long, for as long as it may."""
-    thread = threading.Thread(target=function, daemon=True)
-    thread.start()
-    thread.join(EXIT_WITHIN)
+    has_ended = allocate_lock()
+    has_ended.acquire()
+
+    def run():
+        try:
+            function()
+        finally:
+            has_ended.release()
+
+    start_new_thread(run, ())
+    has_ended.acquire(timeout=EXIT_WITHIN)
 
 
 def wait(mold, sources):

@@ -75,5 +75,7 @@ fn present(py: Python<'_>) -> PyResult<()> {
     let current = py.import("threading")?.call_method0("current_thread")?;
     // Threads that the application starts are daemons if the one is that starts them. Nobody
     // waits for this one all the same: that is decided when a thread begins.
-    current.setattr("_daemonic", false)
+    current.setattr("_daemonic", false)?;
+    // The main thread has its name from Python.
+    std::thread::current().name().map_or(Ok(()), |name| current.setattr("name", name))
 }

@@ -4,7 +4,7 @@
 
 use crate::deadlines::Threads;
 use crate::environ::Template;
-use crate::handlers;
+use crate::handlers::{self, Bell};
 use crate::slot::{Shared, Slot};
 use forebay_worker::host;
 use pyo3::exceptions::{PyOSError, PyValueError};
@@ -54,12 +54,6 @@ impl Mold {
         self.mold.preloads()
     }
 
-    /// Requests that run at the same time in one worker.
-    #[getter]
-    fn threads(&self) -> usize {
-        self.mold.threads()
-    }
-
     /// Seconds for a worker that has been told to stop.
     #[getter]
     fn graceful_timeout(&self) -> f64 {
@@ -82,10 +76,13 @@ impl Mold {
         self.threads.interrupt(py, thread);
     }
 
-    /// From now on handlers of signals are run while this worker waits. What a byte is to be
-    /// written to, if there is one to be run.
+    /// From now on handlers of signals are run while this worker waits, or while its other threads
+    /// work. What a byte is to be written to, if there is one to be run.
     fn handle_signals(&self) -> PyResult<RawFd> {
-        Ok(host::on_interruption(handlers::run_while_waiting)?)
+        Ok(match self.mold.threads() {
+            1 => host::on_interruption(handlers::run_while_waiting)?,
+            _ => Bell::set()?.descriptor(),
+        })
     }
 
     /// Nothing new is begun, and the worker ends.
@@ -176,6 +173,12 @@ impl Mold {
         let template = Template::new(py, self.mold.threads() > 1, self.mold.sends_files())?;
         let is_alone = self.mold.is_alone();
         let shared = Shared { application, template, threads, is_alone };
-        Ok(py.detach(|| self.mold.work(order, |seat| Slot::new(&shared, seat))))
+        let work = || self.mold.work(order, |seat| Slot::new(&shared, seat));
+        // Signals are handled by this thread, between two instructions. One that others may need
+        // interrupted has no other work.
+        match self.mold.threads() {
+            1 => Ok(py.detach(work)),
+            _ => Ok(py.detach(|| Bell::beside(work))?),
+        }
     }
 }
