@@ -122,13 +122,13 @@ fn a_child_in_python_that_comes_back_ends() {
     let Some(python) = python() else { return };
     for flags in [&["-w", "1"][..], &["-w", "1", "--threads", "4"]] {
         let site = python.site("children", flags);
-        assert_children_end(&mut site.client());
+        assert_children_end(|| site.client());
         wait_until("what they have said", PATIENCE, || has_said_all(&site.stderr()));
         assert_eq!(site.worker_pids().len(), 1);
         let own = ["--bind", "127.0.0.1:0", "children"];
         let mut process = python.worker(&[flags, &own].concat());
         let address = process.listening(1, PATIENCE)[0];
-        assert_children_end(&mut Client::connect(address));
+        assert_children_end(|| Client::connect(address));
         wait_until("what they have said", PATIENCE, || has_said_all(&process.stderr()));
         assert!(process.stdout().contains("kept back until the end"));
         process.signal(TERM);
@@ -138,8 +138,9 @@ fn a_child_in_python_that_comes_back_ends() {
     }
 }
 
-fn assert_children_end(client: &mut Client) {
-    let worker = worker(client);
+/// A connection ends early when the worker has been in `close()` for long.
+fn assert_children_end(connect: impl Fn() -> Client) {
+    let worker = worker(&mut connect());
     for (path, code) in [
         ("/returns", 0),
         ("/exits", 0),
@@ -150,11 +151,11 @@ fn assert_children_end(client: &mut Client) {
         ("/stream-goes-on", 0),
         ("/close-exits", 0),
     ] {
-        let response = client.get(path);
+        let response = connect().get(path);
         assert_eq!((response.status, response.text()), (200, &*code.to_string()), "{path}");
     }
-    wait_until("the last child's end", PATIENCE, || client.get("/last").text() == "6");
-    assert_eq!(self::worker(client), worker, "and nobody else has answered");
+    wait_until("the last child's end", PATIENCE, || connect().get("/last").text() == "6");
+    assert_eq!(self::worker(&mut connect()), worker, "and nobody else has answered");
 }
 
 fn has_said_all(log: &str) -> bool {
