@@ -23,8 +23,8 @@ impl Kernel {
         }
         let is_spared = matches!(op, Op::AcceptNow { .. } | Op::PeerEnd(_));
         if !is_spared && self.random.chance(self.faults.no_memory) {
-            if let Some(stream) = self.stream_of(ring, index) {
-                self.streams[stream].faulted.set(true);
+            if let Some(fd) = self.connection_of(ring, index) {
+                self.streams[stream_index(&self.descriptors, fd)].faulted.set(true);
             }
             return self.fail(ring, index, Errno(libc::ENOMEM));
         }
@@ -106,25 +106,28 @@ impl Kernel {
 
     /// The fault "reset": on any occasion to send or receive.
     fn maybe_sever(&mut self, ring: usize, index: usize) {
-        let Some(stream) = self.stream_of(ring, index) else { return };
-        if self.random.chance(self.faults.reset) && self.streams[stream].is_severable() {
+        let Some(fd) = self.connection_of(ring, index) else { return };
+        if !self.random.chance(self.faults.reset) {
+            return;
+        }
+        let stream = stream_index(&self.descriptors, fd);
+        if self.streams[stream].is_severable() {
             self.streams[stream].sever();
             self.wake(stream, Event::End);
         }
     }
 
     /// The connection that an operation sends or receives on.
-    fn stream_of(&self, ring: usize, index: usize) -> Option<usize> {
-        let (Op::Recv { fd, .. }
-        | Op::Fill { fd, .. }
-        | Op::FillWithFile { fd, .. }
-        | Op::Send { fd, .. }
-        | Op::SendIfSilent { fd, .. }
-        | Op::SendFile { fd, .. }) = self.rings[ring].operations[index].op
-        else {
-            return None;
-        };
-        Some(stream_index(&self.descriptors, fd))
+    fn connection_of(&self, ring: usize, index: usize) -> Option<Fd> {
+        match self.rings[ring].operations[index].op {
+            Op::Recv { fd, .. }
+            | Op::Fill { fd, .. }
+            | Op::FillWithFile { fd, .. }
+            | Op::Send { fd, .. }
+            | Op::SendIfSilent { fd, .. }
+            | Op::SendFile { fd, .. } => Some(fd),
+            _ => None,
+        }
     }
 
     /// Turns that the answer takes because the file was not in memory.
