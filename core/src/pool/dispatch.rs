@@ -218,7 +218,8 @@ impl PoolCore {
         let refusal = if self.patience_ends(ticket, since) <= now {
             self.refusals.queue_timeout += 1;
             StillWaiting::TimedOut
-        } else if self.usable > 0 && since.is_some_and(|since| self.delay.refuses(now.since(since)))
+        } else if self.has_workers(now)
+            && since.is_some_and(|since| self.delay.refuses(now.since(since)))
         {
             self.refusals.queue_delay += 1;
             StillWaiting::Delayed
@@ -364,6 +365,11 @@ impl PoolCore {
         self.delay.on_length(self.length());
     }
 
+    /// Somebody is there, or was until a moment ago and may only rest.
+    fn has_workers(&self, now: Time) -> bool {
+        self.usable > 0 || now.since(self.left_at) < REST
+    }
+
     /// When a request is given up that waits since then, if no worker comes or goes. One that has
     /// returned was with a worker, so it came before the last one left.
     fn patience_ends(&self, ticket: Ticket, since: Option<Time>) -> Time {
@@ -410,6 +416,9 @@ enum State {
 
 /// Tickets for which there is room from the start; a longer queue grows as it is needed.
 const RESERVED: usize = 4096;
+
+/// Workers that rest after each answer are seldom all away for longer.
+const REST: Duration = Duration::from_millis(200);
 
 /// Asking costs the lock, so a shorter `boot_grace` may be exceeded by so much.
 const ASK_EVERY: Duration = Duration::from_millis(200);

@@ -38,8 +38,9 @@
 //!   when the queue begins to stand, and nothing is searched.
 //! - Requests that return go before all others in either case, and only their patience ends their
 //!   waiting.
-//! - Without any worker nobody is refused for that. Workers that come and go, as those do that rest
-//!   after each request, change nothing: the queue is what it was when the last one left.
+//! - Without any worker for 200 ms nobody is refused for that. Workers that come and go, as those
+//!   do that rest after each request, change nothing: the queue is what it was when the last one
+//!   left.
 
 mod delay;
 mod dispatch;

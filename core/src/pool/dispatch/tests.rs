@@ -244,6 +244,16 @@ fn a_queue_stands_though_its_worker_leaves_after_each_request() {
         assert!(matches!(pool.release(slot, false, now), AfterRelease::Close { .. }));
     }
     assert_eq!(pool.counts().stood, 1);
+    let Admission::Queued(id, _) = pool.request(1, Token::new(0, 0, 0), after(1_900)) else {
+        panic!()
+    };
+    assert_eq!(pool.still_waiting(id, after(2_199)), StillWaiting::Until(after(2_200)));
+    // The last worker has left at 2,000.
+    assert!(matches!(pool.still_waiting(id, after(2_200)), StillWaiting::Until(_)));
+    assert!(matches!(pool.request(1, Token::new(0, 1, 0), after(2_200)), Admission::Queued(..)));
+    let (slot, _) = pool.join(5, 2, Token::new(0, 0, 0), 77, after(2_200));
+    assert!(matches!(pool.release(slot, false, after(2_201)), AfterRelease::Close { .. }));
+    assert_eq!(pool.still_waiting(id, after(2_400)), StillWaiting::Delayed);
 }
 
 #[test]

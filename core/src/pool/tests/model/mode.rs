@@ -83,7 +83,7 @@ impl World {
         } else if self.now >= self.patience_ends(number) {
             assert_eq!(answer, StillWaiting::TimedOut);
             self.requests[number].state = RequestState::TimedOut;
-        } else if may_be_delayed && self.mode.stands() && self.usable() > 0 {
+        } else if may_be_delayed && self.mode.stands() && self.has_workers() {
             assert_eq!(answer, StillWaiting::Delayed);
             self.requests[number].state = RequestState::Delayed;
         } else {
@@ -98,6 +98,10 @@ impl World {
         let has_returned = self.requests[number].place < 0;
         let interval = if has_returned { self.limits.boot_grace } else { PATIENCE };
         self.patience_ends(number).min(self.now.after(interval))
+    }
+
+    fn has_workers(&self) -> bool {
+        self.usable() > 0 || self.now.since(self.worker_seen) < Duration::from_millis(200)
     }
 
     fn patience_ends(&self, number: usize) -> Time {
