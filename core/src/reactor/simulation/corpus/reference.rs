@@ -74,6 +74,7 @@ fn message(bytes: &[u8]) -> Read<Message> {
     check(lines[0].len() <= (8 << 10) + 62 && matches!(version, "HTTP/1.1" | "HTTP/1.0"))?;
     let fields: Vec<_> = lines[1..].iter().map(|line| field(line)).collect::<Read<_>>()?;
     check(fields.len() <= 100)?;
+    check(all(&fields, "connection").join(",").split(',').count() <= 64)?;
     let is_old = version == "HTTP/1.0";
     let framing = framing(&fields, is_old)?;
     let expectations = all(&fields, "expect");
